@@ -1,0 +1,29 @@
+// What the membership module reports about itself. Counters of the core and the socket; read by the sidecar's metrics.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace roost::membership {
+
+// Each only grows. Written on the cluster loop, readable from any thread.
+struct Counters {
+  std::atomic<uint64_t> datagrams_sent{0};
+  std::atomic<uint64_t> datagrams_received{0};
+  std::atomic<uint64_t> bytes_sent{0};
+  std::atomic<uint64_t> bytes_received{0};
+  // Dropped datagrams by reason.
+  std::atomic<uint64_t> dropped_malformed{0};
+  std::atomic<uint64_t> dropped_foreign_cluster{0};
+  std::atomic<uint64_t> dropped_version{0};
+  std::atomic<uint64_t> send_errors{0};
+  std::atomic<uint64_t> probes_failed{0};
+  std::atomic<uint64_t> suspicions{0};
+  std::atomic<uint64_t> refutations{0};
+  std::atomic<uint64_t> deaths{0};
+  std::atomic<uint64_t> refused_evidence{0};
+  // Lifeguard's local health score now; 0 is healthy.
+  std::atomic<uint64_t> health_score{0};
+};
+
+}  // namespace roost::membership

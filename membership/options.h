@@ -1,0 +1,59 @@
+// Options of the membership module: who this node is and how it gossips.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "membership/address.h"
+#include "membership/node_id.h"
+
+namespace roost::membership {
+
+struct Timing {
+  // One member is probed per interval.
+  std::chrono::milliseconds probe_interval{500};
+  // Time that a probed member has to answer directly.
+  std::chrono::milliseconds probe_timeout{150};
+  // A helper answers after this time that it got no answer either. probe_timeout + nack_timeout must stay below probe_interval,
+  // or healthy nodes blame themselves for late nacks.
+  std::chrono::milliseconds nack_timeout{120};
+  int indirect_probes = 3;
+  // A suspicion lasts between min = suspicion_mult * max(1, log10(members)) * probe_interval and suspicion_max_mult * min
+  // (Lifeguard, arXiv 1707.00788, section IV-B).
+  int suspicion_mult = 3;
+  int suspicion_max_mult = 4;
+  // A suspicion whose evidence is a refused port lasts only so long: the host lives and says that the process does not.
+  std::chrono::milliseconds refused_suspicion{250};
+  std::chrono::milliseconds gossip_interval{100};
+  int gossip_fanout = 3;
+  // An update is sent retransmit_mult * ceil(log10(members + 1)) times.
+  int retransmit_mult = 4;
+  std::chrono::milliseconds sync_interval{10'000};
+  // Dead members and seeds are contacted, one per interval, for ever.
+  std::chrono::milliseconds rejoin_interval{2'000};
+  // The dead and the left are listed (and contacted, if dead) for so long.
+  std::chrono::hours tombstone_retention{24};
+  // Lifeguard's local health scores 0 to this and scales interval and timeouts by score + 1.
+  int health_max = 7;
+};
+
+struct Options {
+  std::string cluster;
+  std::string name;
+  std::string zone;
+  NodeId id;
+  uint64_t boot_epoch = 0;
+  // As peers reach this node; the port is that of gossip. No wildcard.
+  Address advertise;
+  uint16_t peer_port = 0;
+  uint16_t forward_port = 0;
+  std::vector<Address> seeds;
+  Timing timing;
+
+  // Names the first field that breaks its rule, as in proto/config.proto.
+  absl::Status Validate() const;
+};
+
+}  // namespace roost::membership

@@ -1,0 +1,76 @@
+// View is an immutable snapshot of who is in the cluster, as one node sees it.
+//
+// The gossip loop makes a new one after every change and posts it to whoever subscribed; nobody ever changes one. Two nodes may
+// disagree for a while: nothing may depend on views being equal.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "membership/address.h"
+#include "membership/node_id.h"
+
+namespace roost::membership {
+
+enum class MemberState : uint8_t {
+  kAlive = 1,
+  kSuspect = 2,  // Did not answer; counts as live until the suspicion ends.
+  kDead = 3,
+  kLeft = 4,  // Left on purpose.
+};
+
+absl::string_view MemberStateName(MemberState state);
+
+struct Member {
+  NodeId id;
+  // Persisted boot counter, then the member's own counter of refutations: the pair orders claims about it.
+  uint64_t boot_epoch = 0;
+  uint32_t incarnation = 0;
+  MemberState state = MemberState::kAlive;
+  std::string name;
+  std::string zone;
+  // The member hands its sessions over and takes no new ones.
+  bool draining = false;
+  Address gossip;           // udp
+  uint16_t peer_port = 0;   // gRPC of the stores, same IP
+  uint16_t forward_port = 0;  // HTTP forwarded by other nodes' proxies, same IP
+
+  Address peer() const { return gossip.WithPort(peer_port); }
+  Address forward() const { return gossip.WithPort(forward_port); }
+  // Suspects count as live: they are routed to until they are declared dead.
+  bool live() const { return state == MemberState::kAlive || state == MemberState::kSuspect; }
+
+  friend bool operator==(const Member&, const Member&) = default;
+};
+
+class View {
+ public:
+  // `members` must hold `self` and no id twice.
+  View(uint64_t version, NodeId self, std::vector<Member> members);
+
+  // Grows with every change at this node; views of different nodes are not comparable.
+  uint64_t version() const { return version_; }
+  NodeId self() const { return self_; }
+  // Ordered by id; the dead and the left are listed until they are forgotten.
+  const std::vector<Member>& members() const { return members_; }
+  // Null if unknown.
+  const Member* Find(NodeId id) const;
+  const Member* FindByName(absl::string_view name) const;
+  bool IsLive(NodeId id) const;
+  size_t live_count() const { return live_count_; }
+
+ private:
+  uint64_t version_;
+  NodeId self_;
+  std::vector<Member> members_;
+  absl::flat_hash_map<NodeId, size_t> index_;
+  size_t live_count_ = 0;
+};
+
+using ViewPtr = std::shared_ptr<const View>;
+
+}  // namespace roost::membership

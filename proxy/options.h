@@ -1,0 +1,61 @@
+// Options of the proxy; the same fields, limits and defaults as `proxy` and `grace` in proto/config.proto.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "membership/address.h"
+
+namespace roost::proxy {
+
+// What a node does with a request whose session nobody knows.
+enum class UnknownSession : uint8_t { kApp, kUnavailable };
+
+struct GraceOptions {
+  int requests_max = 1'000;
+  int64_t bytes_max = 16 << 20;
+  std::chrono::milliseconds wait{2'000};
+  UnknownSession unknown_session = UnknownSession::kApp;
+};
+
+// A trusted proxy: addresses whose first `prefix_bits` (of the 128-bit form) equal those of `network`.
+struct Network {
+  membership::Address network;
+  int prefix_bits = 128;
+
+  bool Contains(const membership::Address& address) const;
+};
+
+struct Options {
+  membership::Address listen;
+  // Where peers' proxies forward requests to.
+  membership::Address forward_listen;
+  membership::Address app;
+  std::string cookie = "JSESSIONID";
+  std::string name_space = "default";
+  // 0: one per core.
+  int threads = 0;
+  int64_t head_bytes_max = 16 << 10;
+  int headers_max = 100;
+  // 0: no limit.
+  int64_t body_bytes_max = 0;
+  int connections_max = 20'000;
+  std::chrono::milliseconds head_timeout{10'000};
+  std::chrono::milliseconds idle_timeout{60'000};
+  std::chrono::milliseconds body_timeout{30'000};
+  std::chrono::milliseconds connect_timeout{1'000};
+  std::chrono::milliseconds response_timeout{60'000};
+  int pool_max = 256;
+  std::chrono::milliseconds pool_idle{4'000};
+  std::chrono::milliseconds create_hold{100};
+  std::chrono::milliseconds tunnel_idle{3'600'000};
+  std::vector<Network> trusted_proxies;
+  GraceOptions grace;
+
+  absl::Status Validate() const;
+};
+
+}  // namespace roost::proxy

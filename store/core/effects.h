@@ -1,0 +1,177 @@
+// What goes into and comes out of the store's core: peer messages, persistence and answers, as plain values.
+//
+// The shell carries out an Effects in this order: persist first handed to the disk, then sends, loads and answers. Whatever must
+// wait for the disk is held back by the core itself and comes out of OnPersisted.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "membership/node_id.h"
+#include "membership/steady_time.h"
+#include "store/operations.h"
+#include "store/session.h"
+
+namespace roost::store {
+
+using SessionPtr = std::shared_ptr<const Session>;
+
+// Both clocks at one instant. Timeouts use `steady`; only expiry uses `wall`.
+struct Now {
+  membership::SteadyTime steady;
+  WallMs wall = 0;
+};
+
+// --- From the node that opened a stream to the one that accepted it.
+
+struct Replicate {
+  uint64_t sequence = 0;
+  SessionPtr session;
+  // Travels instead of last_access_ms, since wall clocks differ.
+  int64_t idle_remaining_ms = 0;
+};
+// The receiver's cursor may move up to here: what lies between was not for it.
+struct CursorUpdate {
+  uint64_t sequence = 0;
+};
+struct Drop {
+  SessionKey key;
+  Epoch epoch;
+};
+enum class QueryPurpose : uint8_t { kResolve = 1, kTakeover = 2, kValidate = 3 };
+inline constexpr size_t kQueryKeysMax = 512;
+struct Query {
+  uint64_t id = 0;
+  QueryPurpose purpose = QueryPurpose::kResolve;
+  std::vector<SessionKey> keys;
+};
+using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query>;
+
+// --- From the node that accepted a stream to the one that opened it.
+
+struct Fenced {
+  SessionKey key;
+  Epoch epoch;
+  membership::NodeId owner;
+  uint64_t sequence = 0;
+};
+struct ReplicateResult {
+  uint64_t sequence = 0;
+  std::vector<Fenced> fenced;
+};
+struct Answer {
+  SessionKey key;
+  bool known = false;
+  Epoch epoch;
+  uint64_t version = 0;
+  membership::NodeId owner;
+  bool tombstone = false;
+  SessionPtr session;  // Only for kTakeover.
+  int64_t idle_remaining_ms = 0;
+};
+struct QueryResult {
+  uint64_t id = 0;
+  std::vector<Answer> answers;
+};
+using ToSender = std::variant<ReplicateResult, QueryResult>;
+
+struct Send {
+  membership::NodeId to;
+  std::variant<ToReceiver, ToSender> message;
+};
+
+// --- Persistence: one atomic batch.
+
+struct PutSession {
+  SessionPtr session;
+  // The change index entry to write, and the one of the same key to delete (0: none). 0 if nothing needs to be replicated.
+  uint64_t sequence = 0;
+  uint64_t replaces_sequence = 0;
+};
+struct EraseSession {
+  SessionKey key;
+  uint64_t replaces_sequence = 0;
+};
+// Last sequence of `sender` that this node has applied.
+struct PutCursor {
+  membership::NodeId sender;
+  uint64_t sequence = 0;
+};
+using Mutation = std::variant<PutSession, EraseSession, PutCursor>;
+
+struct Persist {
+  // Tickets grow by one; OnPersisted(t) means that every batch up to t is persisted.
+  uint64_t ticket = 0;
+  std::vector<Mutation> mutations;
+};
+
+// "Read this session from disk and call OnLoaded."
+struct Load {
+  uint64_t ticket = 0;
+  SessionKey key;
+};
+
+// --- Answers to the callers.
+
+struct Reply {
+  uint64_t operation_id = 0;
+  OperationResult result;
+};
+struct OwnershipReply {
+  uint64_t operation_id = 0;
+  Ownership ownership;
+};
+
+// What the index must show from now on.
+struct IndexChange {
+  enum class Kind : uint8_t { kHeld, kDeleted, kLearned, kForget, kErase, kForgetLearned };
+  Kind kind = Kind::kHeld;
+  SessionKey key;
+  membership::NodeId owner;
+};
+
+struct Effects {
+  std::optional<Persist> persist;
+  std::vector<Send> sends;
+  std::vector<Load> loads;
+  std::vector<Reply> replies;
+  std::vector<OwnershipReply> ownership_replies;
+  std::vector<IndexChange> index_changes;
+
+  // Keeps the vectors' memory for the next call.
+  void Clear() {
+    persist.reset();
+    sends.clear();
+    loads.clear();
+    replies.clear();
+    ownership_replies.clear();
+    index_changes.clear();
+  }
+};
+
+// What a start finds on disk about one session; the body stays there.
+struct StoredSession {
+  SessionKey key;
+  Epoch epoch;
+  uint64_t version = 0;
+  std::vector<membership::NodeId> copy_set;
+  WallMs absolute_deadline_ms = 0;
+  int64_t idle_ttl_ms = 0;
+  WallMs last_access_ms = 0;
+  bool tombstone = false;
+  uint64_t size_bytes = 0;
+};
+struct Recovered {
+  std::vector<StoredSession> sessions;
+  // Change index: (sequence, key), ascending.
+  std::vector<std::pair<uint64_t, SessionKey>> changes;
+  // Last applied sequence by sender.
+  std::vector<std::pair<membership::NodeId, uint64_t>> cursors;
+};
+
+}  // namespace roost::store

@@ -1,0 +1,36 @@
+// What the store reports about itself. Each counter only grows; written on the store's loop, readable from any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace roost::store {
+
+struct Counters {
+  std::atomic<uint64_t> creates{0};
+  std::atomic<uint64_t> gets{0};
+  std::atomic<uint64_t> puts{0};
+  std::atomic<uint64_t> deletes{0};
+  std::atomic<uint64_t> touches{0};
+  std::atomic<uint64_t> cas_conflicts{0};
+  std::atomic<uint64_t> forwarded{0};
+  std::atomic<uint64_t> expired_idle{0};
+  std::atomic<uint64_t> expired_absolute{0};
+  std::atomic<uint64_t> takeovers{0};
+  // Replication refused because the receiver knew a higher epoch: this node stepped down.
+  std::atomic<uint64_t> step_downs{0};
+  // Changes of this node that lost against a higher epoch. Acknowledged writes among them may be lost (mode `available`).
+  std::atomic<uint64_t> conflicts{0};
+  std::atomic<uint64_t> ack_timeouts{0};
+  std::atomic<uint64_t> degraded_writes{0};
+  std::atomic<uint64_t> refused_writes{0};
+  std::atomic<uint64_t> replicated_out{0};
+  std::atomic<uint64_t> replicated_in{0};
+  std::atomic<uint64_t> bytes_out{0};
+  std::atomic<uint64_t> resolves{0};
+  std::atomic<uint64_t> resolve_unknown{0};
+  std::atomic<uint64_t> corrupt_records{0};
+  std::atomic<uint64_t> disk_errors{0};
+};
+
+}  // namespace roost::store

@@ -1,0 +1,123 @@
+// The calls of the session API as plain values: what the API server, a forwarding peer and the proxy ask of the store.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "membership/node_id.h"
+#include "store/options.h"
+#include "store/session.h"
+
+namespace roost::store {
+
+struct CreateOp {
+  SessionKey key;
+  // Versions are ignored.
+  std::map<std::string, Attribute> attributes;
+  std::string principal;
+  // 0: the configured default.
+  int64_t idle_ttl_ms = 0;
+  int64_t absolute_ttl_ms = 0;
+  Ack ack = Ack::kDefault;
+};
+
+struct GetOp {
+  SessionKey key;
+  bool peek = false;
+  uint64_t min_version = 0;
+};
+
+struct PutOp {
+  SessionKey key;
+  std::map<std::string, Attribute> set;
+  std::vector<std::string> remove;
+  bool replace_all = false;
+  // 0: unconditional.
+  uint64_t expected_version = 0;
+  bool create = false;
+  // Empty: unchanged.
+  std::string principal;
+  Ack ack = Ack::kDefault;
+};
+
+struct TouchOp {
+  SessionKey key;
+};
+
+struct DeleteOp {
+  SessionKey key;
+  Ack ack = Ack::kDefault;
+};
+
+// The proxy saw the application set this session's cookie: own it unless it is known already. Succeeds if it is.
+struct LearnOp {
+  SessionKey key;
+};
+
+using Operation = std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp>;
+
+SessionKey KeyOf(const Operation& operation);
+
+// What a write has reached at its acknowledgement.
+struct Receipt {
+  uint64_t version = 0;
+  Epoch epoch;
+  uint32_t copies = 0;  // Owner included.
+  uint32_t zones = 0;
+  bool degraded = false;
+};
+
+// Outcome of an Operation. `status` codes are those documented in proto/sessions.proto.
+struct OperationResult {
+  absl::Status status;
+  Receipt receipt;                         // Create, Put, Delete, Learn.
+  bool created = false;                    // Put with `create`; Learn.
+  std::shared_ptr<const Session> session;  // Get.
+  int64_t idle_remaining_ms = 0;           // Get, Touch.
+  int64_t absolute_deadline_ms = 0;        // Touch.
+  // Set with UNAVAILABLE when another node owns the session.
+  membership::NodeId owner;
+};
+
+// Who owns a session, as far as the answering node knows.
+struct Ownership {
+  enum class State : uint8_t {
+    kUnknown,   // No live node that was asked knows it.
+    kOwned,     // `owner` is live and serves it.
+    kOrphaned,  // `owner` is dead and nobody has taken over yet; ask again.
+    kDeleted,   // A tombstone: the session is gone for good.
+  };
+  State state = State::kUnknown;
+  membership::NodeId owner;
+  Epoch epoch;
+  uint64_t version = 0;
+  // Empty unless the answering node holds the session.
+  std::vector<membership::NodeId> copy_set;
+};
+
+// How much there is, for status and metrics.
+struct StoreStats {
+  uint64_t owned = 0;
+  uint64_t copied = 0;
+  uint64_t tombstones = 0;
+  uint64_t under_replicated = 0;
+};
+
+// One row of a listing.
+struct ListEntry {
+  SessionKey key;
+  Epoch epoch;
+  uint64_t version = 0;
+  std::vector<membership::NodeId> copy_set;
+  int64_t idle_remaining_ms = 0;
+  bool tombstone = false;
+  uint64_t size_bytes = 0;
+};
+
+}  // namespace roost::store

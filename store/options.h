@@ -1,0 +1,43 @@
+// Options of the store; the same fields, limits and defaults as `store` in proto/config.proto.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace roost::store {
+
+// Copies that a write must have reached before it is acknowledged, besides the owner's own.
+enum class Ack : uint8_t { kDefault = 0, kLocal = 1, kOne = 2, kAll = 3 };
+
+struct Options {
+  int copies = 1;
+  Ack ack = Ack::kOne;
+  // Refuse writes that can't reach the copies asked for, instead of acknowledging a counted degradation.
+  bool refuse_when_degraded = false;
+  std::chrono::milliseconds ack_timeout{2'000};
+  std::chrono::milliseconds idle_ttl{30 * 60'000};
+  std::chrono::milliseconds absolute_ttl{24 * 3'600'000};
+  std::chrono::milliseconds absolute_ttl_max{30LL * 24 * 3'600'000};
+  int64_t attribute_bytes_max = 1 << 20;
+  int64_t session_bytes_max = 2 << 20;
+  int attributes_max = 1'024;
+  int64_t in_flight_bytes = 4 << 20;
+  int64_t cache_bytes = 64 << 20;
+  // 0: never.
+  std::chrono::milliseconds fsync_interval{1'000};
+  int pending_max = 10'000;
+  // A candidate waits so long for the other copies' answers before it takes over with what it knows.
+  std::chrono::milliseconds takeover_query_timeout{200};
+  // A touch is replicated once this part of the idle TTL has passed since the last time, or with the next write.
+  double touch_replicate_fraction = 0.1;
+  // Tombstones stay this much past the absolute deadline: the bound on clock differences between nodes.
+  std::chrono::milliseconds clock_bound{60'000};
+  // Rebalance and takeover work off this many sessions per step, so that requests get in between.
+  int slice = 256;
+
+  absl::Status Validate() const;
+};
+
+}  // namespace roost::store
