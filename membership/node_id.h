@@ -1,4 +1,5 @@
-// NodeId names one data directory for as long as it exists: 64 random bits, made at its first start.
+// NodeId names one data directory for as long as it exists: 64 random bits, made at its first
+// start.
 #pragma once
 
 #include <compare>

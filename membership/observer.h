@@ -1,4 +1,5 @@
-// What the membership module reports about itself. Counters of the core and the socket; read by the sidecar's metrics.
+// What the membership module reports about itself. Counters of the core and the socket; read by the
+// sidecar's metrics.
 #pragma once
 
 #include <atomic>

@@ -16,15 +16,16 @@ struct Timing {
   std::chrono::milliseconds probe_interval{500};
   // Time that a probed member has to answer directly.
   std::chrono::milliseconds probe_timeout{150};
-  // A helper answers after this time that it got no answer either. probe_timeout + nack_timeout must stay below probe_interval,
-  // or healthy nodes blame themselves for late nacks.
+  // A helper answers after this time that it got no answer either. probe_timeout + nack_timeout
+  // must stay below probe_interval, or healthy nodes blame themselves for late nacks.
   std::chrono::milliseconds nack_timeout{120};
   int indirect_probes = 3;
-  // A suspicion lasts between min = suspicion_mult * max(1, log10(members)) * probe_interval and suspicion_max_mult * min
-  // (Lifeguard, arXiv 1707.00788, section IV-B).
+  // A suspicion lasts between min = suspicion_mult * max(1, log10(members)) * probe_interval and
+  // suspicion_max_mult * min (Lifeguard, arXiv 1707.00788, section IV-B).
   int suspicion_mult = 3;
   int suspicion_max_mult = 4;
-  // A suspicion whose evidence is a refused port lasts only so long: the host lives and says that the process does not.
+  // A suspicion whose evidence is a refused port lasts only so long: the host lives and says that
+  // the process does not.
   std::chrono::milliseconds refused_suspicion{250};
   std::chrono::milliseconds gossip_interval{100};
   int gossip_fanout = 3;

@@ -1,4 +1,5 @@
-// The clock of every timeout: monotonic, never the wall clock. Cores take it as an argument; only shells read it.
+// The clock of every timeout: monotonic, never the wall clock. Cores take it as an argument; only
+// shells read it.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,7 @@
 // View is an immutable snapshot of who is in the cluster, as one node sees it.
 //
-// The gossip loop makes a new one after every change and posts it to whoever subscribed; nobody ever changes one. Two nodes may
-// disagree for a while: nothing may depend on views being equal.
+// The gossip loop makes a new one after every change and posts it to whoever subscribed; nobody
+// ever changes one. Two nodes may disagree for a while: nothing may depend on views being equal.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ absl::string_view MemberStateName(MemberState state);
 
 struct Member {
   NodeId id;
-  // Persisted boot counter, then the member's own counter of refutations: the pair orders claims about it.
+  // Persisted boot counter, then the member's own counter of refutations: the pair orders claims
+  // about it.
   uint64_t boot_epoch = 0;
   uint32_t incarnation = 0;
   MemberState state = MemberState::kAlive;
@@ -35,8 +36,8 @@ struct Member {
   std::string zone;
   // The member hands its sessions over and takes no new ones.
   bool draining = false;
-  Address gossip;           // udp
-  uint16_t peer_port = 0;   // gRPC of the stores, same IP
+  Address gossip;             // udp
+  uint16_t peer_port = 0;     // gRPC of the stores, same IP
   uint16_t forward_port = 0;  // HTTP forwarded by other nodes' proxies, same IP
 
   Address peer() const { return gossip.WithPort(peer_port); }

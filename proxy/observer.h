@@ -1,4 +1,5 @@
-// What the proxy reports about itself. One block per event loop, written by that loop alone, summed by the sidecar's metrics.
+// What the proxy reports about itself. One block per event loop, written by that loop alone, summed
+// by the sidecar's metrics.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,9 @@ namespace roost::proxy {
 // Single-writer counter: a plain load and store, no locked instruction, readable from any thread.
 class Counter {
  public:
-  void Add(uint64_t n = 1) { value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed); }
+  void Add(uint64_t n = 1) {
+    value_.store(value_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
   void Sub(uint64_t n = 1) { Add(~n + 1); }
   uint64_t value() const { return value_.load(std::memory_order_relaxed); }
 
@@ -18,10 +21,10 @@ class Counter {
 };
 
 struct alignas(64) Counters {
-  Counter connections;         // Accepted from clients.
-  Counter connections_open;    // Now.
-  Counter connections_refused; // Over connections_max.
-  Counter requests;            // Heads read on the public listener.
+  Counter connections;            // Accepted from clients.
+  Counter connections_open;       // Now.
+  Counter connections_refused;    // Over connections_max.
+  Counter requests;               // Heads read on the public listener.
   Counter requests_forwarded_in;  // Heads read on the forward listener.
   // How requests of the public listener were routed.
   Counter routed_no_session;
@@ -30,14 +33,14 @@ struct alignas(64) Counters {
   Counter routed_unknown;  // To the local application: nobody knows the session.
   Counter forward_misses;  // Peer answered that it does not own the session.
   // Grace buffer: requests that were held, by how it ended.
-  Counter grace_held;      // Entered.
-  Counter grace_now;       // Held now.
+  Counter grace_held;  // Entered.
+  Counter grace_now;   // Held now.
   Counter grace_bytes_now;
   Counter grace_owner_found;
-  Counter grace_unknown;   // The lookup said that nobody knows the session.
+  Counter grace_unknown;  // The lookup said that nobody knows the session.
   Counter grace_timeout;
-  Counter grace_full;      // Refused: a bound was reached.
-  Counter grace_cancelled; // The client went away.
+  Counter grace_full;       // Refused: a bound was reached.
+  Counter grace_cancelled;  // The client went away.
   // Answers that the proxy made itself, by status.
   Counter refused_400;
   Counter refused_408;
@@ -49,10 +52,10 @@ struct alignas(64) Counters {
   Counter refused_504;
   Counter refused_505;
   Counter app_connect_failures;
-  Counter app_bad_responses;   // Answers of the application that are not HTTP.
+  Counter app_bad_responses;  // Answers of the application that are not HTTP.
   Counter peer_connect_failures;
   Counter retries;
-  Counter upstream_aborted;    // Vanished in the middle of a response.
+  Counter upstream_aborted;  // Vanished in the middle of a response.
   Counter client_aborted;
   Counter sessions_learned;
   Counter create_hold_timeouts;  // Released before the record reached its copies.

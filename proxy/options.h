@@ -1,4 +1,5 @@
-// Options of the proxy; the same fields, limits and defaults as `proxy` and `grace` in proto/config.proto.
+// Options of the proxy; the same fields, limits and defaults as `proxy` and `grace` in
+// proto/config.proto.
 #pragma once
 
 #include <chrono>
@@ -21,7 +22,8 @@ struct GraceOptions {
   UnknownSession unknown_session = UnknownSession::kApp;
 };
 
-// A trusted proxy: addresses whose first `prefix_bits` (of the 128-bit form) equal those of `network`.
+// A trusted proxy: addresses whose first `prefix_bits` (of the 128-bit form) equal those of
+// `network`.
 struct Network {
   membership::Address network;
   int prefix_bits = 128;

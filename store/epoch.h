@@ -1,5 +1,5 @@
-// Epoch orders the owners of a session. Raised at every change of owner and of the copy set; (counter, node) so that two nodes
-// that take over at the same time never share one.
+// Epoch orders the owners of a session. Raised at every change of owner and of the copy set;
+// (counter, node) so that two nodes that take over at the same time never share one.
 #pragma once
 
 #include <compare>

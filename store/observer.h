@@ -1,4 +1,5 @@
-// What the store reports about itself. Each counter only grows; written on the store's loop, readable from any thread.
+// What the store reports about itself. Each counter only grows; written on the store's loop,
+// readable from any thread.
 #pragma once
 
 #include <atomic>
@@ -19,7 +20,8 @@ struct Counters {
   std::atomic<uint64_t> takeovers{0};
   // Replication refused because the receiver knew a higher epoch: this node stepped down.
   std::atomic<uint64_t> step_downs{0};
-  // Changes of this node that lost against a higher epoch. Acknowledged writes among them may be lost (mode `available`).
+  // Changes of this node that lost against a higher epoch. Acknowledged writes among them may be
+  // lost (mode `available`).
   std::atomic<uint64_t> conflicts{0};
   std::atomic<uint64_t> ack_timeouts{0};
   std::atomic<uint64_t> degraded_writes{0};

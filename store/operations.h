@@ -1,4 +1,5 @@
-// The calls of the session API as plain values: what the API server, a forwarding peer and the proxy ask of the store.
+// The calls of the session API as plain values: what the API server, a forwarding peer and the
+// proxy ask of the store.
 #pragma once
 
 #include <cstdint>
@@ -55,7 +56,8 @@ struct DeleteOp {
   Ack ack = Ack::kDefault;
 };
 
-// The proxy saw the application set this session's cookie: own it unless it is known already. Succeeds if it is.
+// The proxy saw the application set this session's cookie: own it unless it is known already.
+// Succeeds if it is.
 struct LearnOp {
   SessionKey key;
 };

@@ -14,7 +14,8 @@ enum class Ack : uint8_t { kDefault = 0, kLocal = 1, kOne = 2, kAll = 3 };
 struct Options {
   int copies = 1;
   Ack ack = Ack::kOne;
-  // Refuse writes that can't reach the copies asked for, instead of acknowledging a counted degradation.
+  // Refuse writes that can't reach the copies asked for, instead of acknowledging a counted
+  // degradation.
   bool refuse_when_degraded = false;
   std::chrono::milliseconds ack_timeout{2'000};
   std::chrono::milliseconds idle_ttl{30 * 60'000};
@@ -28,11 +29,14 @@ struct Options {
   // 0: never.
   std::chrono::milliseconds fsync_interval{1'000};
   int pending_max = 10'000;
-  // A candidate waits so long for the other copies' answers before it takes over with what it knows.
+  // A candidate waits so long for the other copies' answers before it takes over with what it
+  // knows.
   std::chrono::milliseconds takeover_query_timeout{200};
-  // A touch is replicated once this part of the idle TTL has passed since the last time, or with the next write.
+  // A touch is replicated once this part of the idle TTL has passed since the last time, or with
+  // the next write.
   double touch_replicate_fraction = 0.1;
-  // Tombstones stay this much past the absolute deadline: the bound on clock differences between nodes.
+  // Tombstones stay this much past the absolute deadline: the bound on clock differences between
+  // nodes.
   std::chrono::milliseconds clock_bound{60'000};
   // Rebalance and takeover work off this many sessions per step, so that requests get in between.
   int slice = 256;

@@ -1,11 +1,13 @@
-// OwnershipIndex says who owns a session, on the proxy's hot path: every session this node holds, and owners that it learned.
+// OwnershipIndex says who owns a session, on the proxy's hot path: every session this node holds,
+// and owners that it learned.
 //
-// Written by the store's loop alone, read by any thread. An answer may be stale by the time it is used; the owner checks again.
-// Sharded, so that readers hardly ever meet; learned owners are bounded in number, the oldest making room.
+// Written by the store's loop alone, read by any thread. An answer may be stale by the time it is
+// used; the owner checks again. Sharded, so that readers hardly ever meet; learned owners are
+// bounded in number, the oldest making room.
 #pragma once
 
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -36,8 +38,9 @@ class OwnershipIndex {
 
   Entry Find(SessionKey key) const;
 
-  // As Find; also true in `touch_due` if the session was not touched through this call in the period that `now_s` (any counter
-  // of seconds) lies in, so that the caller reports an access at most once per `period_s`.
+  // As Find; also true in `touch_due` if the session was not touched through this call in the
+  // period that `now_s` (any counter of seconds) lies in, so that the caller reports an access at
+  // most once per `period_s`.
   Entry FindAndTouch(SessionKey key, uint32_t now_s, uint32_t period_s, bool* touch_due) const;
 
   void SetHeld(SessionKey key, membership::NodeId owner);
@@ -60,7 +63,9 @@ class OwnershipIndex {
     mutable std::atomic<uint32_t> touched_s{0};
     Slot() = default;
     Slot(const Slot& other)
-        : owner(other.owner), kind(other.kind), touched_s(other.touched_s.load(std::memory_order_relaxed)) {}
+        : owner(other.owner),
+          kind(other.kind),
+          touched_s(other.touched_s.load(std::memory_order_relaxed)) {}
     Slot& operator=(const Slot& other) {
       owner = other.owner;
       kind = other.kind;

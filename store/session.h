@@ -36,7 +36,8 @@ struct Session {
   // Not empty while the copies are being changed.
   std::vector<membership::NodeId> next_copy_set;
   WallMs created_ms = 0;
-  // Fixed at creation: whatever happens, no holder serves it after this, and its tombstone stays until then.
+  // Fixed at creation: whatever happens, no holder serves it after this, and its tombstone stays
+  // until then.
   WallMs absolute_deadline_ms = 0;
   int64_t idle_ttl_ms = 0;
   // By this holder's own wall clock.
@@ -45,7 +46,9 @@ struct Session {
   std::map<std::string, Attribute> attributes;
   bool tombstone = false;
 
-  membership::NodeId owner() const { return copy_set.empty() ? membership::NodeId{} : copy_set.front(); }
+  membership::NodeId owner() const {
+    return copy_set.empty() ? membership::NodeId{} : copy_set.front();
+  }
 
   friend bool operator==(const Session&, const Session&) = default;
 };

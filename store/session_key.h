@@ -1,6 +1,7 @@
 // SessionKey names a session inside the cluster: the first 128 bits of SHA-256(namespace, NUL, id).
 //
-// Ids are secrets (who has one is the visitor), so nothing but the key leaves the node or reaches a log.
+// Ids are secrets (who has one is the visitor), so nothing but the key leaves the node or reaches a
+// log.
 #pragma once
 
 #include <compare>

@@ -1,5 +1,5 @@
-// SessionStore is what the API server and the proxy see of the store. Every method may be called from any thread; callbacks run
-// on the store's loop and must only post.
+// SessionStore is what the API server and the proxy see of the store. Every method may be called
+// from any thread; callbacks run on the store's loop and must only post.
 #pragma once
 
 #include <functional>
@@ -18,12 +18,13 @@ class SessionStore {
 
   virtual ~SessionStore() = default;
 
-  // Does `operation` here if this node owns the session, else at the owner (one hop). Waits, at most Options::ack_timeout in
-  // all, while the owner is being found or replaced.
+  // Does `operation` here if this node owns the session, else at the owner (one hop). Waits, at
+  // most Options::ack_timeout in all, while the owner is being found or replaced.
   virtual void Execute(Operation operation, ResultCallback done) = 0;
 
-  // Finds the owner: from memory, else by asking the copy holders. Takes the session over first if its owner is dead and this
-  // node is next in line. Never fails; answers within Options::ack_timeout.
+  // Finds the owner: from memory, else by asking the copy holders. Takes the session over first if
+  // its owner is dead and this node is next in line. Never fails; answers within
+  // Options::ack_timeout.
   virtual void Resolve(SessionKey key, OwnershipCallback done) = 0;
 
   // Counts as accesses; sessions not owned here are skipped. Cheap: no disk write, coalesced.

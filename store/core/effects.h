@@ -1,7 +1,9 @@
-// What goes into and comes out of the store's core: peer messages, persistence and answers, as plain values.
+// What goes into and comes out of the store's core: peer messages, persistence and answers, as
+// plain values.
 //
-// The shell carries out an Effects in this order: persist first handed to the disk, then sends, loads and answers. Whatever must
-// wait for the disk is held back by the core itself and comes out of OnPersisted.
+// The shell carries out an Effects in this order: persist first handed to the disk, then sends,
+// loads and answers. Whatever must wait for the disk is held back by the core itself and comes out
+// of OnPersisted.
 #pragma once
 
 #include <cstdint>
@@ -89,7 +91,8 @@ struct Send {
 
 struct PutSession {
   SessionPtr session;
-  // The change index entry to write, and the one of the same key to delete (0: none). 0 if nothing needs to be replicated.
+  // The change index entry to write, and the one of the same key to delete (0: none). 0 if nothing
+  // needs to be replicated.
   uint64_t sequence = 0;
   uint64_t replaces_sequence = 0;
 };

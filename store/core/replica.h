@@ -1,8 +1,10 @@
-// Replica decides everything about this node's sessions: who owns them, what a write must reach, who takes over.
+// Replica decides everything about this node's sessions: who owns them, what a write must reach,
+// who takes over.
 //
-// It keeps a small summary of each session in memory and the bodies on disk (with a cache of recent ones). It holds no socket,
-// clock or thread: the shell passes `now` and inputs in, carries out the Effects, and calls OnDeadline at NextDeadline().
-// The rules are in ARCHITECTURE.md ("The life of a write", "Takeover"); the simulator runs this same class.
+// It keeps a small summary of each session in memory and the bodies on disk (with a cache of recent
+// ones). It holds no socket, clock or thread: the shell passes `now` and inputs in, carries out the
+// Effects, and calls OnDeadline at NextDeadline(). The rules are in ARCHITECTURE.md ("The life of a
+// write", "Takeover"); the simulator runs this same class.
 //
 // Owner: StoreLoop. Thread: the store's loop only.
 #pragma once
@@ -28,22 +30,26 @@ class Replica {
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
-  // Once, before anything else. Sessions that this node owned are validated with their copies before they are served again.
+  // Once, before anything else. Sessions that this node owned are validated with their copies
+  // before they are served again.
   void Recover(Now now, Recovered recovered, Effects* out);
 
   void OnView(Now now, membership::ViewPtr view, Effects* out);
 
-  // `operation_id` is the shell's; a Reply with it comes out exactly once, now or later. An operation for a session owned by a
-  // live peer is answered UNAVAILABLE with OperationResult::owner set: the shell forwards it. `forwarded` operations came from a
-  // peer and are never forwarded again.
+  // `operation_id` is the shell's; a Reply with it comes out exactly once, now or later. An
+  // operation for a session owned by a live peer is answered UNAVAILABLE with
+  // OperationResult::owner set: the shell forwards it. `forwarded` operations came from a peer and
+  // are never forwarded again.
   void Execute(Now now, uint64_t operation_id, Operation operation, bool forwarded, Effects* out);
   // An OwnershipReply comes out exactly once.
   void Resolve(Now now, uint64_t operation_id, SessionKey key, Effects* out);
   void Touch(Now now, const std::vector<SessionKey>& keys, Effects* out);
-  // A forwarded call was refused or could not be delivered: what was learned about `key` is dropped.
+  // A forwarded call was refused or could not be delivered: what was learned about `key` is
+  // dropped.
   void OnForwardRefused(Now now, SessionKey key, Effects* out);
 
-  // The stream that this node opened to `peer` is up; `last_sequence` is what the peer says it has applied of ours.
+  // The stream that this node opened to `peer` is up; `last_sequence` is what the peer says it has
+  // applied of ours.
   void OnStreamUp(Now now, membership::NodeId peer, uint64_t last_sequence, Effects* out);
   void OnStreamDown(Now now, membership::NodeId peer, Effects* out);
   void OnToSender(Now now, membership::NodeId from, ToSender message, Effects* out);
@@ -59,7 +65,8 @@ class Replica {
   membership::SteadyTime NextDeadline() const;
   void OnDeadline(Now now, Effects* out);
 
-  // Hands every owned session to its first live copy and takes no new ones. Done when drained() is true.
+  // Hands every owned session to its first live copy and takes no new ones. Done when drained() is
+  // true.
   void Drain(Now now, Effects* out);
   bool drained() const;
 
@@ -68,7 +75,8 @@ class Replica {
 
   StoreStats Stats() const;
   // Keys after `after` (exclusive), ascending, at most `limit`.
-  std::vector<ListEntry> List(Now now, const SessionKey* after, bool owned_only, size_t limit) const;
+  std::vector<ListEntry> List(Now now, const SessionKey* after, bool owned_only,
+                              size_t limit) const;
 
  private:
   struct State;
