@@ -1,0 +1,36 @@
+#include "membership/core/message.h"
+
+namespace roost::membership {
+namespace {
+
+// Upper bounds of protobuf's encoding: one tag byte (two from field 16 on) and the longest varint.
+constexpr size_t kAddressBytesMax = 2 + 18 + 4;  // tag, length; ip; port
+constexpr size_t kUpdateFixedBytesMax =
+    4 +                 // tag and length in the datagram
+    9 + 11 + 6 + 2 +    // node, boot_epoch, incarnation, state
+    9 +                 // accuser
+    kAddressBytesMax +  // gossip
+    4 + 4 +             // peer_port, forward_port
+    2 + 2 + 2;          // name and zone without their text, draining
+constexpr size_t kBodyBytesMax = 2 + 6 + 9 + kAddressBytesMax;
+constexpr size_t kEnvelopeBytesMax = 3 + 2 + 9 + 11;  // header, cluster, sender, its boot epoch
+
+}  // namespace
+
+int CompareClaims(const Member& a, const Member& b) {
+  if (a.boot_epoch != b.boot_epoch) return a.boot_epoch < b.boot_epoch ? -1 : 1;
+  if (a.incarnation != b.incarnation) return a.incarnation < b.incarnation ? -1 : 1;
+  return static_cast<int>(a.state) - static_cast<int>(b.state);
+}
+
+size_t EncodedBytesMax(const Update& update) {
+  return kUpdateFixedBytesMax + update.member.name.size() + update.member.zone.size();
+}
+
+size_t EncodedBytesMax(const Message& message, size_t cluster_name_bytes) {
+  size_t bytes = kEnvelopeBytesMax + cluster_name_bytes + kBodyBytesMax;
+  for (const Update& update : message.updates) bytes += EncodedBytesMax(update);
+  return bytes;
+}
+
+}  // namespace roost::membership
