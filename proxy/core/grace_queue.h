@@ -18,6 +18,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "membership/steady_time.h"
+#include "membership/view.h"
 #include "proxy/options.h"
 #include "store/operations.h"
 #include "store/session_key.h"
@@ -77,9 +78,9 @@ class GraceQueue {
 
   Added Add(membership::SteadyTime now, store::SessionKey key, int64_t bytes);
   // Resolve answered, or the session's record came by itself. Releases all that wait for it, unless
-  // RouteAnswer would hold them again: kOrphaned.
+  // RouteAnswer says kHold with `view`: then the lookup is repeated a little later.
   void OnAnswer(membership::SteadyTime now, store::SessionKey key, const store::Ownership& answer,
-                Effects* effects);
+                const membership::View& view, Effects* effects);
   // The client went away. False if the token is not held.
   bool Cancel(Token token);
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -45,8 +46,13 @@ struct HeaderField {
 // Which fields a head has.
 class FieldSet {
  public:
+  constexpr FieldSet() = default;
+  constexpr FieldSet(std::initializer_list<FieldId> ids) {
+    for (const FieldId id : ids) bits_ |= Bit(id);
+  }
   void Add(FieldId id) { bits_ |= Bit(id); }
-  bool Has(FieldId id) const { return (bits_ & Bit(id)) != 0; }
+  void AddAll(FieldSet other) { bits_ |= other.bits_; }
+  constexpr bool Has(FieldId id) const { return (bits_ & Bit(id)) != 0; }
   void Clear() { bits_ = 0; }
 
  private:
