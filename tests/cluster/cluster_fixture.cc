@@ -108,8 +108,8 @@ bool Eventually(std::chrono::milliseconds timeout, const std::function<bool()>& 
   return true;
 }
 
-Finished Run(const std::string& program, const std::vector<std::string>& arguments,
-             std::chrono::milliseconds timeout) {
+Finished RunProgram(const std::string& program, const std::vector<std::string>& arguments,
+                    std::chrono::milliseconds timeout) {
   static int count = 0;
   const std::string log = absl::StrCat(TempDir(), "/run", ++count, ".log");
   const pid_t pid = Spawn(program, arguments, log);

@@ -33,8 +33,8 @@ struct Finished {
   int exit_code = -1;  // -1: killed, or not ended in time.
   std::string output;  // Standard output and error.
 };
-Finished Run(const std::string& program, const std::vector<std::string>& arguments,
-             std::chrono::milliseconds timeout = std::chrono::seconds(20));
+Finished RunProgram(const std::string& program, const std::vector<std::string>& arguments,
+                    std::chrono::milliseconds timeout = std::chrono::seconds(20));
 
 // One roostd process.
 class Node {

@@ -188,7 +188,7 @@ TEST_F(StartTest, ADataDirectoryInUseIsNamed) {
                       << "\"}\napi: {listen: \"127.0.0.1:" << FreePort()
                       << "\", socket: \"\"}\nadmin: {listen: \"127.0.0.1:" << FreePort()
                       << "\"}\nproxy: {listen: \"127.0.0.1:" << FreePort() << "\"}\n";
-  const Finished other = Run("sidecar/roostd", {"--config", file});
+  const Finished other = RunProgram("sidecar/roostd", {"--config", file});
   EXPECT_EQ(other.exit_code, 1) << other.output;
   EXPECT_NE(other.output.find("node.data_dir"), std::string::npos) << other.output;
   EXPECT_TRUE(first.Ready());
@@ -235,17 +235,19 @@ TEST(CtlTest, ShowsTheClusterAndASession) {
                                              {"sessions", "--json"}}) {
     std::vector<std::string> arguments = words;
     arguments.insert(arguments.end(), {"--api", api});
-    const Finished ctl = Run("sidecar/roostctl", arguments);
+    const Finished ctl = RunProgram("sidecar/roostctl", arguments);
     EXPECT_EQ(ctl.exit_code, 0) << absl::StrJoin(words, " ") << ": " << ctl.output;
     EXPECT_FALSE(ctl.output.empty());
     if (words[0] == "members" || words[0] == "owner") {
       EXPECT_NE(ctl.output.find("n0"), std::string::npos) << ctl.output;
     }
   }
-  EXPECT_EQ(Run("sidecar/roostctl", {"owner", "no-such-session", "--api", api}).exit_code, 3);
-  EXPECT_EQ(Run("sidecar/roostctl", {"status", "--api", absl::StrCat("127.0.0.1:", FreePort())})
-                .exit_code,
-            1);
+  EXPECT_EQ(RunProgram("sidecar/roostctl", {"owner", "no-such-session", "--api", api}).exit_code,
+            3);
+  EXPECT_EQ(
+      RunProgram("sidecar/roostctl", {"status", "--api", absl::StrCat("127.0.0.1:", FreePort())})
+          .exit_code,
+      1);
 }
 
 }  // namespace
