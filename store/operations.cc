@@ -1,0 +1,9 @@
+#include "store/operations.h"
+
+namespace roost::store {
+
+SessionKey KeyOf(const Operation& operation) {
+  return std::visit([](const auto& op) { return op.key; }, operation);
+}
+
+}  // namespace roost::store
