@@ -1,0 +1,115 @@
+#include "sidecar/config_checks.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "membership/address.h"
+
+namespace roost::sidecar {
+namespace {
+
+using membership::Address;
+
+void CheckMembership(const config::v1::Membership& membership, std::vector<CrossCheck>* found) {
+  if (membership.probe_timeout_ms() + membership.nack_timeout_ms() <
+      membership.probe_interval_ms()) {
+    return;
+  }
+  found->push_back({{"membership.probe_timeout_ms", "membership.nack_timeout_ms",
+                     "membership.probe_interval_ms"},
+                    "probe_timeout_ms + nack_timeout_ms must be below probe_interval_ms"});
+}
+
+void CheckStore(const config::v1::Store& store, std::vector<CrossCheck>* found) {
+  if (store.attribute_bytes_max() > store.session_bytes_max()) {
+    found->push_back({{"store.attribute_bytes_max", "store.session_bytes_max"},
+                      "must be at most store.session_bytes_max"});
+  }
+  if (store.idle_ttl_ms() > store.absolute_ttl_ms()) {
+    found->push_back({{"store.idle_ttl_ms", "store.absolute_ttl_ms"},
+                      "must be at most store.absolute_ttl_ms"});
+  }
+  if (store.absolute_ttl_ms() > store.absolute_ttl_max_ms()) {
+    found->push_back({{"store.absolute_ttl_ms", "store.absolute_ttl_max_ms"},
+                      "must be at most store.absolute_ttl_max_ms"});
+  }
+  if (store.in_flight_bytes() < store.session_bytes_max()) {
+    found->push_back({{"store.in_flight_bytes", "store.session_bytes_max"},
+                      "must be at least store.session_bytes_max, or a large session never leaves"});
+  }
+}
+
+struct Listener {
+  std::string field;
+  Address address;
+};
+
+// TCP listeners that are turned on.
+std::vector<Listener> Listeners(const config::v1::Config& config) {
+  std::vector<Listener> listeners;
+  const auto add = [&](const char* field, const std::string& text) {
+    if (const auto address = Address::Parse(text)) listeners.push_back({field, *address});
+  };
+  add("cluster.listen", config.cluster().listen());
+  add("cluster.forward_listen", config.cluster().forward_listen());
+  add("proxy.listen", config.proxy().listen());
+  add("api.listen", config.api().listen());
+  add("admin.listen", config.admin().listen());
+  return listeners;
+}
+
+bool Collide(const Address& a, const Address& b) {
+  return a.port != 0 && a.port == b.port && (a.ip == b.ip || a.IsWildcard() || b.IsWildcard());
+}
+
+void CheckListeners(const config::v1::Config& config, std::vector<CrossCheck>* found) {
+  const std::vector<Listener> listeners = Listeners(config);
+  for (size_t i = 0; i < listeners.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (!Collide(listeners[i].address, listeners[j].address)) continue;
+      found->push_back({{listeners[i].field, listeners[j].field},
+                        absl::StrCat("has the port of ", listeners[j].field)});
+    }
+  }
+  const auto app = Address::Parse(config.proxy().app());
+  const auto listen = Address::Parse(config.proxy().listen());
+  if (app && app->port == 0) {
+    found->push_back({{"proxy.app"}, "needs the application's port, not 0"});
+  } else if (app && listen && app->port == listen->port &&
+             (app->ip == listen->ip || (listen->IsWildcard() && app->IsLoopback()))) {
+    found->push_back({{"proxy.app", "proxy.listen"},
+                      "is the proxy's own address: requests would go round in circles"});
+  }
+}
+
+void CheckSecurity(const config::v1::Config& config, std::vector<CrossCheck>* found) {
+  if (config.security().insecure()) return;
+  for (const Listener& listener : Listeners(config)) {
+    // The visitors' side is meant to be reached from outside.
+    if (listener.field == "proxy.listen" || listener.address.IsLoopback()) continue;
+    found->push_back(
+        {{listener.field, "security.insecure"},
+         absl::StrCat(listener.address.ToString(),
+                      " is beyond loopback, and this listener neither authenticates nor encrypts; "
+                      "if the network is trusted, say so with security.insecure: true")});
+  }
+}
+
+void CheckAdvertise(const config::v1::Cluster& cluster, std::vector<CrossCheck>* found) {
+  if (cluster.advertise() != "0.0.0.0" && cluster.advertise() != "::") return;
+  found->push_back({{"cluster.advertise"}, "must be an address that peers can reach"});
+}
+
+}  // namespace
+
+std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
+  std::vector<CrossCheck> found;
+  CheckAdvertise(config.cluster(), &found);
+  CheckMembership(config.membership(), &found);
+  CheckStore(config.store(), &found);
+  CheckListeners(config, &found);
+  CheckSecurity(config, &found);
+  return found;
+}
+
+}  // namespace roost::sidecar

@@ -1,0 +1,307 @@
+#include "sidecar/metrics.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <fstream>
+#include <iterator>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "sidecar/version.h"
+
+namespace roost::sidecar {
+namespace {
+
+using Type = MetricsText::Type;
+using membership::MemberState;
+
+std::string ReadAll(const char* path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+uint64_t CountOpenFds() {
+  DIR* directory = opendir("/proc/self/fd");
+  if (directory == nullptr) return 0;
+  uint64_t count = 0;
+  while (readdir(directory) != nullptr) ++count;
+  closedir(directory);
+  return count > 3 ? count - 3 : 0;  // ".", ".." and this directory.
+}
+
+// Seconds since the epoch at which the machine started, or 0.
+double BootTime() {
+  const std::string stat = ReadAll("/proc/stat");
+  const size_t at = stat.find("\nbtime ");
+  double seconds = 0;
+  if (at == std::string::npos) return 0;
+  const absl::string_view rest = absl::string_view(stat).substr(at + 7);
+  return absl::SimpleAtod(rest.substr(0, rest.find('\n')), &seconds) ? seconds : 0;
+}
+
+// Sum of one counter over the event loops.
+uint64_t Sum(const MetricsInput& input, proxy::Counter proxy::Counters::*counter) {
+  uint64_t sum = 0;
+  for (const proxy::Counters* block : input.proxy) sum += (block->*counter).value();
+  return sum;
+}
+
+void RenderNode(const MetricsInput& in, MetricsText* out) {
+  out->Family("roost_build_info", "Version of the node; always 1.", Type::kGauge);
+  out->Sample(uint64_t{1}, {{"version", kVersion}, {"node", in.node}, {"cluster", in.cluster}});
+  out->Gauge("roost_ready", "1 if the node takes traffic.", in.ready ? 1 : 0);
+  const ProcessUsage& process = in.process;
+  out->Family("process_cpu_seconds_total", "User and system CPU time.", Type::kCounter);
+  out->Sample(process.cpu_seconds);
+  out->Gauge("process_resident_memory_bytes", "Resident memory.", process.resident_bytes);
+  out->Gauge("process_virtual_memory_bytes", "Virtual memory.", process.virtual_bytes);
+  out->Gauge("process_open_fds", "Open file descriptors.", process.open_fds);
+  out->Gauge("process_max_fds", "Limit of open file descriptors.", process.max_fds);
+  out->Gauge("process_threads", "Threads.", process.threads);
+  out->Family("process_start_time_seconds", "Start, seconds since the Unix epoch.", Type::kGauge);
+  out->Sample(process.start_time);
+}
+
+void RenderMembers(const MetricsInput& in, MetricsText* out) {
+  uint64_t count[5] = {};
+  if (in.view) {
+    for (const auto& member : in.view->members()) ++count[static_cast<int>(member.state)];
+  }
+  out->Family("roost_members", "Members in the view of this node, itself included.", Type::kGauge);
+  for (MemberState state :
+       {MemberState::kAlive, MemberState::kSuspect, MemberState::kDead, MemberState::kLeft}) {
+    out->Sample(count[static_cast<int>(state)], {{"state", membership::MemberStateName(state)}});
+  }
+  out->Gauge("roost_view_version", "Changes of the view since the start.",
+             in.view ? in.view->version() : 0);
+}
+
+void RenderMembership(const membership::Counters& c, MetricsText* out) {
+  out->Family("roost_gossip_datagrams_total", "Gossip datagrams.", Type::kCounter);
+  out->Sample(c.datagrams_sent, {{"direction", "sent"}});
+  out->Sample(c.datagrams_received, {{"direction", "received"}});
+  out->Family("roost_gossip_bytes_total", "Bytes of gossip datagrams.", Type::kCounter);
+  out->Sample(c.bytes_sent, {{"direction", "sent"}});
+  out->Sample(c.bytes_received, {{"direction", "received"}});
+  out->Family("roost_gossip_dropped_total", "Received datagrams that were dropped.",
+              Type::kCounter);
+  out->Sample(c.dropped_malformed, {{"reason", "malformed"}});
+  out->Sample(c.dropped_foreign_cluster, {{"reason", "foreign_cluster"}});
+  out->Sample(c.dropped_version, {{"reason", "version"}});
+  out->Counter("roost_gossip_send_errors_total", "Datagrams that could not be sent.",
+               c.send_errors);
+  out->Counter("roost_member_probes_failed_total", "Probe rounds without an answer.",
+               c.probes_failed);
+  out->Counter("roost_member_suspicions_total", "Members that this node suspected.",
+               c.suspicions);
+  out->Counter("roost_member_refutations_total", "Suspicions of itself that this node refuted.",
+               c.refutations);
+  out->Counter("roost_member_deaths_total", "Members that this node saw die.", c.deaths);
+  out->Counter("roost_member_refused_evidence_total",
+               "Refused connections taken as evidence of a killed process.", c.refused_evidence);
+  out->Gauge("roost_member_health_score", "Local health after Lifeguard; 0 is healthy.",
+             c.health_score);
+}
+
+void RenderSessions(const store::StoreStats& stats, MetricsText* out) {
+  out->Family("roost_sessions", "Sessions that this node holds.", Type::kGauge);
+  out->Sample(stats.owned, {{"role", "owned"}});
+  out->Sample(stats.copied, {{"role", "copied"}});
+  out->Sample(stats.tombstones, {{"role", "tombstone"}});
+  out->Gauge("roost_sessions_under_replicated", "Owned sessions with fewer copies than configured.",
+             stats.under_replicated);
+}
+
+void RenderStore(const store::Counters& c, MetricsText* out) {
+  out->Family("roost_store_operations_total", "Session operations done here.", Type::kCounter);
+  out->Sample(c.creates, {{"operation", "create"}});
+  out->Sample(c.gets, {{"operation", "get"}});
+  out->Sample(c.puts, {{"operation", "put"}});
+  out->Sample(c.deletes, {{"operation", "delete"}});
+  out->Sample(c.touches, {{"operation", "touch"}});
+  out->Counter("roost_store_cas_conflicts_total", "Compare-and-set that met another version.",
+               c.cas_conflicts);
+  out->Counter("roost_store_forwarded_total", "Operations forwarded to the owner.", c.forwarded);
+  out->Family("roost_store_expired_total", "Sessions that expired.", Type::kCounter);
+  out->Sample(c.expired_idle, {{"reason", "idle"}});
+  out->Sample(c.expired_absolute, {{"reason", "absolute"}});
+  out->Counter("roost_store_takeovers_total", "Sessions taken over from another node.",
+               c.takeovers);
+  out->Counter("roost_store_step_downs_total",
+               "Sessions given up because a copy knew a higher epoch.", c.step_downs);
+  out->Counter("roost_store_conflicts_total", "Changes that lost against a higher epoch.",
+               c.conflicts);
+  out->Counter("roost_store_ack_timeouts_total", "Writes whose copies did not answer in time.",
+               c.ack_timeouts);
+  out->Counter("roost_store_degraded_writes_total",
+               "Writes acknowledged with fewer copies than asked for.", c.degraded_writes);
+  out->Counter("roost_store_refused_writes_total", "Writes refused for too few live nodes.",
+               c.refused_writes);
+  out->Family("roost_store_replicated_total", "Records replicated.", Type::kCounter);
+  out->Sample(c.replicated_out, {{"direction", "out"}});
+  out->Sample(c.replicated_in, {{"direction", "in"}});
+  out->Counter("roost_store_replication_bytes_total", "Bytes of records sent to copies.",
+               c.bytes_out);
+  out->Counter("roost_store_resolves_total", "Lookups of owners.", c.resolves);
+  out->Counter("roost_store_resolve_unknown_total", "Lookups that nobody could answer.",
+               c.resolve_unknown);
+  out->Counter("roost_store_corrupt_records_total", "Records on disk that could not be read.",
+               c.corrupt_records);
+  out->Counter("roost_store_disk_errors_total", "Failed disk operations.", c.disk_errors);
+}
+
+void RenderTraffic(const MetricsInput& in, MetricsText* out) {
+  using C = proxy::Counters;
+  out->Counter("roost_proxy_connections_total", "Client connections accepted.",
+               Sum(in, &C::connections));
+  out->Gauge("roost_proxy_connections", "Client connections open.", Sum(in, &C::connections_open));
+  out->Counter("roost_proxy_connections_refused_total",
+               "Client connections over proxy.connections_max.", Sum(in, &C::connections_refused));
+  out->Counter("roost_proxy_requests_total", "Requests from clients.", Sum(in, &C::requests));
+  out->Counter("roost_proxy_requests_forwarded_in_total", "Requests that peers forwarded here.",
+               Sum(in, &C::requests_forwarded_in));
+  out->Family("roost_proxy_routed_total", "Where requests from clients went.", Type::kCounter);
+  out->Sample(Sum(in, &C::routed_no_session), {{"route", "no_session"}});
+  out->Sample(Sum(in, &C::routed_local), {{"route", "local"}});
+  out->Sample(Sum(in, &C::routed_forward), {{"route", "forward"}});
+  out->Sample(Sum(in, &C::routed_unknown), {{"route", "unknown"}});
+  out->Counter("roost_proxy_forward_misses_total",
+               "Forwarded requests whose receiver did not own the session.",
+               Sum(in, &C::forward_misses));
+  out->Counter("roost_proxy_sessions_learned_total", "Sessions learned from Set-Cookie.",
+               Sum(in, &C::sessions_learned));
+  out->Counter("roost_proxy_create_hold_timeouts_total",
+               "Responses released before their session reached its copies.",
+               Sum(in, &C::create_hold_timeouts));
+  out->Counter("roost_proxy_tunnels_total", "Connections upgraded to tunnels.",
+               Sum(in, &C::tunnels));
+  out->Family("roost_proxy_bytes_total", "Bytes from and to clients.", Type::kCounter);
+  out->Sample(Sum(in, &C::bytes_in), {{"direction", "in"}});
+  out->Sample(Sum(in, &C::bytes_out), {{"direction", "out"}});
+}
+
+void RenderGrace(const MetricsInput& in, MetricsText* out) {
+  using C = proxy::Counters;
+  out->Family("roost_grace_requests_total", "Requests in the grace buffer, by outcome.",
+              Type::kCounter);
+  out->Sample(Sum(in, &C::grace_held), {{"outcome", "held"}});
+  out->Sample(Sum(in, &C::grace_owner_found), {{"outcome", "owner_found"}});
+  out->Sample(Sum(in, &C::grace_unknown), {{"outcome", "unknown"}});
+  out->Sample(Sum(in, &C::grace_timeout), {{"outcome", "timeout"}});
+  out->Sample(Sum(in, &C::grace_full), {{"outcome", "full"}});
+  out->Sample(Sum(in, &C::grace_cancelled), {{"outcome", "cancelled"}});
+  out->Gauge("roost_grace_held_requests", "Requests held now.", Sum(in, &C::grace_now));
+  out->Gauge("roost_grace_held_bytes", "Bytes of the requests held now.",
+             Sum(in, &C::grace_bytes_now));
+}
+
+void RenderFaults(const MetricsInput& in, MetricsText* out) {
+  using C = proxy::Counters;
+  out->Family("roost_proxy_refused_total", "Answers that the proxy made itself, by status.",
+              Type::kCounter);
+  const std::pair<absl::string_view, proxy::Counter C::*> refused[] = {
+      {"400", &C::refused_400}, {"408", &C::refused_408}, {"413", &C::refused_413},
+      {"431", &C::refused_431}, {"501", &C::refused_501}, {"502", &C::refused_502},
+      {"503", &C::refused_503}, {"504", &C::refused_504}, {"505", &C::refused_505}};
+  for (const auto& [status, counter] : refused) out->Sample(Sum(in, counter), {{"status", status}});
+  out->Family("roost_proxy_connect_failures_total", "Connections that could not be made.",
+              Type::kCounter);
+  out->Sample(Sum(in, &C::app_connect_failures), {{"upstream", "app"}});
+  out->Sample(Sum(in, &C::peer_connect_failures), {{"upstream", "peer"}});
+  out->Counter("roost_proxy_app_bad_responses_total",
+               "Answers of the application that are not HTTP.", Sum(in, &C::app_bad_responses));
+  out->Counter("roost_proxy_retries_total", "Requests sent again.", Sum(in, &C::retries));
+  out->Family("roost_proxy_aborted_total", "Exchanges cut off in the middle, by who went away.",
+              Type::kCounter);
+  out->Sample(Sum(in, &C::upstream_aborted), {{"side", "upstream"}});
+  out->Sample(Sum(in, &C::client_aborted), {{"side", "client"}});
+}
+
+}  // namespace
+
+void MetricsText::Family(absl::string_view name, absl::string_view help, Type type) {
+  assert(type != Type::kCounter || absl::EndsWith(name, "_total"));
+  family_ = std::string(name);
+  absl::StrAppend(&text_, "# HELP ", name, " ", help, "\n# TYPE ", name, " ",
+                  type == Type::kCounter ? "counter" : "gauge", "\n");
+}
+
+void MetricsText::SampleText(const std::string& value, Labels labels) {
+  text_ += family_;
+  const char* separator = "{";
+  for (const auto& [name, label] : labels) {
+    absl::StrAppend(
+        &text_, separator, name, "=\"",
+        absl::StrReplaceAll(label, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}}), "\"");
+    separator = ",";
+  }
+  absl::StrAppend(&text_, labels.size() == 0 ? "" : "}", " ", value, "\n");
+}
+
+void MetricsText::Sample(double value, Labels labels) {
+  SampleText(absl::StrFormat("%.3f", value), labels);
+}
+void MetricsText::Sample(uint64_t value, Labels labels) {
+  SampleText(absl::StrCat(value), labels);
+}
+
+void MetricsText::Counter(absl::string_view name, absl::string_view help, uint64_t value) {
+  Family(name, help, Type::kCounter);
+  Sample(value);
+}
+
+void MetricsText::Gauge(absl::string_view name, absl::string_view help, uint64_t value) {
+  Family(name, help, Type::kGauge);
+  Sample(value);
+}
+
+ProcessUsage ReadProcessUsage() {
+  ProcessUsage usage;
+  rusage self = {};
+  getrusage(RUSAGE_SELF, &self);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  usage.cpu_seconds = seconds(self.ru_utime) + seconds(self.ru_stime);
+  rlimit fds = {};
+  if (getrlimit(RLIMIT_NOFILE, &fds) == 0) usage.max_fds = fds.rlim_cur;
+  usage.open_fds = CountOpenFds();
+  // After the command's name, which may hold anything: fields 3 and up of proc(5).
+  const std::string stat = ReadAll("/proc/self/stat");
+  const size_t name_end = stat.rfind(") ");
+  if (name_end == std::string::npos) return usage;
+  const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
+  const auto number = [&fields](size_t field) {
+    uint64_t value = 0;
+    return field - 3 < fields.size() && absl::SimpleAtoi(fields[field - 3], &value) ? value : 0;
+  };
+  usage.threads = number(20);
+  usage.start_time = BootTime() + static_cast<double>(number(22)) /
+                                      static_cast<double>(sysconf(_SC_CLK_TCK));
+  usage.virtual_bytes = number(23);
+  usage.resident_bytes = number(24) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return usage;
+}
+
+std::string RenderMetrics(const MetricsInput& input) {
+  MetricsText out;
+  RenderNode(input, &out);
+  RenderMembers(input, &out);
+  RenderMembership(*input.membership, &out);
+  RenderSessions(input.stats, &out);
+  RenderStore(*input.store, &out);
+  RenderTraffic(input, &out);
+  RenderGrace(input, &out);
+  RenderFaults(input, &out);
+  return out.Take();
+}
+
+}  // namespace roost::sidecar
