@@ -1,0 +1,171 @@
+// The forwarded calls of replication_wire.h.
+#include <cassert>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "store/io/record_proto.h"
+#include "store/io/replication_wire.h"
+
+namespace roost::store {
+namespace {
+
+absl::Status Bad(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("forwarded call: ", what));
+}
+
+absl::StatusOr<Ack> DecodeAck(uint32_t ack) {
+  if (ack > static_cast<uint32_t>(Ack::kAll)) return Bad("ack is not known");
+  return static_cast<Ack>(ack);
+}
+
+absl::Status CheckPrincipal(const std::string& principal) {
+  if (principal.size() <= kPrincipalBytesMax) return absl::OkStatus();
+  return Bad(absl::StrCat("principal above ", kPrincipalBytesMax, " bytes"));
+}
+
+absl::StatusOr<Operation> DecodeCreate(SessionKey key, peer::v1::Operation::Create* message) {
+  const auto ack = DecodeAck(message->ack());
+  if (!ack.ok()) return ack.status();
+  if (absl::Status status = CheckPrincipal(message->principal()); !status.ok()) return status;
+  if (message->idle_ttl_ms() < 0 || message->absolute_ttl_ms() < 0) return Bad("TTL is negative");
+  auto attributes = DecodeAttributes(message->mutable_attributes());
+  if (!attributes.ok()) return attributes.status();
+  return CreateOp{.key = key,
+                  .attributes = *std::move(attributes),
+                  .principal = std::move(*message->mutable_principal()),
+                  .idle_ttl_ms = message->idle_ttl_ms(),
+                  .absolute_ttl_ms = message->absolute_ttl_ms(),
+                  .ack = *ack};
+}
+
+absl::StatusOr<Operation> DecodePut(SessionKey key, peer::v1::Operation::Put* message) {
+  const auto ack = DecodeAck(message->ack());
+  if (!ack.ok()) return ack.status();
+  if (absl::Status status = CheckPrincipal(message->principal()); !status.ok()) return status;
+  if (message->remove_size() > kRecordAttributesMax) {
+    return Bad(absl::StrCat("removes more than ", kRecordAttributesMax, " attributes"));
+  }
+  auto set = DecodeAttributes(message->mutable_set());
+  if (!set.ok()) return set.status();
+  PutOp put{.key = key,
+            .set = *std::move(set),
+            .remove = {},
+            .replace_all = message->replace_all(),
+            .expected_version = message->expected_version(),
+            .create = message->create(),
+            .principal = std::move(*message->mutable_principal()),
+            .ack = *ack};
+  put.remove.reserve(message->remove_size());
+  for (std::string& name : *message->mutable_remove()) {
+    if (name.size() > kAttributeNameBytesMax) {
+      return Bad(absl::StrCat("attribute name above ", kAttributeNameBytesMax, " bytes"));
+    }
+    put.remove.push_back(std::move(name));
+  }
+  return put;
+}
+
+struct OperationEncoder {
+  peer::v1::Operation* out;
+
+  void operator()(const CreateOp& op) const {
+    peer::v1::Operation::Create* create = out->mutable_create();
+    EncodeAttributes(op.attributes, create->mutable_attributes());
+    create->set_principal(op.principal);
+    create->set_idle_ttl_ms(op.idle_ttl_ms);
+    create->set_absolute_ttl_ms(op.absolute_ttl_ms);
+    create->set_ack(static_cast<uint32_t>(op.ack));
+  }
+  void operator()(const GetOp& op) const {
+    out->mutable_get()->set_peek(op.peek);
+    out->mutable_get()->set_min_version(op.min_version);
+  }
+  void operator()(const PutOp& op) const {
+    peer::v1::Operation::Put* put = out->mutable_put();
+    EncodeAttributes(op.set, put->mutable_set());
+    for (const std::string& name : op.remove) put->add_remove(name);
+    put->set_replace_all(op.replace_all);
+    put->set_expected_version(op.expected_version);
+    put->set_create(op.create);
+    put->set_principal(op.principal);
+    put->set_ack(static_cast<uint32_t>(op.ack));
+  }
+  void operator()(const TouchOp&) const { out->mutable_touch(); }
+  void operator()(const DeleteOp& op) const {
+    out->mutable_delete_()->set_ack(static_cast<uint32_t>(op.ack));
+  }
+  void operator()(const LearnOp&) const { assert(false); }
+};
+
+}  // namespace
+
+void EncodeOperation(const Operation& operation, peer::v1::Operation* out) {
+  out->set_key(KeyOf(operation).ToBytes());
+  std::visit(OperationEncoder{out}, operation);
+}
+
+absl::StatusOr<Operation> DecodeOperation(peer::v1::Operation* operation) {
+  const auto key = DecodeKey(operation->key());
+  if (!key.ok()) return key.status();
+  switch (operation->kind_case()) {
+    case peer::v1::Operation::kCreate:
+      return DecodeCreate(*key, operation->mutable_create());
+    case peer::v1::Operation::kGet:
+      return GetOp{.key = *key,
+                   .peek = operation->get().peek(),
+                   .min_version = operation->get().min_version()};
+    case peer::v1::Operation::kPut:
+      return DecodePut(*key, operation->mutable_put());
+    case peer::v1::Operation::kTouch:
+      return TouchOp{.key = *key};
+    case peer::v1::Operation::kDelete: {
+      const auto ack = DecodeAck(operation->delete_().ack());
+      if (!ack.ok()) return ack.status();
+      return DeleteOp{.key = *key, .ack = *ack};
+    }
+    default:
+      return Bad("empty or not known to this version");
+  }
+}
+
+void EncodeResult(const OperationResult& result, peer::v1::ExecuteResponse* out) {
+  out->set_code(static_cast<uint32_t>(result.status.code()));
+  out->set_message(std::string(result.status.message()));
+  out->set_version(result.receipt.version);
+  EncodeEpoch(result.receipt.epoch, out->mutable_epoch());
+  out->set_copies(result.receipt.copies);
+  out->set_zones(result.receipt.zones);
+  out->set_degraded(result.receipt.degraded);
+  out->set_created(result.created);
+  if (result.session != nullptr) EncodeRecord(*result.session, out->mutable_session());
+  out->set_idle_remaining_ms(result.idle_remaining_ms);
+  out->set_absolute_deadline_ms(result.absolute_deadline_ms);
+  out->set_owner(result.owner.value);
+}
+
+absl::StatusOr<OperationResult> DecodeResult(peer::v1::ExecuteResponse* response) {
+  if (response->code() > static_cast<uint32_t>(absl::StatusCode::kUnauthenticated)) {
+    return Bad("result code is not known");
+  }
+  OperationResult result;
+  result.status =
+      absl::Status(static_cast<absl::StatusCode>(response->code()), response->message());
+  result.receipt = {.version = response->version(),
+                    .epoch = DecodeEpoch(response->epoch()),
+                    .copies = response->copies(),
+                    .zones = response->zones(),
+                    .degraded = response->degraded()};
+  result.created = response->created();
+  if (response->has_session()) {
+    auto session = DecodeRecord(response->mutable_session());
+    if (!session.ok()) return session.status();
+    result.session = std::make_shared<const Session>(*std::move(session));
+  }
+  result.idle_remaining_ms = response->idle_remaining_ms();
+  result.absolute_deadline_ms = response->absolute_deadline_ms();
+  result.owner = membership::NodeId{response->owner()};
+  return result;
+}
+
+}  // namespace roost::store

@@ -1,0 +1,258 @@
+#include "store/io/replication_wire.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "store/io/record_proto.h"
+
+namespace roost::store {
+namespace {
+
+using membership::NodeId;
+
+// More would not fit into a frame of records anyway.
+constexpr int kFencedMax = 4'096;
+
+absl::Status Bad(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("peer message: ", what));
+}
+
+size_t SessionBytes(const SessionPtr& session) {
+  if (session == nullptr) return 0;
+  size_t bytes = 160 + session->principal.size();
+  for (const auto& [name, attribute] : session->attributes) {
+    bytes += 32 + name.size() + attribute.value.size() + attribute.schema.size();
+  }
+  return bytes;
+}
+
+// `last_access_ms` is by the sender's wall clock, so it stays behind.
+void EncodeTravelling(const Session& session, int64_t idle_remaining_ms, peer::v1::Record* out) {
+  EncodeRecord(session, out);
+  out->clear_last_access_ms();
+  out->set_idle_remaining_ms(idle_remaining_ms);
+}
+
+absl::StatusOr<SessionPtr> DecodeTravelling(peer::v1::Record* record) {
+  auto session = DecodeRecord(record);
+  if (!session.ok()) return session.status();
+  return std::make_shared<const Session>(*std::move(session));
+}
+
+absl::StatusOr<ToReceiver> DecodeReplicate(peer::v1::Replicate* message) {
+  if (message->sequence() == 0) return Bad("replicate.sequence is 0");
+  auto session = DecodeTravelling(message->mutable_record());
+  if (!session.ok()) return session.status();
+  return Replicate{.sequence = message->sequence(),
+                   .session = *std::move(session),
+                   .idle_remaining_ms = message->record().idle_remaining_ms()};
+}
+
+absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
+  if (static_cast<size_t>(message.keys_size()) > kQueryKeysMax) {
+    return Bad(absl::StrCat("query asks for more than ", kQueryKeysMax, " keys"));
+  }
+  Query query{.id = message.id(), .purpose = QueryPurpose::kResolve, .keys = {}};
+  switch (message.purpose()) {
+    case peer::v1::Query::PURPOSE_RESOLVE:
+      break;
+    case peer::v1::Query::PURPOSE_TAKEOVER:
+      query.purpose = QueryPurpose::kTakeover;
+      break;
+    case peer::v1::Query::PURPOSE_VALIDATE:
+      query.purpose = QueryPurpose::kValidate;
+      break;
+    default:
+      return Bad("query.purpose is not known");
+  }
+  query.keys.reserve(message.keys_size());
+  for (const std::string& bytes : message.keys()) {
+    const auto key = DecodeKey(bytes);
+    if (!key.ok()) return key.status();
+    query.keys.push_back(*key);
+  }
+  return query;
+}
+
+absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
+  using Body = peer::v1::SenderMessage;
+  switch (message->body_case()) {
+    case Body::kReplicate:
+      return DecodeReplicate(message->mutable_replicate());
+    case Body::kQuery:
+      return DecodeQuery(message->query());
+    case Body::kDrop: {
+      const auto key = DecodeKey(message->drop().key());
+      if (!key.ok()) return key.status();
+      return Drop{.key = *key, .epoch = DecodeEpoch(message->drop().epoch())};
+    }
+    case Body::kCursor:
+      return CursorUpdate{.sequence = message->cursor().sequence()};
+    case Body::kHello:
+      return Bad("a second hello");
+    default:
+      return Bad("empty or not known to this version");
+  }
+}
+
+absl::StatusOr<ToSender> DecodeReplicateResult(const peer::v1::ReplicateResult& message) {
+  if (message.fenced_size() > kFencedMax) {
+    return Bad(absl::StrCat("result refuses more than ", kFencedMax, " changes"));
+  }
+  ReplicateResult result{.sequence = message.sequence(), .fenced = {}};
+  result.fenced.reserve(message.fenced_size());
+  for (const peer::v1::Fenced& fenced : message.fenced()) {
+    const auto key = DecodeKey(fenced.key());
+    if (!key.ok()) return key.status();
+    result.fenced.push_back({.key = *key,
+                             .epoch = DecodeEpoch(fenced.epoch()),
+                             .owner = NodeId{fenced.owner()},
+                             .sequence = fenced.sequence()});
+  }
+  return result;
+}
+
+absl::StatusOr<Answer> DecodeAnswer(peer::v1::QueryResult::Answer* message) {
+  const auto key = DecodeKey(message->key());
+  if (!key.ok()) return key.status();
+  Answer answer;
+  answer.key = *key;
+  answer.known = message->known();
+  answer.epoch = DecodeEpoch(message->epoch());
+  answer.version = message->version();
+  answer.owner = NodeId{message->owner()};
+  answer.tombstone = message->tombstone();
+  if (!message->has_record()) return answer;
+  auto session = DecodeTravelling(message->mutable_record());
+  if (!session.ok()) return session.status();
+  if ((*session)->key != answer.key) return Bad("answer carries the record of another key");
+  answer.session = *std::move(session);
+  answer.idle_remaining_ms = message->record().idle_remaining_ms();
+  return answer;
+}
+
+absl::StatusOr<ToSender> DecodeQueryResult(peer::v1::QueryResult* message) {
+  if (static_cast<size_t>(message->answers_size()) > kQueryKeysMax) {
+    return Bad(absl::StrCat("query result has more than ", kQueryKeysMax, " answers"));
+  }
+  QueryResult result{.id = message->id(), .answers = {}};
+  result.answers.reserve(message->answers_size());
+  for (peer::v1::QueryResult::Answer& encoded : *message->mutable_answers()) {
+    auto answer = DecodeAnswer(&encoded);
+    if (!answer.ok()) return answer.status();
+    result.answers.push_back(*std::move(answer));
+  }
+  return result;
+}
+
+absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
+  using Body = peer::v1::ReceiverMessage;
+  switch (message->body_case()) {
+    case Body::kResult:
+      return DecodeReplicateResult(message->result());
+    case Body::kQueryResult:
+      return DecodeQueryResult(message->mutable_query_result());
+    case Body::kHello:
+      return Bad("a second hello");
+    default:
+      return Bad("empty or not known to this version");
+  }
+}
+
+template <typename Message, typename Frame>
+absl::StatusOr<std::vector<Message>> DecodeMessages(Frame* frame) {
+  if (frame->messages_size() > kFrameMessagesMax) {
+    return Bad(absl::StrCat("frame has more than ", kFrameMessagesMax, " messages"));
+  }
+  std::vector<Message> messages;
+  messages.reserve(frame->messages_size());
+  for (auto& encoded : *frame->mutable_messages()) {
+    auto message = DecodeMessage(&encoded);
+    if (!message.ok()) return message.status();
+    messages.push_back(*std::move(message));
+  }
+  return messages;
+}
+
+void EncodeAnswer(const Answer& answer, peer::v1::QueryResult::Answer* out) {
+  out->set_key(answer.key.ToBytes());
+  out->set_known(answer.known);
+  EncodeEpoch(answer.epoch, out->mutable_epoch());
+  out->set_version(answer.version);
+  out->set_owner(answer.owner.value);
+  out->set_tombstone(answer.tombstone);
+  if (answer.session == nullptr) return;
+  EncodeTravelling(*answer.session, answer.idle_remaining_ms, out->mutable_record());
+}
+
+}  // namespace
+
+size_t WireBytes(const ToReceiver& message) {
+  if (const auto* replicate = std::get_if<Replicate>(&message)) {
+    return 32 + SessionBytes(replicate->session);
+  }
+  if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
+  return 48;
+}
+
+size_t WireBytes(const ToSender& message) {
+  if (const auto* result = std::get_if<ReplicateResult>(&message)) {
+    return 32 + 64 * result->fenced.size();
+  }
+  size_t bytes = 32;
+  for (const Answer& answer : std::get<QueryResult>(message).answers) {
+    bytes += 80 + SessionBytes(answer.session);
+  }
+  return bytes;
+}
+
+void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
+  if (const auto* replicate = std::get_if<Replicate>(&message)) {
+    peer::v1::Replicate* encoded = out->mutable_replicate();
+    encoded->set_sequence(replicate->sequence);
+    EncodeTravelling(*replicate->session, replicate->idle_remaining_ms, encoded->mutable_record());
+  } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
+    out->mutable_cursor()->set_sequence(cursor->sequence);
+  } else if (const auto* drop = std::get_if<Drop>(&message)) {
+    out->mutable_drop()->set_key(drop->key.ToBytes());
+    EncodeEpoch(drop->epoch, out->mutable_drop()->mutable_epoch());
+  } else {
+    const auto& query = std::get<Query>(message);
+    peer::v1::Query* encoded = out->mutable_query();
+    encoded->set_id(query.id);
+    encoded->set_purpose(static_cast<peer::v1::Query::Purpose>(query.purpose));
+    for (const SessionKey key : query.keys) encoded->add_keys(key.ToBytes());
+  }
+}
+
+void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
+  if (const auto* result = std::get_if<ReplicateResult>(&message)) {
+    peer::v1::ReplicateResult* encoded = out->mutable_result();
+    encoded->set_sequence(result->sequence);
+    for (const Fenced& fenced : result->fenced) {
+      peer::v1::Fenced* item = encoded->add_fenced();
+      item->set_key(fenced.key.ToBytes());
+      EncodeEpoch(fenced.epoch, item->mutable_epoch());
+      item->set_owner(fenced.owner.value);
+      item->set_sequence(fenced.sequence);
+    }
+  } else {
+    const auto& answers = std::get<QueryResult>(message);
+    out->mutable_query_result()->set_id(answers.id);
+    for (const Answer& answer : answers.answers) {
+      EncodeAnswer(answer, out->mutable_query_result()->add_answers());
+    }
+  }
+}
+
+absl::StatusOr<std::vector<ToReceiver>> DecodeFrame(peer::v1::SenderFrame* frame) {
+  return DecodeMessages<ToReceiver>(frame);
+}
+
+absl::StatusOr<std::vector<ToSender>> DecodeFrame(peer::v1::ReceiverFrame* frame) {
+  return DecodeMessages<ToSender>(frame);
+}
+
+}  // namespace roost::store

@@ -1,0 +1,270 @@
+#include "store/io/rocks_table.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "gtest/gtest.h"
+#include "rocksdb/db.h"
+#include "tests/store/io/sample_session.h"
+
+namespace roost::store {
+namespace {
+
+constexpr char kCluster[] = "shop";
+
+std::unique_ptr<RocksTable> OpenOrDie(const std::string& dir) {
+  auto table = RocksTable::Open(dir, kCluster, Options{});
+  EXPECT_TRUE(table.ok()) << table.status();
+  return table.ok() ? *std::move(table) : nullptr;
+}
+
+Persist PutBatch(uint64_t ticket, Session session, uint64_t sequence, uint64_t replaces = 0) {
+  Persist persist{.ticket = ticket, .mutations = {}};
+  persist.mutations.push_back(PutSession{.session = std::make_shared<Session>(std::move(session)),
+                                         .sequence = sequence,
+                                         .replaces_sequence = replaces});
+  return persist;
+}
+
+// Runs this binary again in a role of its own (see main), so that a second process really opens the
+// directory. Returns once it has said that it is ready.
+class OtherProcess {
+ public:
+  OtherProcess(const char* role, const std::string& dir) {
+    int pipe_ends[2];
+    if (pipe(pipe_ends) != 0) return;
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(pipe_ends[1], STDOUT_FILENO);
+      execl("/proc/self/exe", "rocks_table_test", role, dir.c_str(), nullptr);
+      _exit(127);
+    }
+    close(pipe_ends[1]);
+    char byte = 0;
+    ready_ = read(pipe_ends[0], &byte, 1) == 1 && byte == 'R';
+    close(pipe_ends[0]);
+  }
+  ~OtherProcess() { Kill(); }
+  void Kill() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = -1;
+  }
+  bool ready() const { return ready_; }
+
+ private:
+  pid_t pid_ = -1;
+  bool ready_ = false;
+};
+
+TEST(RocksTableTest, IdentityIsMadeOnceAndEveryOpenRaisesTheBootEpoch) {
+  const TestDirectory dir;
+  Identity first = OpenOrDie(dir.path() + "/made/deep")->identity();
+  EXPECT_TRUE(first.id);
+  EXPECT_EQ(first.boot_epoch, 1u);
+  Identity second = OpenOrDie(dir.path() + "/made/deep")->identity();
+  EXPECT_EQ(second.id, first.id);
+  EXPECT_EQ(second.boot_epoch, 2u);
+  EXPECT_NE(OpenOrDie(dir.path() + "/other")->identity().id, first.id);
+}
+
+TEST(RocksTableTest, ReopenFindsSessionsChangesAndCursors) {
+  const TestDirectory dir;
+  const Session one = SampleSession(1);
+  Session one_newer = one;
+  one_newer.version = 9;
+  const Session two = SampleSession(2);
+  {
+    auto table = OpenOrDie(dir.path());
+    Persist batch = PutBatch(1, one, 10);
+    batch.mutations.push_back(PutCursor{.sender = membership::NodeId{7}, .sequence = 300});
+    batch.mutations.push_back(PutCursor{.sender = membership::NodeId{8}, .sequence = 1});
+    const std::vector<Persist> batches = {std::move(batch), PutBatch(2, two, 11),
+                                          PutBatch(3, one_newer, 12, 10)};
+    ASSERT_TRUE(table->Write(batches, false).ok());
+  }
+  auto table = OpenOrDie(dir.path());
+  const auto recovered = table->Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  ASSERT_EQ(recovered->sessions.size(), 2u);
+  EXPECT_EQ(recovered->sessions[0].key, one.key);
+  EXPECT_EQ(recovered->sessions[0].version, 9u);
+  EXPECT_EQ(recovered->sessions[0].copy_set, one.copy_set);
+  EXPECT_GT(recovered->sessions[0].size_bytes, 16u);
+  const std::vector<std::pair<uint64_t, SessionKey>> changes = {{11, two.key}, {12, one.key}};
+  EXPECT_EQ(recovered->changes, changes);
+  const std::vector<std::pair<membership::NodeId, uint64_t>> cursors = {
+      {membership::NodeId{7}, 300}, {membership::NodeId{8}, 1}};
+  EXPECT_EQ(recovered->cursors, cursors);
+  EXPECT_EQ(table->corrupt_records(), 0u);
+  const auto loaded = table->Load(one.key);
+  ASSERT_TRUE(loaded.ok() && *loaded != nullptr);
+  EXPECT_EQ(**loaded, one_newer);
+}
+
+TEST(RocksTableTest, EraseForgetsTheSessionAndItsChange) {
+  const TestDirectory dir;
+  auto table = OpenOrDie(dir.path());
+  const Session session = SampleSession(1);
+  Persist erase{.ticket = 2, .mutations = {}};
+  erase.mutations.push_back(EraseSession{.key = session.key, .replaces_sequence = 5});
+  const std::vector<Persist> batches = {PutBatch(1, session, 5), std::move(erase)};
+  ASSERT_TRUE(table->Write(batches, true).ok());
+  const auto recovered = table->Recover();
+  ASSERT_TRUE(recovered.ok());
+  EXPECT_TRUE(recovered->sessions.empty());
+  EXPECT_TRUE(recovered->changes.empty());
+  const auto loaded = table->Load(session.key);
+  ASSERT_TRUE(loaded.ok());
+  EXPECT_EQ(*loaded, nullptr);
+}
+
+TEST(RocksTableTest, KilledProcessLosesNoWrittenBatch) {
+  const TestDirectory dir;
+  {
+    OtherProcess writer("--write-and-wait", dir.path());
+    ASSERT_TRUE(writer.ready());
+    writer.Kill();
+  }
+  auto table = OpenOrDie(dir.path());
+  EXPECT_EQ(table->identity().boot_epoch, 2u);
+  const auto recovered = table->Recover();
+  ASSERT_TRUE(recovered.ok());
+  EXPECT_EQ(recovered->sessions.size(), 1'000u);
+  EXPECT_EQ(recovered->changes.size(), 1'000u);
+}
+
+TEST(RocksTableTest, RefusesADirectoryThatAnotherProcessHas) {
+  const TestDirectory dir;
+  OtherProcess holder("--write-and-wait", dir.path());
+  ASSERT_TRUE(holder.ready());
+  const auto table = RocksTable::Open(dir.path(), kCluster, Options{});
+  ASSERT_EQ(table.status().code(), absl::StatusCode::kUnavailable) << table.status();
+  EXPECT_NE(table.status().message().find("node.data_dir"), std::string::npos);
+  EXPECT_NE(table.status().message().find("another process"), std::string::npos);
+  holder.Kill();
+  EXPECT_NE(OpenOrDie(dir.path()), nullptr);
+}
+
+TEST(RocksTableTest, RefusesAnotherClustersDirectory) {
+  const TestDirectory dir;
+  OpenOrDie(dir.path()).reset();
+  const auto table = RocksTable::Open(dir.path(), "billing", Options{});
+  ASSERT_EQ(table.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(table.status().message().find("\"shop\""), std::string::npos);
+  EXPECT_EQ(OpenOrDie(dir.path())->identity().boot_epoch, 2u) << "a refused open counts as none";
+}
+
+TEST(RocksTableTest, RefusesANewerStoreFormat) {
+  const TestDirectory dir;
+  OpenOrDie(dir.path()).reset();
+  {
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const char* name : {"default", "sessions", "changes", "node"}) {
+      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    }
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    ASSERT_TRUE(
+        rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+    rocksdb::ColumnFamilyHandle* extra = nullptr;
+    ASSERT_TRUE(
+        db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "from_the_future", &extra).ok());
+    const std::string format("\0\0\0\0\0\0\0\x02", 8);
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[3], "format", format).ok());
+    handles.push_back(extra);
+    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+    delete db;
+  }
+  const auto table = RocksTable::Open(dir.path(), kCluster, Options{});
+  ASSERT_EQ(table.status().code(), absl::StatusCode::kFailedPrecondition) << table.status();
+  EXPECT_NE(table.status().message().find("newer version"), std::string::npos);
+}
+
+TEST(RocksTableTest, RefusesADirectoryThatCannotBeMade) {
+  const TestDirectory dir;
+  std::ofstream(dir.path() + "/file") << "in the way";
+  for (const char* below : {"/file", "/file/below"}) {
+    const auto table = RocksTable::Open(dir.path() + below, kCluster, Options{});
+    ASSERT_EQ(table.status().code(), absl::StatusCode::kPermissionDenied) << table.status();
+    EXPECT_NE(table.status().message().find("node.data_dir"), std::string::npos);
+  }
+}
+
+TEST(RocksTableTest, SaysThatACorruptDirectoryIsCorrupt) {
+  const TestDirectory dir;
+  OpenOrDie(dir.path()).reset();
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) {
+    if (entry.path().filename().string().rfind("MANIFEST", 0) != 0) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(8);
+    file << std::string(64, 'x');
+  }
+  const auto table = RocksTable::Open(dir.path(), kCluster, Options{});
+  ASSERT_EQ(table.status().code(), absl::StatusCode::kDataLoss) << table.status();
+  EXPECT_NE(table.status().message().find("node.data_dir"), std::string::npos);
+}
+
+TEST(RocksTableTest, ARecordThatCannotBeReadIsLeftOutAndCounted) {
+  const TestDirectory dir;
+  const Session good = SampleSession(1);
+  const std::string bad_key = SampleSession(2).key.ToBytes();
+  {
+    auto table = OpenOrDie(dir.path());
+    const std::vector<Persist> batches = {PutBatch(1, good, 1)};
+    ASSERT_TRUE(table->Write(batches, false).ok());
+  }
+  {
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const char* name : {"default", "sessions", "changes", "node"}) {
+      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    }
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    ASSERT_TRUE(
+        rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[1], bad_key, "\x01garbage").ok());
+    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+    delete db;
+  }
+  auto table = OpenOrDie(dir.path());
+  const auto recovered = table->Recover();
+  ASSERT_TRUE(recovered.ok());
+  ASSERT_EQ(recovered->sessions.size(), 1u);
+  EXPECT_EQ(recovered->sessions[0].key, good.key);
+  EXPECT_EQ(table->corrupt_records(), 1u);
+  EXPECT_EQ(table->Load(SampleSession(2).key).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// The other process: writes, says so, and waits to be killed.
+int WriteAndWait(const char* dir) {
+  auto table = RocksTable::Open(dir, kCluster, Options{});
+  if (!table.ok()) return 1;
+  for (uint64_t i = 1; i <= 1'000; ++i) {
+    const std::vector<Persist> batches = {PutBatch(i, SampleSession(i), i)};
+    if (!(*table)->Write(batches, false).ok()) return 1;
+  }
+  if (write(STDOUT_FILENO, "R", 1) != 1) return 1;
+  // The parent kills this process; the alarm is for a parent that died first.
+  alarm(30);
+  pause();
+  return 1;
+}
+
+}  // namespace
+}  // namespace roost::store
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "--write-and-wait") == 0) {
+    return roost::store::WriteAndWait(argv[2]);
+  }
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

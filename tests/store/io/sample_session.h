@@ -1,0 +1,52 @@
+// What the tests of the store's I/O share: a filled-in session, and a directory that goes away.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "store/session.h"
+
+namespace roost::store {
+
+// Every field differs from its default; `n` tells sessions apart and orders their keys.
+inline Session SampleSession(uint64_t n) {
+  Session session;
+  session.key = SessionKey{n, n * 31 + 7};
+  session.epoch = Epoch{3, membership::NodeId{11}};
+  session.version = n + 1;
+  session.promised = Epoch{4, membership::NodeId{12}};
+  session.copy_set = {membership::NodeId{11}, membership::NodeId{12}, membership::NodeId{~0ull}};
+  session.next_copy_set = {membership::NodeId{13}};
+  session.created_ms = 1'700'000'000'000;
+  session.absolute_deadline_ms = 1'700'086'400'000;
+  session.idle_ttl_ms = 1'800'000;
+  session.last_access_ms = 1'700'000'000'500;
+  session.principal = absl::StrCat("user-", n);
+  session.attributes["cart"] = {.value = "apples", .schema = "cart/v2", .version = n + 1};
+  session.attributes["raw\xff"] = {.value = std::string("\0\x80", 2), .schema = "", .version = 1};
+  session.tombstone = n % 5 == 0;
+  return session;
+}
+
+class TestDirectory {
+ public:
+  TestDirectory() {
+    const char* base = std::getenv("TEST_TMPDIR");
+    path_ = absl::StrCat(base != nullptr ? base : "/tmp", "/store_io_XXXXXX");
+    if (mkdtemp(path_.data()) == nullptr) std::abort();
+  }
+  ~TestDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TestDirectory(const TestDirectory&) = delete;
+  TestDirectory& operator=(const TestDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace roost::store
