@@ -1,0 +1,323 @@
+#include "membership/core/swim.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <utility>
+
+#include "absl/random/distributions.h"
+
+namespace roost::membership {
+namespace {
+
+// The loop is woken every gossip interval; a wake-up that is later by this much is a sleep.
+constexpr std::chrono::milliseconds kSleepMin{400};
+constexpr size_t kSeedsPerTry = 16;
+constexpr int kLeaveTicks = 4;
+constexpr size_t kLeaveFanout = 64;
+
+Prober::Target ToTarget(const Member& member) {
+  return {member.id, member.boot_epoch, member.incarnation, member.gossip};
+}
+
+}  // namespace
+
+Swim::Swim(Options options, absl::BitGenRef random)
+    : options_(std::move(options)),
+      random_(random),
+      table_(options_, SteadyTime{}),
+      prober_(options_.timing) {
+  assert(options_.Validate().ok() && options_.advertise.port != 0);
+}
+
+void Swim::Start(SteadyTime now, Effects* out) {
+  started_ = now;
+  last_gossip_ = now;
+  // A random phase keeps nodes that start together from acting in step.
+  const auto phase = [this](SteadyDuration d) {
+    return SteadyDuration(absl::Uniform<int64_t>(random_, 0, d.count()));
+  };
+  next_probe_ = now + phase(options_.timing.probe_interval);
+  next_gossip_ = now + phase(options_.timing.gossip_interval);
+  next_sync_ = now + phase(options_.timing.sync_interval);
+  next_contact_ = now;
+  contacts_.SetSeeds(options_.seeds, options_.advertise);
+  changed_ = true;
+  EndInput(now, out);
+}
+
+void Swim::SetSeeds(SteadyTime now, const std::vector<Address>& seeds, bool unresolved,
+                    Effects* out) {
+  BeginInput(now);
+  contacts_.SetSeeds(seeds, options_.advertise);
+  unresolved_seeds_ = unresolved;
+  if (!met_) next_contact_ = now;
+  EndInput(now, out);
+}
+
+bool Swim::joined() const {
+  return met_ || (!unresolved_seeds_ && !contacts_.HasOtherSeeds(options_.id));
+}
+
+void Swim::BeginInput(SteadyTime now) {
+  if (next_gossip_ == kNever) return;
+  const SteadyDuration late = now - next_gossip_;
+  if (late < std::max<SteadyDuration>(kSleepMin, options_.timing.gossip_interval)) return;
+  // This process slept, or was starved. What it did not hear meanwhile proves nothing.
+  prober_.ForgetRounds();
+  prober_.RaiseHealth(1);
+  table_.PostponeSuspicions(late);
+  const SteadyDuration round = prober_.Scaled(options_.timing.probe_interval);
+  accuse_from_ = now + round;
+  next_probe_ = now;
+  next_gossip_ = now;
+}
+
+void Swim::EndInput(SteadyTime now, Effects* out) {
+  if (!changed_) return;
+  changed_ = false;
+  std::vector<Member> listed = table_.Listed(now);
+  listed_count_ = listed.size();
+  out->view = std::make_shared<const View>(++view_version_, options_.id, std::move(listed));
+}
+
+void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effects* out) {
+  BeginInput(now);
+  contacts_.OnHeard(from, m.sender);
+  if (m.sender == options_.id && m.kind != MessageKind::kJoin) return;
+  if (m.kind == MessageKind::kRefusal) return OnRefusal(now, m, out);
+  const bool left = table_.self().state == MemberState::kLeft;
+  if (m.kind == MessageKind::kJoin && (left || !Admit(now, from, m, out))) return;
+  if (!left) {
+    for (const Update& update : m.updates) {
+      OnClaim(now, update, m.kind == MessageKind::kSync, m.sender, out);
+    }
+    TellSender(now, from, m, out);
+  }
+  Prober::Probes probes;
+  switch (m.kind) {
+    case MessageKind::kPing:
+      if (m.target == options_.id) {
+        Message ack = Make(MessageKind::kAck);
+        ack.sequence = m.sequence;
+        Transmit(from, m.sender, std::move(ack), out);
+      }
+      break;
+    case MessageKind::kAck:
+      prober_.OnAck(m.sender, m.sequence, &probes);
+      break;
+    case MessageKind::kPingRequest:
+      // Only for members: nobody makes this node write to arbitrary addresses.
+      if (const auto* entry = table_.Find(m.target);
+          entry != nullptr && entry->member.gossip == m.address) {
+        prober_.OnPingRequest(now, from, m, &probes);
+      }
+      break;
+    case MessageKind::kNack:
+      prober_.OnNack(now, m.sender, m.sequence);
+      break;
+    case MessageKind::kJoin:
+      SendList(now, from, false, out);
+      break;
+    case MessageKind::kSync:
+      if (m.reply_wanted && !left) SendList(now, from, false, out);
+      break;
+    case MessageKind::kRefusal:
+    case MessageKind::kGossip:
+      break;
+  }
+  TransmitAll(std::move(probes), out);
+  EndInput(now, out);
+}
+
+void Swim::OnRefused(SteadyTime now, const Address& peer, Effects* out) {
+  BeginInput(now);
+  Prober::Probes probes;
+  prober_.OnRefused(now, peer, &probes);
+  TransmitAll(std::move(probes), out);
+  if (const auto* entry = table_.FindLiveByAddress(peer); entry != nullptr) {
+    OnRefusedEvidence(now, entry->member.id, out);
+  }
+  EndInput(now, out);
+}
+
+void Swim::OnPeerRefused(SteadyTime now, NodeId peer, Effects* out) {
+  BeginInput(now);
+  OnRefusedEvidence(now, peer, out);
+  EndInput(now, out);
+}
+
+void Swim::OnRefusedEvidence(SteadyTime now, NodeId id, Effects* out) {
+  MemberTable::Entry* entry = table_.Find(id);
+  if (id == options_.id || entry == nullptr || !entry->member.live()) return;
+  ++out->tally.refused_evidence;
+  // A firewall may refuse for ever what helpers can reach: do not ask them all the time.
+  if (entry->refused_until > now || prober_.Probing(id)) return;
+  entry->refused_until = now + prober_.Scaled(options_.timing.probe_interval);
+  ProbeMember(now, entry->member, true, out);
+}
+
+void Swim::ProbeMember(SteadyTime now, const Member& target, bool refused, Effects* out) {
+  std::vector<Prober::Target> helpers;
+  for (const NodeId id : table_.PickLive(options_.timing.indirect_probes, target.id, random_)) {
+    helpers.push_back(ToTarget(table_.Find(id)->member));
+  }
+  Prober::Probes probes;
+  prober_.Begin(now, ToTarget(target), std::move(helpers), refused, &probes);
+  TransmitAll(std::move(probes), out);
+}
+
+void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects* out) {
+  ++out->tally.probes_failed;
+  MemberTable::Entry* entry = table_.Find(failure.target.id);
+  if (entry == nullptr || !entry->member.live() || now < accuse_from_) return;
+  // It spoke since: the round proves nothing about its present self.
+  if (entry->member.boot_epoch != failure.target.boot_epoch ||
+      entry->member.incarnation != failure.target.incarnation) {
+    return;
+  }
+  Update accusation{entry->member, options_.id};
+  accusation.member.state = MemberState::kSuspect;
+  const Verdict verdict = table_.Apply(now, accusation, prober_.health());
+  if (verdict == Verdict::kTaken) OnTaken(now, accusation, out);
+  if (verdict == Verdict::kWitness) Spread(now, accusation, true);
+  if (failure.refused && entry->suspicion) {
+    entry->suspicion->Cap(now + options_.timing.refused_suspicion);
+  }
+}
+
+void Swim::DeclareDead(SteadyTime now, NodeId id, Effects* out) {
+  Update death{table_.Find(id)->member, options_.id};
+  death.member.state = MemberState::kDead;
+  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken) OnTaken(now, death, out);
+}
+
+void Swim::OnDeadline(SteadyTime now, Effects* out) {
+  BeginInput(now);
+  Prober::Probes probes;
+  std::vector<Prober::Failure> failures;
+  prober_.Advance(now, &probes, &failures);
+  TransmitAll(std::move(probes), out);
+  for (const Prober::Failure& failure : failures) OnProbeFailed(now, failure, out);
+  if (now >= accuse_from_) {
+    for (const NodeId id : table_.EndedSuspicions(now)) DeclareDead(now, id, out);
+  }
+  Tick(now, out);
+  EndInput(now, out);
+}
+
+void Swim::Tick(SteadyTime now, Effects* out) {
+  const bool left = table_.self().state == MemberState::kLeft;
+  if (now >= next_gossip_) {
+    next_gossip_ = now + options_.timing.gossip_interval;
+    last_gossip_ = now;
+    if (left) {
+      SendLeft(out);
+    } else {
+      GossipNext(now, out);
+    }
+  }
+  if (left) return;
+  if (now >= next_probe_) {
+    ProbeNext(now, out);
+    next_probe_ = now + prober_.Scaled(options_.timing.probe_interval);
+  }
+  if (now >= next_sync_) SyncNext(now, out);
+  if (now >= next_contact_) ContactAbsent(now, out);
+}
+
+SteadyTime Swim::NextDeadline() const {
+  if (table_.self().state == MemberState::kLeft) return next_gossip_;
+  const SteadyTime suspicion = table_.NextSuspicionEnd();
+  return std::min({next_probe_, next_gossip_, next_sync_, next_contact_, prober_.NextDeadline(),
+                   suspicion == kNever ? kNever : std::max(suspicion, accuse_from_)});
+}
+
+void Swim::ProbeNext(SteadyTime now, Effects* out) {
+  const MemberTable::Entry* entry = probe_rota_.Next(table_, random_);
+  if (entry != nullptr && !prober_.Probing(entry->member.id)) {
+    ProbeMember(now, entry->member, false, out);
+  }
+}
+
+void Swim::GossipNext(SteadyTime, Effects* out) {
+  // One member hears from us every time, news or not: if its process was killed, its host tells.
+  const MemberTable::Entry* first = gossip_rota_.Next(table_, random_);
+  if (first == nullptr) return;
+  const NodeId first_id = first->member.id;
+  Transmit(first->member.gossip, first_id, Make(MessageKind::kGossip), out);
+  const size_t others = static_cast<size_t>(options_.timing.gossip_fanout) - 1;
+  if (rumors_.empty()) return;
+  for (const NodeId id : table_.PickLive(others, first_id, random_)) {
+    if (rumors_.empty()) return;
+    Transmit(table_.Find(id)->member.gossip, id, Make(MessageKind::kGossip), out);
+  }
+}
+
+void Swim::SyncNext(SteadyTime now, Effects* out) {
+  const double nodes = static_cast<double>(table_.live_count());
+  const int scale = nodes <= 32 ? 1 : static_cast<int>(std::ceil(std::log2(nodes) - 5)) + 1;
+  next_sync_ = now + options_.timing.sync_interval * scale;
+  table_.Expire(now);
+  if (table_.Listed(now).size() != listed_count_) changed_ = true;
+  for (const NodeId id : table_.PickLive(1, NodeId{}, random_)) {
+    SendList(now, table_.Find(id)->member.gossip, true, out);
+  }
+  // Two nodes that both joined before they knew of each other may share a name.
+  if (const auto* other = table_.FindLiveByName(options_.name, options_.id); other != nullptr) {
+    Refuse(other->member.gossip, RefusalReason::kNameTaken, options_.advertise, out);
+  }
+}
+
+void Swim::ContactAbsent(SteadyTime now, Effects* out) {
+  if (!joined()) {
+    next_contact_ = now + options_.timing.probe_interval;
+    for (const Address& seed : contacts_.NextSeeds(kSeedsPerTry, table_)) {
+      SendJoin(seed, NodeId{}, out);
+    }
+    return;
+  }
+  next_contact_ = now + options_.timing.rejoin_interval;
+  for (const Contacts::Contact& contact : contacts_.Next(table_)) {
+    SendJoin(contact.address, contact.dead, out);
+  }
+}
+
+void Swim::SetDraining(SteadyTime now, bool draining, Effects* out) {
+  BeginInput(now);
+  if (table_.self().draining != draining && table_.self().state != MemberState::kLeft) {
+    table_.mutable_self()->draining = draining;
+    Overtake(table_.self());
+    SpreadSelf(now);
+  }
+  EndInput(now, out);
+}
+
+void Swim::Leave(SteadyTime now, Effects* out) {
+  BeginInput(now);
+  if (table_.self().state != MemberState::kLeft) {
+    table_.mutable_self()->state = MemberState::kLeft;
+    prober_.ForgetRounds();
+    SpreadSelf(now);
+    SendLeft(out);
+    next_gossip_ = now + options_.timing.gossip_interval;
+  }
+  EndInput(now, out);
+}
+
+void Swim::SendLeft(Effects* out) {
+  if (left_ticks_ >= kLeaveTicks) return;
+  ++left_ticks_;
+  for (const NodeId id : table_.PickLive(kLeaveFanout, NodeId{}, random_)) {
+    Message news = Make(MessageKind::kGossip);
+    news.updates.push_back({table_.self(), NodeId{}});
+    Transmit(table_.Find(id)->member.gossip, id, std::move(news), out);
+  }
+}
+
+bool Swim::LeaveSent() const {
+  return table_.self().state == MemberState::kLeft &&
+         (left_ticks_ >= kLeaveTicks || table_.live_count() == 1);
+}
+
+}  // namespace roost::membership

@@ -1,0 +1,126 @@
+// Swim decides who is a member: SWIM with Lifeguard, and rejoining for ever.
+//
+// Inputs go in with the time, Effects come out; it reads no clock, opens no socket, takes no lock.
+// The shell calls OnDeadline at NextDeadline(), which may change with every input. A call of
+// OnDeadline that comes much too late means that this process slept: then the node doubts itself
+// before it accuses anyone. Randomness comes from outside, so that runs can be repeated.
+//
+// Owner: GossipLoop, or a simulator. Thread: one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/random/bit_gen_ref.h"
+#include "membership/core/contacts.h"
+#include "membership/core/effects.h"
+#include "membership/core/member_table.h"
+#include "membership/core/message.h"
+#include "membership/core/prober.h"
+#include "membership/core/rota.h"
+#include "membership/core/rumor_queue.h"
+#include "membership/options.h"
+
+namespace roost::membership {
+
+class Swim {
+ public:
+  // REQUIRES: options.Validate().ok(), options.advertise.port != 0; `random` outlives this.
+  Swim(Options options, absl::BitGenRef random);
+
+  // Once, before any other input. Gives the first view.
+  void Start(SteadyTime now, Effects* out);
+  // The seeds as names resolve now. `unresolved`: some name did not, so there may be others.
+  void SetSeeds(SteadyTime now, const std::vector<Address>& seeds, bool unresolved, Effects* out);
+
+  void OnMessage(SteadyTime now, const Address& from, const Message& message, Effects* out);
+  // The host of `peer` answered that nobody listens on that UDP port.
+  void OnRefused(SteadyTime now, const Address& peer, Effects* out);
+  // A TCP connection to the member was refused.
+  void OnPeerRefused(SteadyTime now, NodeId peer, Effects* out);
+  void OnDeadline(SteadyTime now, Effects* out);
+  SteadyTime NextDeadline() const;
+
+  void SetDraining(SteadyTime now, bool draining, Effects* out);
+  // Tells the others that this node goes on purpose. Afterwards it only answers pings.
+  void Leave(SteadyTime now, Effects* out);
+  // The news of Leave was sent a few times, or there is nobody to tell.
+  bool LeaveSent() const;
+
+  // Met another member, or has no other seeds to wait for.
+  bool joined() const;
+  int health_score() const { return prober_.health(); }
+  // For checkers: claims and queue as they are now.
+  const MemberTable& table() const { return table_; }
+  size_t queued_rumors() const { return rumors_.size(); }
+
+ private:
+  // Inputs, by kind. swim.cc
+  void BeginInput(SteadyTime now);
+  void EndInput(SteadyTime now, Effects* out);
+  void OnRefusedEvidence(SteadyTime now, NodeId id, Effects* out);
+  void Tick(SteadyTime now, Effects* out);
+  void ProbeNext(SteadyTime now, Effects* out);
+  void ProbeMember(SteadyTime now, const Member& target, bool refused, Effects* out);
+  void OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects* out);
+  void DeclareDead(SteadyTime now, NodeId id, Effects* out);
+  void GossipNext(SteadyTime now, Effects* out);
+  void SyncNext(SteadyTime now, Effects* out);
+  void ContactAbsent(SteadyTime now, Effects* out);
+  void SendLeft(Effects* out);
+
+  // Claims. swim_claims.cc
+  void OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender, Effects* out);
+  void OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out);
+  void OnTaken(SteadyTime now, const Update& update, Effects* out);
+  void Overtake(const Member& claim);
+  void SpreadSelf(SteadyTime now);
+  void Spread(SteadyTime now, const Update& update, bool urgent);
+  bool Admit(SteadyTime now, const Address& from, const Message& join, Effects* out);
+  void OnRefusal(SteadyTime now, const Message& refusal, Effects* out);
+  void OnRestartAtAddress(SteadyTime now, const Member& newcomer, Effects* out);
+  void TellSender(SteadyTime now, const Address& from, const Message& message, Effects* out);
+
+  // Sending. swim_send.cc
+  bool Settled(SteadyTime now) const;
+  int TransmitLimit() const;
+  Message Make(MessageKind kind) const;
+  // Fills the rest of the datagram with rumors; to a suspect, its accusation first.
+  void Transmit(const Address& to, NodeId to_member, Message message, Effects* out);
+  void TransmitAll(Prober::Probes probes, Effects* out);
+  void SendJoin(const Address& to, NodeId dead, Effects* out);
+  void SendList(SteadyTime now, const Address& to, bool reply_wanted, Effects* out);
+  void Accuse(SteadyTime now, const Address& to, MemberTable::Entry* entry, Effects* out);
+  void Refuse(const Address& to, RefusalReason reason, const Address& holder, Effects* out);
+
+  const Options options_;
+  absl::BitGenRef random_;
+  MemberTable table_;
+  Prober prober_;
+  RumorQueue rumors_;
+  Contacts contacts_;
+  Rota probe_rota_;
+  Rota gossip_rota_;
+
+  SteadyTime started_{};
+  SteadyTime next_probe_ = kNever;
+  SteadyTime next_gossip_ = kNever;
+  SteadyTime last_gossip_{};
+  SteadyTime next_sync_ = kNever;
+  SteadyTime next_contact_ = kNever;
+  SteadyTime accuse_from_{};  // Nobody is accused before: this node slept.
+  SteadyTime next_ask_{};     // Unknown senders are asked who they are no more often.
+  SteadyTime lists_until_{};  // List answers are rationed per second...
+  int lists_sent_ = 0;        // ...to so many.
+  NodeId list_cursor_;        // Where the next list starts that does not fit.
+  bool unresolved_seeds_ = false;
+  bool met_ = false;
+  int left_ticks_ = 0;
+  uint64_t view_version_ = 0;
+  size_t listed_count_ = 0;
+  bool changed_ = false;  // The view is out of date.
+};
+
+}  // namespace roost::membership
