@@ -39,7 +39,7 @@ struct RefusalOptions {
   uint8_t minor_version = 1;
   bool head_request = false;  // No body then.
   // More words on the cause; a literal, such as ScanError::reason.
-  absl::string_view detail;
+  absl::string_view detail = {};
   int retry_after_s = 1;  // With 503.
 };
 

@@ -48,12 +48,14 @@ inline absl::string_view TakeElement(char separator, absl::string_view* rest) {
   return element;
 }
 
-// Calls `visit(element)` for each non-empty or empty element of a comma-separated list.
+// Calls `visit(element)` for each element of a comma-separated list, empty ones included.
 template <typename Visit>
 void ForEachElement(absl::string_view list, Visit visit) {
-  do {
+  while (true) {
+    const bool last = list.find(',') == absl::string_view::npos;
     visit(TakeElement(',', &list));
-  } while (!list.empty());
+    if (last) return;
+  }
 }
 
 }  // namespace roost::proxy
