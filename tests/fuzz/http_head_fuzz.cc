@@ -18,7 +18,8 @@ void CheckForwarded(const RequestHead& head) {
   RequestHead again;
   RequestScanner scanner{
       {.head_bytes_max = 128 << 10, .target_bytes_max = 64 << 10, .headers_max = 200}};
-  assert(scanner.Scan(out + "X", &again) == ScanStatus::kComplete);
+  const std::string and_more = out + "X";
+  assert(scanner.Scan(and_more, &again) == ScanStatus::kComplete);
   assert(again.size == out.size());
   assert(again.method == head.method);
   assert(again.body == head.body && again.content_length == head.content_length);
