@@ -1,0 +1,68 @@
+// GossipLoop runs the membership core on a UDP socket: one thread, one timer.
+//
+// It receives, decodes, calls the core, sends what the core wants sent, and posts new views. It
+// decides nothing. Seeds are "HOST:PORT"; names are resolved off the loop, again and again for ever.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "membership/address.h"
+#include "membership/node_id.h"
+#include "membership/observer.h"
+#include "membership/options.h"
+#include "membership/view.h"
+
+namespace roost::membership {
+
+class GossipLoop {
+ public:
+  struct Dependencies {
+    // The cluster refused this node (its name or id belongs to a live member): it must stop. Runs
+    // once, on the gossip thread; must not call Stop itself.
+    std::function<void(absl::Status)> on_fatal;
+  };
+
+  // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port if
+  // it is 0. `seeds` are texts "HOST:PORT", added to options.seeds. Errors name cluster.listen or the
+  // option that is wrong.
+  static absl::StatusOr<std::unique_ptr<GossipLoop>> Create(Options options, Address listen,
+                                                            std::vector<std::string> seeds,
+                                                            Dependencies deps);
+  // Stops.
+  ~GossipLoop();
+  GossipLoop(const GossipLoop&) = delete;
+  GossipLoop& operator=(const GossipLoop&) = delete;
+
+  // Before Start. Called on the gossip thread with every new view, the first one at Start.
+  void Subscribe(std::function<void(ViewPtr)> subscriber);
+  // Once.
+  void Start();
+  // Idempotent; leaves without telling anyone (see Leave). Not on the gossip thread.
+  void Stop();
+
+  // Any thread, all of these.
+  ViewPtr view() const;  // Never null: before Start it lists this node alone.
+  // Met another member, or has no other seeds.
+  bool joined() const;
+  // A TCP connection to the member was refused.
+  void ReportRefused(NodeId peer);
+  void SetDraining(bool draining);
+  // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when the
+  // news was sent a few times, within 1 s; not at all if Stop comes first.
+  void Leave(std::function<void()> done);
+  uint16_t port() const;
+  const Counters& counters() const;
+
+ private:
+  class Shell;
+  explicit GossipLoop(std::unique_ptr<Shell> shell);
+
+  std::unique_ptr<Shell> shell_;
+};
+
+}  // namespace roost::membership
