@@ -65,11 +65,11 @@ constexpr FieldRule kRules[] = {
     {"store.attributes_max", 1'024, 1, 65'536},
     {"store.in_flight_bytes", 4 * kMiB, 64 * kKiB, kGiB},
     {"store.cache_bytes", 64 * kMiB, kMiB, 1'024 * kGiB},
-    {"store.fsync_interval_ms", kSecond, 0, kHour},
-    {"store.pending_max", 10'000, 1, 10'000'000},
+    {"store.fsync_interval_ms", kSecond, 0, kMinute},
+    {"store.pending_max", 10'000, 1, 1'000'000},
     IpAndPort("proxy.listen", "0.0.0.0:8000"),
     IpAndPort("proxy.app", "127.0.0.1:8080"),
-    Text("proxy.cookie", "JSESSIONID", 1, 128, TextForm::kCookieName),
+    Text("proxy.cookie", "JSESSIONID", 1, 64, TextForm::kCookieName),
     Text("proxy.namespace", "default", 1, 64, TextForm::kClusterName),
     {"proxy.threads", 0, 0, 64},
     {"proxy.head_bytes_max", 16 * kKiB, kKiB, 64 * kKiB},
@@ -83,12 +83,12 @@ constexpr FieldRule kRules[] = {
     {"proxy.response_timeout_ms", kMinute, 10, kDay},
     {"proxy.pool_max", 256, 0, 65'536},
     {"proxy.pool_idle_ms", 4 * kSecond, 10, kHour},
-    {"proxy.create_hold_ms", 100, 0, kMinute},
+    {"proxy.create_hold_ms", 100, 1, kMinute},
     Text("proxy.trusted_proxies", "", 0, 1'024, TextForm::kNetwork),
-    {"proxy.tunnel_idle_ms", kHour, kSecond, 7 * kDay},
-    {"grace.requests_max", 1'000, 0, 1'000'000},
-    {"grace.bytes_max", 16 * kMiB, 0, 64 * kGiB},
-    {"grace.wait_ms", 2 * kSecond, 0, kMinute},
+    {"proxy.tunnel_idle_ms", kHour, kSecond, kDay},
+    {"grace.requests_max", 1'000, 1, 1'000'000},
+    {"grace.bytes_max", 16 * kMiB, 1, 64 * kGiB},
+    {"grace.wait_ms", 2 * kSecond, 1, kMinute},
     {"grace.unknown_session", config::v1::app},
     IpAndPort("api.listen", "127.0.0.1:7402", 0),
     Text("api.socket", "", 0, 107, TextForm::kPath),  // Default: in node.data_dir.
@@ -155,6 +155,8 @@ std::string TextProblem(TextForm form, absl::string_view text) {
       if (All(text, [](char c) { return IsNameChar(c, true); })) return "";
       return "may hold only letters, digits, '_', '.' and '-'";
     case TextForm::kPlain:
+      if (All(text, absl::ascii_isprint)) return "";
+      return "may hold only printable ASCII";
     case TextForm::kPath:
       if (!std::any_of(text.begin(), text.end(), absl::ascii_iscntrl)) return "";
       return "may not hold control characters";

@@ -15,7 +15,7 @@ enum class TextForm : uint8_t {
   kNotText,      // Numbers, booleans and enumerations.
   kNodeName,     // [A-Za-z0-9_-]
   kClusterName,  // [A-Za-z0-9_.-]
-  kPlain,        // No control characters.
+  kPlain,        // Printable ASCII.
   kPath,         // No control characters.
   kCookieName,   // An RFC 9110 token.
   kIp,           // IP literal.

@@ -212,10 +212,12 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
       {"431", &C::refused_431}, {"501", &C::refused_501}, {"502", &C::refused_502},
       {"503", &C::refused_503}, {"504", &C::refused_504}, {"505", &C::refused_505}};
   for (const auto& [status, counter] : refused) out->Sample(Sum(in, counter), {{"status", status}});
-  out->Family("roost_proxy_connect_failures_total", "Connections that could not be made.",
-              Type::kCounter);
-  out->Sample(Sum(in, &C::app_connect_failures), {{"upstream", "app"}});
-  out->Sample(Sum(in, &C::peer_connect_failures), {{"upstream", "peer"}});
+  out->Counter("roost_proxy_app_connect_failures_total",
+               "Connections to the application that could not be made.",
+               Sum(in, &C::app_connect_failures));
+  out->Counter("roost_proxy_peer_connect_failures_total",
+               "Connections to peers' proxies that could not be made.",
+               Sum(in, &C::peer_connect_failures));
   out->Counter("roost_proxy_app_bad_responses_total",
                "Answers of the application that are not HTTP.", Sum(in, &C::app_bad_responses));
   out->Counter("roost_proxy_retries_total", "Requests sent again.", Sum(in, &C::retries));

@@ -1,0 +1,46 @@
+// Between the messages of roost.v1 and the store's and membership's own values: every check of a
+// request, and every way of showing a value, in one place.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "grpcpp/support/status.h"
+#include "membership/view.h"
+#include "proto/cluster.pb.h"
+#include "proto/sessions.pb.h"
+#include "store/operations.h"
+#include "store/options.h"
+
+namespace roost::sidecar {
+
+// A session's name as a request gives it, checked. Errors of all: INVALID_ARGUMENT, naming the
+// field and its limit.
+absl::StatusOr<store::SessionKey> KeyOfRequest(const std::string& name_space,
+                                               const std::string& id);
+// `session_key`, or else `namespace` and `id`.
+absl::StatusOr<store::SessionKey> KeyOfRequest(const v1::ResolveRequest& request);
+
+// `id` is the request's, or the one that was made for it.
+absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, const std::string& id,
+                                            const store::Options& limits);
+absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request);
+absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
+                                         const store::Options& limits);
+absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request);
+absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request);
+
+void Show(const store::Receipt& receipt, v1::WriteReceipt* out);
+// `view` (may be null) gives nodes their names; a node that it does not have is shown by id.
+void Show(const store::Session& session, int64_t idle_remaining_ms, const membership::View* view,
+          v1::Session* out);
+void Show(const store::Ownership& ownership, store::SessionKey key, const membership::View* view,
+          v1::ResolveResponse* out);
+void Show(const store::ListEntry& entry, const membership::View* view,
+          v1::ListSessionsResponse::Entry* out);
+void Show(const membership::View& view, v1::MembersResponse* out);
+
+grpc::Status ToGrpcStatus(const absl::Status& status);
+
+}  // namespace roost::sidecar

@@ -1,0 +1,62 @@
+// ClusterApi and OperatorApi are roost.v1.Cluster and roost.v1.Operator: the members, and the state
+// of this node for `roostctl`.
+//
+// Called on gRPC's threads. Owner: Node; everything they are given outlives the server.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "proto/cluster.grpc.pb.h"
+#include "sidecar/view_board.h"
+#include "store/operations.h"
+#include "store/session_key.h"
+
+namespace roost::sidecar {
+
+class ClusterApi final : public v1::Cluster::CallbackService {
+ public:
+  // Watch calls at once; one more is RESOURCE_EXHAUSTED.
+  static constexpr size_t kWatchersMax = 100;
+
+  explicit ClusterApi(ViewBoard* board) : board_(board) {}
+
+  grpc::ServerUnaryReactor* Members(grpc::CallbackServerContext* context,
+                                    const v1::MembersRequest* request,
+                                    v1::MembersResponse* response) override;
+  grpc::ServerWriteReactor<v1::MembersResponse>* Watch(grpc::CallbackServerContext* context,
+                                                       const v1::WatchRequest* request) override;
+
+ private:
+  ViewBoard* const board_;
+};
+
+class OperatorApi final : public v1::Operator::CallbackService {
+ public:
+  struct Sources {
+    // Fills all but the counts of sessions.
+    std::function<void(v1::StatusResponse*)> status;
+    std::function<void(std::function<void(store::StoreStats)>)> stats;
+    std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
+                       std::function<void(std::vector<store::ListEntry>)>)>
+        list;
+  };
+
+  OperatorApi(Sources sources, const ViewBoard* board)
+      : sources_(std::move(sources)), board_(board) {}
+
+  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
+                                   const v1::StatusRequest* request,
+                                   v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
+                                         const v1::ListSessionsRequest* request,
+                                         v1::ListSessionsResponse* response) override;
+
+ private:
+  const Sources sources_;
+  const ViewBoard* const board_;
+};
+
+}  // namespace roost::sidecar

@@ -1,0 +1,192 @@
+#include "sidecar/ctl/arguments.h"
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace roost::ctl {
+namespace {
+
+constexpr int64_t kLimitMax = 100'000;
+constexpr int64_t kTimeoutSecondsMax = 3'600;
+
+const std::map<std::string, Command>& Commands() {
+  static const auto* commands = new std::map<std::string, Command>{
+      {"help", Command::kHelp},       {"version", Command::kVersion}, {"status", Command::kStatus},
+      {"members", Command::kMembers}, {"owner", Command::kOwner},     {"sessions", Command::kSessions}};
+  return *commands;
+}
+
+absl::Status Usage(absl::string_view reason) {
+  return absl::InvalidArgumentError(absl::StrCat(reason, "; see roostctl --help"));
+}
+
+absl::Status ParseNumber(const std::string& option, const std::string& text, int64_t max,
+                         int64_t* out) {
+  if (absl::SimpleAtoi(text, out) && *out >= 1 && *out <= max) return absl::OkStatus();
+  return Usage(absl::StrCat(option, " must be 1 to ", max, ", not ", text));
+}
+
+class Parser {
+ public:
+  absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words) {
+    absl::Status status;
+    for (size_t i = 0; i < words.size() && status.ok(); ++i) {
+      const size_t equals = words[i].find('=');
+      if (!absl::StartsWith(words[i], "-")) {
+        status = TakeWord(words[i]);
+      } else if (absl::StartsWith(words[i], "--") && equals != std::string::npos) {
+        status = TakeOption(words[i].substr(0, equals), words[i].substr(equals + 1));
+      } else if (TakesValue(words[i])) {
+        if (i + 1 == words.size()) return Usage(absl::StrCat(words[i], " needs a value"));
+        status = TakeOption(words[i], words[i + 1]);
+        ++i;
+      } else {
+        status = TakeFlag(words[i]);
+      }
+    }
+    status.Update(Finish());
+    if (!status.ok()) return status;
+    return std::move(arguments_);
+  }
+
+  Arguments* arguments() { return &arguments_; }
+
+ private:
+  static bool TakesValue(const std::string& option) {
+    return option == "--api" || option == "--timeout" || option == "--limit" ||
+           option == "--namespace" || option == "--key";
+  }
+
+  absl::Status TakeWord(const std::string& word) {
+    if (!command_) {
+      const auto found = Commands().find(word);
+      if (found == Commands().end()) return Usage(absl::StrCat("unknown command ", word));
+      command_ = found->second;
+    } else if (*command_ == Command::kHelp && Commands().count(word) != 0) {
+      arguments_.help_for = Commands().at(word);
+    } else if (*command_ == Command::kOwner && arguments_.id.empty() && !word.empty()) {
+      arguments_.id = word;
+    } else {
+      return Usage("too many arguments");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeOption(const std::string& option, const std::string& value) {
+    if (option == "--api") {
+      arguments_.api = value;
+    } else if (option == "--timeout") {
+      int64_t seconds = 0;
+      absl::Status status = ParseNumber(option, value, kTimeoutSecondsMax, &seconds);
+      arguments_.timeout = std::chrono::seconds(seconds);
+      return status;
+    } else if (option == "--limit" && command_ == Command::kSessions) {
+      return ParseNumber(option, value, kLimitMax, &arguments_.limit);
+    } else if (option == "--namespace" && command_ == Command::kOwner) {
+      arguments_.name_space = value;
+    } else if (option == "--key" && command_ == Command::kOwner) {
+      arguments_.key = value;
+    } else {
+      return Usage(absl::StrCat("no option ", option, " here"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeFlag(const std::string& flag) {
+    if (flag == "--json") {
+      arguments_.json = true;
+    } else if (flag == "--help" || flag == "-h") {
+      help_ = true;
+    } else if (flag == "--version" && !command_) {
+      command_ = Command::kVersion;
+    } else if (flag == "--watch" && command_ == Command::kMembers) {
+      arguments_.watch = true;
+    } else if (flag == "--owned" && command_ == Command::kSessions) {
+      arguments_.owned = true;
+    } else {
+      return Usage(absl::StrCat("no option ", flag, " here"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish() {
+    if (help_) {
+      arguments_.command = Command::kHelp;
+      arguments_.help_for = command_.value_or(Command::kHelp);
+      return absl::OkStatus();
+    }
+    if (!command_) return Usage("a command is missing");
+    arguments_.command = *command_;
+    if (arguments_.api.empty()) return Usage("--api is empty");
+    if (*command_ == Command::kOwner && arguments_.id.empty() == arguments_.key.empty()) {
+      return Usage("owner needs a session id, or --key");
+    }
+    return absl::OkStatus();
+  }
+
+  Arguments arguments_;
+  std::optional<Command> command_;
+  bool help_ = false;
+};
+
+constexpr char kCommonHelp[] =
+    "\n"
+    "  --json           print JSON with the field names of proto/cluster.proto and sessions.proto\n"
+    "  --api TARGET     HOST:PORT or unix:PATH of the node's API; default 127.0.0.1:7402, or\n"
+    "                   $ROOST_API\n"
+    "  --timeout SECONDS  default 5\n"
+    "\n"
+    "Exit code: 0 done, 1 the node can't be reached or failed, 2 wrong usage, 3 no such session.\n";
+
+}  // namespace
+
+absl::StatusOr<Arguments> ParseArguments(const std::vector<std::string>& words,
+                                         const std::string& api) {
+  Parser parser;
+  if (!api.empty()) parser.arguments()->api = api;
+  return parser.Parse(words);
+}
+
+std::string HelpText(Command command) {
+  switch (command) {
+    case Command::kStatus:
+      return absl::StrCat("roostctl status: what the node is and how many sessions it holds\n",
+                          kCommonHelp);
+    case Command::kMembers:
+      return absl::StrCat("roostctl members [--watch]: the members as the node sees them\n\n"
+                          "  --watch          print them again after every change, until Ctrl-C\n",
+                          kCommonHelp);
+    case Command::kOwner:
+      return absl::StrCat("roostctl owner ID [--namespace NAME]: which node owns a session\n"
+                          "roostctl owner --key KEY\n\n"
+                          "  --namespace NAME namespace of ID; default \"default\"\n"
+                          "  --key KEY        32 hexadecimal digits, as `sessions` shows them\n",
+                          kCommonHelp);
+    case Command::kSessions:
+      return absl::StrCat("roostctl sessions [--owned] [--limit N]: sessions that the node holds\n\n"
+                          "  --owned          only those that it owns\n"
+                          "  --limit N        at most N, 1 to 100000; default 100\n",
+                          kCommonHelp);
+    case Command::kVersion:
+      return "roostctl version: the version of roostctl\n";
+    case Command::kHelp:
+      break;
+  }
+  return absl::StrCat(
+      "roostctl: asks a Roost node about itself and its cluster\n\n"
+      "  roostctl status                what the node is and how many sessions it holds\n"
+      "  roostctl members [--watch]     the members as the node sees them\n"
+      "  roostctl owner ID              which node owns a session\n"
+      "  roostctl sessions [--owned]    sessions that the node holds\n"
+      "  roostctl version\n"
+      "  roostctl COMMAND --help        more about a command\n",
+      kCommonHelp);
+}
+
+}  // namespace roost::ctl

@@ -1,0 +1,218 @@
+#include "sidecar/ctl/commands.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "google/protobuf/util/json_util.h"
+#include "grpcpp/grpcpp.h"
+#include "proto/cluster.grpc.pb.h"
+#include "proto/sessions.grpc.pb.h"
+#include "sidecar/ctl/table.h"
+
+namespace roost::ctl {
+namespace {
+
+constexpr uint32_t kPageSize = 1'000;
+
+std::shared_ptr<grpc::Channel> Connect(const Arguments& arguments) {
+  grpc::ChannelArguments options;
+  options.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // The node is on this machine.
+  options.SetMaxReceiveMessageSize(16 << 20);
+  return grpc::CreateCustomChannel(arguments.api, grpc::InsecureChannelCredentials(), options);
+}
+
+absl::Status ToStatus(const grpc::Status& status, const Arguments& arguments) {
+  if (status.ok()) return absl::OkStatus();
+  const bool unreachable = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
+                           status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  if (!unreachable) {
+    return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
+  }
+  return absl::UnavailableError(absl::StrCat(
+      "no answer from the node at ", arguments.api, ": ", status.error_message(),
+      "\nIs roostd running here, and is this its api.listen (or unix:PATH of its api.socket)? "
+      "Another one is chosen with --api or ROOST_API."));
+}
+
+std::unique_ptr<grpc::ClientContext> NewContext(const Arguments& arguments) {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_deadline(std::chrono::system_clock::now() + arguments.timeout);
+  return context;
+}
+
+std::string ToJson(const google::protobuf::Message& message, bool one_line) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = !one_line;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
+  absl::StripTrailingAsciiWhitespace(&json);
+  return json + "\n";
+}
+
+// "1d 2h", "3m 4s", "250ms": the two largest units.
+std::string Ago(int64_t ms) {
+  if (ms < 1'000) return absl::StrCat(ms, "ms");
+  const int64_t s = ms / 1'000;
+  if (s < 60) return absl::StrCat(s, "s");
+  if (s < 3'600) return absl::StrFormat("%dm %ds", s / 60, s % 60);
+  if (s < 86'400) return absl::StrFormat("%dh %dm", s / 3'600, s % 3'600 / 60);
+  return absl::StrFormat("%dd %dh", s / 86'400, s % 86'400 / 3'600);
+}
+
+std::string StateName(const v1::Member& member) {
+  const std::string name = v1::MemberState_Name(member.state());
+  const std::string state =
+      absl::AsciiStrToLower(absl::StripPrefix(name, "MEMBER_STATE_"));
+  return member.draining() ? state + ", draining" : state;
+}
+
+std::string HostPort(const std::string& host, uint32_t port) {
+  const bool v6 = host.find(':') != std::string::npos;
+  return v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
+}
+
+std::string MembersTable(const v1::MembersResponse& response) {
+  Table table({"NAME", "STATE", "ZONE", "GOSSIP", "PEER", "FORWARD", "BOOT", "INCARNATION", "ID"});
+  for (const v1::Member& member : response.members()) {
+    table.Add({member.name() + (member.self() ? " (this node)" : ""), StateName(member),
+               member.zone(), HostPort(member.host(), member.gossip_port()),
+               absl::StrCat(member.peer_port()), absl::StrCat(member.forward_port()),
+               absl::StrCat(member.boot_epoch()), absl::StrCat(member.incarnation()),
+               member.id()});
+  }
+  return table.ToString();
+}
+
+absl::Status Status(const Arguments& arguments, const Print& print) {
+  v1::StatusResponse response;
+  const auto stub = v1::Operator::NewStub(Connect(arguments));
+  const grpc::Status status = stub->Status(NewContext(arguments).get(), {}, &response);
+  if (!status.ok()) return ToStatus(status, arguments);
+  if (arguments.json) {
+    print(ToJson(response, false));
+    return absl::OkStatus();
+  }
+  Table table({"NODE", response.name()});
+  table.Add({"id", response.id()});
+  table.Add({"cluster", response.cluster()});
+  table.Add({"version", response.version()});
+  table.Add({"state", response.state()});
+  table.Add({"up", Ago(response.uptime_ms())});
+  table.Add({"members alive", absl::StrCat(response.members_alive())});
+  table.Add({"members suspect", absl::StrCat(response.members_suspect())});
+  table.Add({"sessions owned", absl::StrCat(response.sessions_owned())});
+  table.Add({"sessions copied", absl::StrCat(response.sessions_copied())});
+  table.Add({"tombstones", absl::StrCat(response.tombstones())});
+  table.Add({"under-replicated", absl::StrCat(response.sessions_under_replicated())});
+  table.Add({"held in grace", absl::StrCat(response.grace_held())});
+  print(table.ToString());
+  return absl::OkStatus();
+}
+
+absl::Status Members(const Arguments& arguments, const Print& print) {
+  const auto stub = v1::Cluster::NewStub(Connect(arguments));
+  v1::MembersResponse response;
+  if (!arguments.watch) {
+    const grpc::Status status = stub->Members(NewContext(arguments).get(), {}, &response);
+    if (!status.ok()) return ToStatus(status, arguments);
+    print(arguments.json ? ToJson(response, false) : MembersTable(response));
+    return absl::OkStatus();
+  }
+  grpc::ClientContext context;  // No deadline: until Ctrl-C, or until the node goes away.
+  const auto reader = stub->Watch(&context, {});
+  while (reader->Read(&response)) {
+    print(arguments.json ? ToJson(response, true)
+                         : absl::StrCat("view ", response.view(), "\n", MembersTable(response),
+                                        "\n"));
+  }
+  return ToStatus(reader->Finish(), arguments);
+}
+
+absl::Status Owner(const Arguments& arguments, const Print& print) {
+  v1::ResolveRequest request;
+  request.set_id(arguments.id);
+  request.set_session_key(arguments.key);
+  request.set_namespace_(arguments.name_space);
+  v1::ResolveResponse response;
+  const auto stub = v1::Sessions::NewStub(Connect(arguments));
+  const grpc::Status status = stub->Resolve(NewContext(arguments).get(), request, &response);
+  if (!status.ok()) return ToStatus(status, arguments);
+  if (arguments.json) {
+    print(ToJson(response, false));
+  } else if (!response.deleted()) {
+    Table table({"SESSION KEY", response.session_key()});
+    table.Add({"owner", response.owner() + (response.owned_here() ? " (this node)" : "")});
+    table.Add({"owner's id", response.owner_node()});
+    table.Add({"epoch", absl::StrCat(response.epoch(), " by ", response.epoch_node())});
+    const bool held = response.copy_set_size() > 0;
+    table.Add({"version", held ? absl::StrCat(response.version()) : "not held here"});
+    table.Add({"held by", held ? absl::StrJoin(response.copy_set(), ", ") : "not held here"});
+    print(table.ToString());
+  }
+  return response.deleted() ? absl::NotFoundError("the session was deleted") : absl::OkStatus();
+}
+
+std::string SessionsTable(const v1::ListSessionsResponse& response) {
+  Table table({"SESSION KEY", "OWNER", "EPOCH", "VERSION", "HELD BY", "IDLE LEFT", "BYTES"});
+  for (const auto& entry : response.sessions()) {
+    table.Add({entry.session_key(), entry.owner(), absl::StrCat(entry.epoch()),
+               absl::StrCat(entry.version()), absl::StrJoin(entry.copy_set(), ","),
+               entry.deleted() ? "deleted" : Ago(entry.idle_remaining_ms()),
+               absl::StrCat(entry.size_bytes())});
+  }
+  return table.ToString();
+}
+
+absl::Status Sessions(const Arguments& arguments, const Print& print) {
+  const auto stub = v1::Operator::NewStub(Connect(arguments));
+  v1::ListSessionsRequest request;
+  request.set_owned_only(arguments.owned);
+  v1::ListSessionsResponse all;
+  do {
+    const int64_t missing = arguments.limit - all.sessions_size();
+    request.set_page_size(static_cast<uint32_t>(std::min<int64_t>(missing, kPageSize)));
+    request.set_page_token(all.next_page_token());
+    v1::ListSessionsResponse page;
+    const grpc::Status status = stub->ListSessions(NewContext(arguments).get(), request, &page);
+    if (!status.ok()) return ToStatus(status, arguments);
+    all.mutable_sessions()->MergeFrom(page.sessions());
+    all.set_next_page_token(page.next_page_token());
+  } while (!all.next_page_token().empty() && all.sessions_size() < arguments.limit);
+  if (arguments.json) {
+    print(ToJson(all, false));
+    return absl::OkStatus();
+  }
+  print(SessionsTable(all));
+  if (!all.next_page_token().empty()) print("(there are more: --limit)\n");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Run(const Arguments& arguments, const Print& print) {
+  switch (arguments.command) {
+    case Command::kStatus:
+      return Status(arguments, print);
+    case Command::kMembers:
+      return Members(arguments, print);
+    case Command::kOwner:
+      return Owner(arguments, print);
+    case Command::kSessions:
+      return Sessions(arguments, print);
+    case Command::kHelp:
+    case Command::kVersion:
+      break;
+  }
+  return absl::InternalError("not a command that talks to a node");
+}
+
+}  // namespace roost::ctl

@@ -1,0 +1,33 @@
+// From the configuration to each module's own options.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "membership/options.h"
+#include "proto/config.pb.h"
+#include "proxy/options.h"
+#include "store/options.h"
+
+namespace roost::sidecar {
+
+// REQUIRES of all: the configuration was loaded without errors.
+
+// Identity is missing: NodeId, boot epoch and the ports that are known after binding are the
+// node's to fill in.
+membership::Options ToMembershipOptions(const config::v1::Config& config);
+store::Options ToStoreOptions(const config::v1::Config& config);
+proxy::Options ToProxyOptions(const config::v1::Config& config);
+
+// What the modules themselves say about it, for `--check`: the first rule that was broken.
+absl::Status CheckOptions(const config::v1::Config& config);
+
+// The address that peers are told to use: `cluster.advertise`, else the one of `cluster.listen`,
+// else (wildcard) that of the interface that routes to the first seed. Without seeds: of the
+// default route, or loopback where there is none. UNAVAILABLE, naming cluster.advertise, if the
+// first seed's name can't be resolved or nothing routes to it.
+absl::StatusOr<membership::Address> AdvertisedAddress(const config::v1::Cluster& cluster,
+                                                      uint16_t port);
+
+}  // namespace roost::sidecar

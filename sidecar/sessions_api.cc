@@ -1,0 +1,130 @@
+#include "sidecar/sessions_api.h"
+
+#include <sys/random.h>
+
+#include <array>
+#include <cassert>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/string_view.h"
+#include "sidecar/api_conversions.h"
+
+namespace roost::sidecar {
+namespace {
+
+using store::OperationResult;
+
+// Executes `operation` (or refuses the call) and finishes it; `show` fills the response on success.
+template <typename Operation, typename Show>
+grpc::ServerUnaryReactor* Execute(grpc::CallbackServerContext* context, store::SessionStore* store,
+                                  absl::StatusOr<Operation> operation, Show show) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (!operation.ok()) {
+    reactor->Finish(ToGrpcStatus(operation.status()));
+    return reactor;
+  }
+  store->Execute(*std::move(operation),
+                 [reactor, show = std::move(show)](const OperationResult& result) {
+                   if (result.status.ok()) show(result);
+                   reactor->Finish(ToGrpcStatus(result.status));
+                 });
+  return reactor;
+}
+
+// Resolve's answers that are errors.
+absl::Status StatusOf(const store::Ownership& ownership) {
+  switch (ownership.state) {
+    case store::Ownership::State::kUnknown:
+      return absl::NotFoundError("no live node that was asked knows this session");
+    case store::Ownership::State::kOrphaned:
+      return absl::UnavailableError("the owner is gone and nobody has taken over yet; ask again");
+    case store::Ownership::State::kOwned:
+    case store::Ownership::State::kDeleted:
+      return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string MakeSessionId() {
+  std::array<char, 16> bits;
+  const ssize_t got = getrandom(bits.data(), bits.size(), 0);
+  assert(got == static_cast<ssize_t>(bits.size()));  // Up to 256 bytes never come short.
+  (void)got;
+  return absl::BytesToHexString(absl::string_view(bits.data(), bits.size()));
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* context,
+                                              const v1::CreateRequest* request,
+                                              v1::CreateResponse* response) {
+  response->set_id(request->id().empty() ? MakeSessionId() : request->id());
+  auto operation = ToOperation(*request, response->id(), limits_);
+  if (operation.ok()) response->set_session_key(operation->key.ToHex());
+  return Execute(context, store_, std::move(operation), [response](const OperationResult& result) {
+    Show(result.receipt, response->mutable_receipt());
+  });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
+                                           const v1::GetRequest* request,
+                                           v1::GetResponse* response) {
+  return Execute(context, store_, ToOperation(*request),
+                 [this, request, response](const OperationResult& result) {
+                   assert(result.session != nullptr);
+                   v1::Session* session = response->mutable_session();
+                   session->set_namespace_(
+                       request->namespace_().empty() ? "default" : request->namespace_());
+                   session->set_id(request->id());
+                   Show(*result.session, result.idle_remaining_ms, board_->view().get(), session);
+                 });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Put(grpc::CallbackServerContext* context,
+                                           const v1::PutRequest* request,
+                                           v1::PutResponse* response) {
+  return Execute(context, store_, ToOperation(*request, limits_),
+                 [response](const OperationResult& result) {
+                   Show(result.receipt, response->mutable_receipt());
+                   response->set_created(result.created);
+                 });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* context,
+                                             const v1::TouchRequest* request,
+                                             v1::TouchResponse* response) {
+  return Execute(context, store_, ToOperation(*request),
+                 [response](const OperationResult& result) {
+                   response->set_idle_remaining_ms(result.idle_remaining_ms);
+                   response->set_absolute_deadline_ms(result.absolute_deadline_ms);
+                 });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,
+                                              const v1::DeleteRequest* request,
+                                              v1::DeleteResponse* response) {
+  return Execute(context, store_, ToOperation(*request),
+                 [response](const OperationResult& result) {
+                   Show(result.receipt, response->mutable_receipt());
+                 });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* context,
+                                               const v1::ResolveRequest* request,
+                                               v1::ResolveResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto key = KeyOfRequest(*request);
+  if (!key.ok()) {
+    reactor->Finish(ToGrpcStatus(key.status()));
+    return reactor;
+  }
+  store_->Resolve(*key, [this, reactor, response, key = *key](const store::Ownership& ownership) {
+    const absl::Status status = StatusOf(ownership);
+    if (status.ok()) Show(ownership, key, board_->view().get(), response);
+    reactor->Finish(ToGrpcStatus(status));
+  });
+  return reactor;
+}
+
+}  // namespace roost::sidecar

@@ -1,0 +1,52 @@
+// SessionsApi is roost.v1.Sessions: it checks a call, posts it to the store, and answers.
+//
+// Calls arrive on gRPC's threads; answers are finished on the store's loop, which only queues the
+// write (gRPC sends on its own threads). Holds no state per call but the call itself; the number of
+// calls is bounded by the store (store.pending_max).
+//
+// Owner: Node. The store and the board outlive the server that this is registered with.
+#pragma once
+
+#include <string>
+
+#include "proto/sessions.grpc.pb.h"
+#include "sidecar/view_board.h"
+#include "store/options.h"
+#include "store/session_store.h"
+
+namespace roost::sidecar {
+
+class SessionsApi final : public v1::Sessions::CallbackService {
+ public:
+  // `limits` are those that requests are held to.
+  SessionsApi(const store::Options& limits, store::SessionStore* store, const ViewBoard* board)
+      : limits_(limits), store_(store), board_(board) {}
+
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const v1::CreateRequest* request,
+                                   v1::CreateResponse* response) override;
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const v1::GetRequest* request, v1::GetResponse* response) override;
+  grpc::ServerUnaryReactor* Put(grpc::CallbackServerContext* context,
+                                const v1::PutRequest* request, v1::PutResponse* response) override;
+  grpc::ServerUnaryReactor* Touch(grpc::CallbackServerContext* context,
+                                  const v1::TouchRequest* request,
+                                  v1::TouchResponse* response) override;
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const v1::DeleteRequest* request,
+                                   v1::DeleteResponse* response) override;
+  grpc::ServerUnaryReactor* Resolve(grpc::CallbackServerContext* context,
+                                    const v1::ResolveRequest* request,
+                                    v1::ResolveResponse* response) override;
+
+ private:
+  const store::Options limits_;
+  store::SessionStore* const store_;
+  const ViewBoard* const board_;
+};
+
+// 128 random bits as 32 hexadecimal digits, from the operating system: whoever could guess an id
+// would be the visitor.
+std::string MakeSessionId();
+
+}  // namespace roost::sidecar
