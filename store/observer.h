@@ -33,6 +33,8 @@ struct Counters {
   std::atomic<uint64_t> resolve_unknown{0};
   std::atomic<uint64_t> corrupt_records{0};
   std::atomic<uint64_t> disk_errors{0};
+  // Peer messages and forwarded calls that could not be decoded; the stream was closed.
+  std::atomic<uint64_t> malformed_messages{0};
 };
 
 }  // namespace roost::store

@@ -1,0 +1,78 @@
+// CallTable holds the calls that wait for an answer, and when each is to be looked at again.
+//
+// Thread: the store's loop only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <queue>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "membership/steady_time.h"
+#include "store/operations.h"
+
+namespace roost::store {
+
+struct Call {
+  Operation operation;
+  std::function<void(OperationResult)> done;
+  // Came from a peer: never forwarded again.
+  bool remote = false;
+  // Attempts to forward it so far.
+  int forwards = 0;
+  // Fixed at the first of them.
+  membership::SteadyTime deadline = membership::kNever;
+};
+
+class CallTable {
+ public:
+  enum class Timer : uint8_t { kRetry, kGiveUp };
+
+  // Null if it has been answered.
+  Call* Find(uint64_t id) {
+    const auto it = calls_.find(id);
+    return it == calls_.end() ? nullptr : &it->second;
+  }
+  void Add(uint64_t id, Call call) { calls_.emplace(id, std::move(call)); }
+  // REQUIRES: Find(id) != nullptr.
+  Call Remove(uint64_t id) {
+    const auto it = calls_.find(id);
+    Call call = std::move(it->second);
+    calls_.erase(it);
+    return call;
+  }
+  std::vector<uint64_t> Ids() const {
+    std::vector<uint64_t> ids;
+    for (const auto& [id, call] : calls_) ids.push_back(id);
+    return ids;
+  }
+
+  void SetTimer(membership::SteadyTime at, uint64_t id, Timer timer) {
+    timers_.push({at, id, timer});
+  }
+  membership::SteadyTime NextDeadline() const {
+    return timers_.empty() ? membership::kNever : timers_.top().at;
+  }
+  // False if none is due. Those of answered calls come out too.
+  bool PopDue(membership::SteadyTime now, uint64_t* id, Timer* timer) {
+    if (timers_.empty() || timers_.top().at > now) return false;
+    *id = timers_.top().id;
+    *timer = timers_.top().timer;
+    timers_.pop();
+    return true;
+  }
+
+ private:
+  struct Entry {
+    membership::SteadyTime at;
+    uint64_t id;
+    Timer timer;
+    bool operator>(const Entry& other) const { return at > other.at; }
+  };
+  absl::flat_hash_map<uint64_t, Call> calls_;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> timers_;
+};
+
+}  // namespace roost::store

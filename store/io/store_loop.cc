@@ -1,0 +1,505 @@
+#include "store/io/store_loop.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <thread>
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+#include "grpcpp/server_builder.h"
+#include "store/core/replica.h"
+#include "store/io/call_table.h"
+#include "store/io/disk_pool.h"
+#include "store/io/input_queue.h"
+#include "store/io/peer_client.h"
+#include "store/io/replication_service.h"
+#include "store/io/replication_wire.h"
+
+namespace roost::store {
+
+using membership::NodeId;
+using membership::SteadyTime;
+using std::chrono::milliseconds;
+
+namespace {
+
+// Effects wait for at most so many inputs before they are carried out.
+constexpr size_t kInputsPerFlush = 64;
+// The core's own answer comes before the shell gives up.
+constexpr milliseconds kGiveUpSlack{50};
+constexpr milliseconds kRetryPauseMin{5};
+constexpr milliseconds kRetryPauseMax{100};
+
+Now ReadClocks() {
+  return {.steady = std::chrono::steady_clock::now(),
+          .wall = std::chrono::duration_cast<milliseconds>(
+                      std::chrono::system_clock::now().time_since_epoch())
+                      .count()};
+}
+
+bool IsWrite(const Operation& operation) {
+  return !std::holds_alternative<GetOp>(operation) && !std::holds_alternative<TouchOp>(operation);
+}
+
+OperationResult Failure(absl::Status status) {
+  OperationResult result;
+  result.status = std::move(status);
+  return result;
+}
+
+OperationResult NoAnswer(const Operation& operation) {
+  return Failure(IsWrite(operation)
+                     ? absl::DeadlineExceededError("outcome unknown: the owner did not answer")
+                     : absl::UnavailableError("the owner did not answer; safe to retry"));
+}
+
+}  // namespace
+
+class StoreLoop::Loop {
+ public:
+  Loop(const Options& options, Dependencies dependencies)
+      : options_(options),
+        dependencies_(std::move(dependencies)),
+        self_(dependencies_.table->identity()),
+        replica_(options, self_.id, &counters_),
+        disk_(dependencies_.table, options.fsync_interval, DiskCallbacks()),
+        peers_(dependencies_.cluster, self_, PostToThis(), PeerEvents()),
+        service_(dependencies_.cluster, self_, PostToThis(), ServiceEvents()) {}
+
+  ~Loop() { Stop(); }
+
+  absl::Status Start() {
+    absl::StatusOr<Recovered> recovered = dependencies_.table->Recover();
+    if (!recovered.ok()) return recovered.status();
+    counters_.corrupt_records += dependencies_.table->corrupt_records();
+    disk_.Start();
+    started_.store(true);
+    thread_ = std::thread([this, found = *std::move(recovered)]() mutable {
+      replica_.Recover(ReadClocks(), std::move(found), &effects_);
+      CarryOut();
+      Run();
+    });
+    return absl::OkStatus();
+  }
+
+  void Post(InputQueue::Input input) { queue_.Post(input); }
+
+  void Execute(Operation operation, bool remote, std::function<void(OperationResult)> done) {
+    if (absl::Status room = Admit(); !room.ok()) return done(Failure(std::move(room)));
+    PostOrRun([this, remote, held = std::move(operation), done = std::move(done)]() mutable {
+      if (ended_.load()) {
+        Leave();
+        return done(Failure(absl::UnavailableError("the node is stopping")));
+      }
+      const uint64_t id = ++last_id_;
+      Operation to_core = held;
+      calls_.Add(id, Call{.operation = std::move(held), .done = std::move(done), .remote = remote});
+      replica_.Execute(ReadClocks(), id, std::move(to_core), remote, &effects_);
+      CarryOut();
+    });
+  }
+
+  void Resolve(SessionKey key, OwnershipCallback done) {
+    if (!Admit().ok()) return done(Ownership{});
+    PostOrRun([this, key, done = std::move(done)]() mutable {
+      if (ended_.load()) {
+        Leave();
+        return done(Ownership{});
+      }
+      const uint64_t id = ++last_id_;
+      lookups_.emplace(id, std::move(done));
+      replica_.Resolve(ReadClocks(), id, key, &effects_);
+      CarryOut();
+    });
+  }
+
+  // Accesses are hints: some are dropped when the loop is far behind.
+  void Touch(std::vector<SessionKey> keys) {
+    if (touches_.load() >= options_.pending_max) return;
+    ++touches_;
+    Post([this, keys = std::move(keys)] {
+      --touches_;
+      replica_.Touch(ReadClocks(), keys, &effects_);
+      CarryOut();
+    });
+  }
+
+  void SetView(membership::ViewPtr view) {
+    Post([this, view = std::move(view)] {
+      const Now now = ReadClocks();
+      peers_.SetView(now.steady, *view);
+      replica_.OnView(now, view, &effects_);
+      CarryOut();
+    });
+  }
+
+  void Drain(std::function<void()> done) {
+    PostOrRun([this, done = std::move(done)]() mutable {
+      if (ended_.load()) return done();
+      drain_waiters_.push_back(std::move(done));
+      replica_.Drain(ReadClocks(), &effects_);
+      CarryOut();
+    });
+  }
+
+  void Stop() {
+    if (stopped_.exchange(true)) return;
+    if (thread_.joinable()) {
+      absl::Notification closed;
+      Post([this, &closed] {
+        peers_.Close();
+        closed.Notify();
+      });
+      closed.WaitForNotification();
+    }
+    service_.Close();
+    // The loop still runs, so that what gRPC lets go of finds it.
+    peers_.AwaitClosed();
+    service_.AwaitClosed();
+    ended_.store(true);
+    queue_.Stop();
+    if (thread_.joinable()) thread_.join();
+    disk_.Stop();
+    AnswerAll();
+  }
+
+  Replica& replica() { return replica_; }
+  ReplicationService& service() { return service_; }
+  const OwnershipIndex& index() const { return index_; }
+  const Counters& counters() const { return counters_; }
+  bool recovered() const { return recovered_.load(std::memory_order_acquire); }
+
+ private:
+  PostFunction PostToThis() {
+    return [this](InputQueue::Input input) { Post(std::move(input)); };
+  }
+
+  DiskPool::Callbacks DiskCallbacks() {
+    return {.on_persisted =
+                [this](uint64_t ticket) {
+                  Post([this, ticket] {
+                    replica_.OnPersisted(ReadClocks(), ticket, &effects_);
+                    CarryOut();
+                  });
+                },
+            .on_loaded =
+                [this](uint64_t ticket, SessionPtr session, bool corrupt) {
+                  Post([this, ticket, corrupt, session = std::move(session)]() mutable {
+                    if (corrupt) ++counters_.corrupt_records;
+                    replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
+                    CarryOut();
+                  });
+                },
+            .on_error =
+                [this](absl::Status status) {
+                  Post([this, status = std::move(status)] {
+                    ++counters_.disk_errors;
+                    if (dependencies_.on_fatal) dependencies_.on_fatal(status);
+                  });
+                }};
+  }
+
+  PeerClient::Events PeerEvents() {
+    return {.on_up =
+                [this](NodeId peer, uint64_t last_sequence) {
+                  replica_.OnStreamUp(ReadClocks(), peer, last_sequence, &effects_);
+                  CarryOut();
+                },
+            .on_down =
+                [this](NodeId peer) {
+                  replica_.OnStreamDown(ReadClocks(), peer, &effects_);
+                  CarryOut();
+                },
+            .on_messages =
+                [this](NodeId peer, std::vector<ToSender> messages) {
+                  for (ToSender& message : messages) {
+                    replica_.OnToSender(ReadClocks(), peer, std::move(message), &effects_);
+                    CarryOut();
+                  }
+                },
+            .on_refused =
+                [this](NodeId peer) {
+                  if (dependencies_.on_peer_refused) dependencies_.on_peer_refused(peer);
+                },
+            .on_malformed = [this] { ++counters_.malformed_messages; }};
+  }
+
+  ReplicationService::Events ServiceEvents() {
+    return {.applied_sequence = [this](NodeId peer) { return replica_.AppliedSequence(peer); },
+            .on_messages =
+                [this](NodeId peer, std::vector<ToReceiver> messages) {
+                  for (ToReceiver& message : messages) {
+                    replica_.OnToReceiver(ReadClocks(), peer, std::move(message), &effects_);
+                    CarryOut();
+                  }
+                },
+            .on_malformed = [this] { ++counters_.malformed_messages; },
+            .execute =
+                [this](Operation operation, std::function<void(OperationResult)> done) {
+                  Execute(std::move(operation), true, std::move(done));
+                }};
+  }
+
+  // For inputs that owe an answer: after the end they run here, and answer at once.
+  void PostOrRun(InputQueue::Input input) {
+    if (!queue_.Post(input)) input();
+  }
+
+  // Takes one of pending_max places, given back by Leave.
+  absl::Status Admit() {
+    if (!started_.load()) return absl::UnavailableError("the node is starting");
+    if (stopped_.load()) return absl::UnavailableError("the node is stopping");
+    if (disk_.saturated()) return absl::ResourceExhaustedError("store: the disk is far behind");
+    if (outstanding_.fetch_add(1) < options_.pending_max) return absl::OkStatus();
+    Leave();
+    return absl::ResourceExhaustedError("store: more than store.pending_max calls under way");
+  }
+  void Leave() { --outstanding_; }
+
+  void Run() {
+    std::vector<InputQueue::Input> batch;
+    Flush();
+    while (queue_.Take(NextDeadline(), &batch)) {
+      size_t count = 0;
+      for (InputQueue::Input& input : batch) {
+        input();
+        if (++count % kInputsPerFlush == 0) Flush();
+      }
+      batch.clear();
+      RunTimers();
+      Flush();
+    }
+  }
+
+  SteadyTime NextDeadline() const {
+    return std::min({replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline()});
+  }
+
+  void RunTimers() {
+    const Now now = ReadClocks();
+    if (replica_.NextDeadline() <= now.steady) {
+      replica_.OnDeadline(now, &effects_);
+      CarryOut();
+    }
+    if (peers_.NextDeadline() <= now.steady) peers_.OnDeadline(now.steady);
+    uint64_t id = 0;
+    CallTable::Timer timer;
+    while (calls_.PopDue(now.steady, &id, &timer)) {
+      Call* const call = calls_.Find(id);
+      if (call == nullptr) continue;
+      if (timer == CallTable::Timer::kGiveUp) {
+        Finish(id, NoAnswer(call->operation));
+      } else {
+        replica_.Execute(now, id, call->operation, false, &effects_);
+        CarryOut();
+      }
+    }
+  }
+
+  // Answers go out now; the rest is gathered until Flush, which keeps its order.
+  void CarryOut() {
+    for (const IndexChange& change : effects_.index_changes) Apply(change);
+    if (effects_.persist.has_value()) persists_.push_back(*std::move(effects_.persist));
+    for (Send& send : effects_.sends) {
+      if (auto* to_receiver = std::get_if<ToReceiver>(&send.message)) {
+        peers_.Send(send.to, std::move(*to_receiver));
+      } else {
+        service_.Send(send.to, std::get<ToSender>(std::move(send.message)));
+      }
+    }
+    loads_.insert(loads_.end(), effects_.loads.begin(), effects_.loads.end());
+    for (Reply& reply : effects_.replies) OnReply(std::move(reply));
+    for (OwnershipReply& reply : effects_.ownership_replies) OnOwnership(std::move(reply));
+    effects_.Clear();
+  }
+
+  void Flush() {
+    disk_.Persist(&persists_);
+    peers_.Flush();
+    service_.Flush();
+    for (const store::Load& load : loads_) disk_.Load(load);
+    loads_.clear();
+    if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
+      recovered_.store(true, std::memory_order_release);
+    }
+    if (drain_waiters_.empty() || !replica_.drained()) return;
+    for (const auto& done : std::exchange(drain_waiters_, {})) done();
+  }
+
+  void Apply(const IndexChange& change) {
+    switch (change.kind) {
+      case IndexChange::Kind::kHeld:
+        return index_.SetHeld(change.key, change.owner);
+      case IndexChange::Kind::kDeleted:
+        return index_.SetDeleted(change.key);
+      case IndexChange::Kind::kLearned:
+        return index_.SetLearned(change.key, change.owner);
+      case IndexChange::Kind::kForget:
+        return index_.Forget(change.key);
+      case IndexChange::Kind::kErase:
+        return index_.Erase(change.key);
+      case IndexChange::Kind::kForgetLearned:
+        return index_.ForgetLearned();
+    }
+  }
+
+  void OnReply(Reply reply) {
+    Call* const call = calls_.Find(reply.operation_id);
+    // Given up already.
+    if (call == nullptr) return;
+    const bool elsewhere = absl::IsUnavailable(reply.result.status) && reply.result.owner &&
+                           reply.result.owner != self_.id;
+    if (!elsewhere || call->remote || std::holds_alternative<LearnOp>(call->operation)) {
+      return Finish(reply.operation_id, std::move(reply.result));
+    }
+    Forward(reply.operation_id, call, reply.result.owner);
+  }
+
+  void Forward(uint64_t id, Call* call, NodeId owner) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (call->forwards++ == 0) {
+      call->deadline = now + options_.ack_timeout;
+      calls_.SetTimer(call->deadline + kGiveUpSlack, id, CallTable::Timer::kGiveUp);
+    }
+    if (now >= call->deadline) {
+      return Finish(id, Failure(absl::UnavailableError("the owner can't be reached")));
+    }
+    ++counters_.forwarded;
+    peers_.Forward(owner, call->operation, call->deadline - now,
+                   [this, id](ForwardOutcome outcome) { OnForwarded(id, std::move(outcome)); });
+  }
+
+  void OnForwarded(uint64_t id, ForwardOutcome outcome) {
+    Call* const call = calls_.Find(id);
+    if (call == nullptr) return;
+    const bool answered = outcome.kind == ForwardOutcome::Kind::kAnswered;
+    if (answered && !absl::IsUnavailable(outcome.result.status)) {
+      return Finish(id, std::move(outcome.result));
+    }
+    if (outcome.kind == ForwardOutcome::Kind::kUnknown && IsWrite(call->operation)) {
+      // Never repeated: it may have been done.
+      return Finish(id, NoAnswer(call->operation));
+    }
+    const Now now = ReadClocks();
+    const SessionKey key = KeyOf(call->operation);
+    const milliseconds pause =
+        std::min(kRetryPauseMin * (1 << std::min(call->forwards, 5)), kRetryPauseMax);
+    if (now.steady + pause >= call->deadline) {
+      Finish(id, Failure(absl::UnavailableError("the owner can't be reached")));
+    } else {
+      calls_.SetTimer(now.steady + pause, id, CallTable::Timer::kRetry);
+    }
+    replica_.OnForwardRefused(now, key, &effects_);
+    CarryOut();
+  }
+
+  void Finish(uint64_t id, OperationResult result) {
+    const Call call = calls_.Remove(id);
+    Leave();
+    call.done(std::move(result));
+  }
+
+  void OnOwnership(OwnershipReply reply) {
+    const auto it = lookups_.find(reply.operation_id);
+    assert(it != lookups_.end());
+    const OwnershipCallback done = std::move(it->second);
+    lookups_.erase(it);
+    Leave();
+    done(std::move(reply.ownership));
+  }
+
+  // After the loop has ended, and with it the queue, which is emptied first.
+  void AnswerAll() {
+    for (const uint64_t id : calls_.Ids()) {
+      Finish(id, NoAnswer(calls_.Find(id)->operation));
+    }
+    for (auto& [id, done] : std::exchange(lookups_, {})) done(Ownership{});
+    for (const auto& done : std::exchange(drain_waiters_, {})) done();
+  }
+
+  const Options options_;
+  const Dependencies dependencies_;
+  const Identity self_;
+  Counters counters_;
+  OwnershipIndex index_;
+  Replica replica_;
+  InputQueue queue_;
+  DiskPool disk_;
+  PeerClient peers_;
+  ReplicationService service_;
+  std::thread thread_;
+
+  std::atomic<bool> started_{false};
+  std::atomic<bool> stopped_{false};
+  // The streams are gone and the queue is about to stop.
+  std::atomic<bool> ended_{false};
+  std::atomic<bool> recovered_{false};
+  std::atomic<int> outstanding_{0};
+  std::atomic<int> touches_{0};
+
+  // The loop's own.
+  Effects effects_;
+  std::vector<store::Persist> persists_;
+  std::vector<store::Load> loads_;
+  CallTable calls_;
+  absl::flat_hash_map<uint64_t, OwnershipCallback> lookups_;
+  std::vector<std::function<void()>> drain_waiters_;
+  uint64_t last_id_ = 0;
+};
+
+StoreLoop::StoreLoop(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
+StoreLoop::~StoreLoop() = default;
+
+absl::StatusOr<std::unique_ptr<StoreLoop>> StoreLoop::Create(const Options& options,
+                                                             Dependencies dependencies) {
+  if (absl::Status valid = options.Validate(); !valid.ok()) return valid;
+  assert(dependencies.table != nullptr);
+  return std::unique_ptr<StoreLoop>(
+      new StoreLoop(std::make_unique<Loop>(options, std::move(dependencies))));
+}
+
+void StoreLoop::RegisterServices(grpc::ServerBuilder* builder) {
+  builder->RegisterService(&loop_->service());
+  builder->SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder->SetMaxSendMessageSize(kMessageBytesMax);
+  // Clients ping every 3 s, see peer_client.cc; gRPC's default takes that for an attack.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 3'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
+absl::Status StoreLoop::Start() { return loop_->Start(); }
+void StoreLoop::SetView(membership::ViewPtr view) { loop_->SetView(std::move(view)); }
+
+void StoreLoop::Execute(Operation operation, ResultCallback done) {
+  loop_->Execute(std::move(operation), false, std::move(done));
+}
+
+void StoreLoop::Resolve(SessionKey key, OwnershipCallback done) {
+  loop_->Resolve(key, std::move(done));
+}
+
+void StoreLoop::Touch(std::vector<SessionKey> keys) { loop_->Touch(std::move(keys)); }
+const OwnershipIndex& StoreLoop::index() const { return loop_->index(); }
+bool StoreLoop::recovered() const { return loop_->recovered(); }
+
+void StoreLoop::Stats(std::function<void(StoreStats)> done) {
+  loop_->Post([loop = loop_.get(), done = std::move(done)] { done(loop->replica().Stats()); });
+}
+
+void StoreLoop::List(std::optional<SessionKey> after, bool owned_only, size_t limit,
+                     std::function<void(std::vector<ListEntry>)> done) {
+  loop_->Post([loop = loop_.get(), after, owned_only, limit, done = std::move(done)] {
+    done(loop->replica().List(ReadClocks(), after.has_value() ? &*after : nullptr, owned_only,
+                              limit));
+  });
+}
+
+void StoreLoop::Drain(std::function<void()> done) { loop_->Drain(std::move(done)); }
+void StoreLoop::Stop() { loop_->Stop(); }
+const Counters& StoreLoop::counters() const { return loop_->counters(); }
+
+}  // namespace roost::store
