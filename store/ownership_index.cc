@@ -27,8 +27,8 @@ OwnershipIndex::Entry OwnershipIndex::FindAndTouch(SessionKey key, uint32_t now_
   const uint32_t period = now_s / std::max<uint32_t>(1, period_s) + 1;
   uint32_t last = slot.touched_s.load(std::memory_order_relaxed);
   // Of several readers in one period only the one that swaps reports.
-  *touch_due = last != period && slot.touched_s.compare_exchange_strong(last, period,
-                                                                        std::memory_order_relaxed);
+  *touch_due = last != period &&
+               slot.touched_s.compare_exchange_strong(last, period, std::memory_order_relaxed);
   return {slot.kind, slot.owner};
 }
 

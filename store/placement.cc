@@ -48,9 +48,8 @@ std::vector<NodeId> PlaceCopies(const membership::View& view, SessionKey key, No
   std::vector<NodeId> placed = {owner};
   std::vector<absl::string_view> zones = {ZoneOf(view, owner)};
   while (static_cast<int>(placed.size()) <= copies && !rest.empty()) {
-    auto next = absl::c_find_if(rest, [&](NodeId node) {
-      return !absl::c_linear_search(zones, ZoneOf(view, node));
-    });
+    auto next = absl::c_find_if(
+        rest, [&](NodeId node) { return !absl::c_linear_search(zones, ZoneOf(view, node)); });
     if (next == rest.end()) next = rest.begin();
     zones.push_back(ZoneOf(view, *next));
     placed.push_back(*next);

@@ -36,12 +36,12 @@ class Sha256 {
 
   void Digest(absl::string_view name_space, absl::string_view id, char out[32]) {
     const char separator = '\0';
-    const bool done = EVP_DigestInit_ex2(context_, algorithm_, nullptr) == 1 &&
-                      EVP_DigestUpdate(context_, name_space.data(), name_space.size()) == 1 &&
-                      EVP_DigestUpdate(context_, &separator, 1) == 1 &&
-                      EVP_DigestUpdate(context_, id.data(), id.size()) == 1 &&
-                      EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(out),
-                                         nullptr) == 1;
+    const bool done =
+        EVP_DigestInit_ex2(context_, algorithm_, nullptr) == 1 &&
+        EVP_DigestUpdate(context_, name_space.data(), name_space.size()) == 1 &&
+        EVP_DigestUpdate(context_, &separator, 1) == 1 &&
+        EVP_DigestUpdate(context_, id.data(), id.size()) == 1 &&
+        EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(out), nullptr) == 1;
     assert(done);
     (void)done;
   }

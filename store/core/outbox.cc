@@ -1,0 +1,58 @@
+#include "store/core/outbox.h"
+
+#include <algorithm>
+
+namespace roost::store {
+
+using membership::NodeId;
+
+Outbox::Entry Outbox::After(uint64_t sequence) const {
+  const Entry entry = index_.upper_bound(sequence);
+  return entry == index_.end() || entry->first > durable_ ? index_.end() : entry;
+}
+
+void Outbox::StreamUp(NodeId peer, uint64_t last_sequence, uint64_t own_sequence) {
+  PeerStream& stream = streams_[peer];
+  uint64_t start = last_sequence > own_sequence ? 0 : last_sequence;
+  if (stream.known) start = std::min(start, stream.acked);
+  stream = PeerStream{};
+  stream.up = stream.known = true;
+  stream.acked = stream.sent = stream.told = start;
+}
+
+void Outbox::StreamDown(NodeId peer) {
+  if (PeerStream* stream = Find(peer)) stream->up = false;
+}
+
+PeerStream* Outbox::Find(NodeId peer) {
+  const auto it = streams_.find(peer);
+  return it == streams_.end() ? nullptr : &it->second;
+}
+
+bool Outbox::IsUp(NodeId peer) const {
+  const auto it = streams_.find(peer);
+  return it != streams_.end() && it->second.up;
+}
+
+bool Outbox::HasRoom(const PeerStream& stream, int64_t bytes, int64_t bytes_max) {
+  return stream.in_flight.empty() || stream.bytes + bytes <= bytes_max;
+}
+
+void Outbox::Sent(PeerStream* stream, const InFlight& item) {
+  stream->in_flight.push_back(item);
+  stream->bytes += item.bytes;
+  stream->sent = stream->told = item.sequence;
+}
+
+std::vector<InFlight> Outbox::Acked(PeerStream* stream, uint64_t sequence) {
+  std::vector<InFlight> items;
+  stream->acked = std::max(stream->acked, std::min(sequence, stream->told));
+  while (!stream->in_flight.empty() && stream->in_flight.front().sequence <= stream->acked) {
+    stream->bytes -= stream->in_flight.front().bytes;
+    items.push_back(stream->in_flight.front());
+    stream->in_flight.pop_front();
+  }
+  return items;
+}
+
+}  // namespace roost::store

@@ -1,0 +1,226 @@
+// What is stored: every change of a session's record, bodies, accesses and expiry.
+#include <algorithm>
+#include <utility>
+
+#include "store/core/replica_state.h"
+
+namespace roost::store {
+
+using membership::NodeId;
+
+uint64_t Replica::State::Commit(Session next) {
+  next.promised = std::max(next.promised, next.epoch);
+  const uint64_t sequence = ++last_sequence_;
+  Store(std::make_shared<const Session>(std::move(next)), sequence);
+  return sequence;
+}
+
+// A record that another node wrote: nothing to replicate.
+void Replica::State::Adopt(const Session& session) {
+  Session next = session;
+  next.promised = std::max(next.promised, next.epoch);
+  Store(std::make_shared<const Session>(std::move(next)), 0);
+}
+
+void Replica::State::Store(SessionPtr body, uint64_t sequence) {
+  const SessionKey key = body->key;
+  SessionSummary& summary = sessions_[key];
+  const uint64_t replaced = std::exchange(summary.sequence, sequence);
+  if (replaced != 0) outbox_.Remove(replaced);
+  if (sequence != 0) outbox_.Add(sequence, key);
+  if (summary.unvalidated) --unvalidated_;
+  summary.unvalidated = summary.doubtful = false;
+  summary.epoch = body->epoch;
+  summary.version = body->version;
+  summary.copy_set.assign(body->copy_set.begin(), body->copy_set.end());
+  summary.absolute_deadline_ms = body->absolute_deadline_ms;
+  summary.idle_ttl_ms = body->idle_ttl_ms;
+  summary.last_access_ms = summary.written_access_ms = body->last_access_ms;
+  summary.size_bytes = static_cast<uint32_t>(SizeOf(*body));
+  summary.tombstone = body->tombstone;
+  batch_.push_back(PutSession{body, sequence, replaced});
+  // The index entry with the highest sequence may be gone now; the counter must not go back.
+  if (sequence == 0 && replaced != 0) batch_.push_back(PutCursor{self_, last_sequence_});
+  sealing_.sequence = std::max(sealing_.sequence, sequence);
+  sealing_.written.push_back(key);
+  sealing_.bodies.push_back(body);
+  bodies_.Pin(std::move(body));
+  learned_.erase(key);
+  Reindex(key);
+  ScheduleExpiry(key);
+}
+
+void Replica::State::EraseRecord(SessionKey key) {
+  const auto it = sessions_.find(key);
+  if (it == sessions_.end()) return;
+  const SessionSummary& summary = it->second;
+  batch_.push_back(EraseSession{key, summary.sequence});
+  if (summary.sequence != 0) {
+    outbox_.Remove(summary.sequence);
+    batch_.push_back(PutCursor{self_, last_sequence_});
+  }
+  if (summary.unvalidated) --unvalidated_;
+  expiry_.erase({summary.expiry_ms, key});
+  bodies_.Erase(key);
+  handing_over_.erase(key);
+  dropping_.erase(key);
+  sessions_.erase(it);
+  Reindex(key);
+}
+
+// Another node owns the session under a higher epoch. The record here is behind; what the new owner
+// wants held here it sends.
+void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr) return;
+  bool unseen = false;
+  for (const NodeId node : summary->copy_set) {
+    const PeerStream* stream = outbox_.Find(node);
+    if (node != self_ && (stream == nullptr || stream->acked < summary->sequence)) unseen = true;
+  }
+  if (unseen && OwnedHere(*summary)) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+  FailWaits(key, "the session moved to another node");
+  EraseRecord(key);
+  if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);
+  Settle(key);
+}
+
+void Replica::State::Reindex(SessionKey key) {
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr) {
+    out_->index_changes.push_back({IndexChange::Kind::kErase, key, {}});
+  } else if (summary->tombstone) {
+    out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}});
+  } else if (!summary->unvalidated) {
+    out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner()});
+  }
+}
+
+// --- Bodies.
+
+SessionPtr Replica::State::Body(SessionKey key) {
+  const SessionSummary* summary = Find(key);
+  return summary == nullptr ? nullptr : bodies_.Find(key, summary->epoch, summary->version);
+}
+
+Replica::State::Want& Replica::State::WantBody(SessionKey key) {
+  Want& want = wants_[key];
+  if (want.ticket == 0) {
+    want.ticket = ++last_load_;
+    loads_[want.ticket] = key;
+    out_->loads.push_back({want.ticket, key});
+  }
+  return want;
+}
+
+void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
+  const auto load = loads_.find(ticket);
+  if (load == loads_.end()) return;
+  const SessionKey key = load->second;
+  loads_.erase(load);
+  Want want = std::move(wants_[key]);
+  wants_.erase(key);
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr) return Settle(key);
+  if (body != nullptr && body->epoch == summary->epoch && body->version == summary->version) {
+    bodies_.Insert(std::move(body));
+  }
+  if (Body(key) == nullptr) {
+    if (body == nullptr && summary->sequence <= outbox_.durable()) {
+      // The disk lost it. The copies may still have it: forget it here and ask them.
+      counters_->corrupt_records.fetch_add(1, std::memory_order_relaxed);
+      EraseRecord(key);
+      return Settle(key);
+    }
+    // Read before a later change got there.
+    Want& again = WantBody(key);
+    want.ticket = again.ticket;
+    again = want;
+    return;
+  }
+  if (want.takeover_above != 0) TakeOver(key, want.takeover_above - 1);
+  if (want.change_copies) Review(key, 2);
+  if (want.write_access) WriteAccess(key);
+  Settle(key);
+}
+
+// --- Accesses and expiry.
+
+void Replica::State::NoteAccess(SessionKey key) {
+  SessionSummary* summary = Find(key);
+  summary->last_access_ms = std::max(summary->last_access_ms, now_.wall);
+  const auto step = static_cast<int64_t>(options_.touch_replicate_fraction * summary->idle_ttl_ms);
+  if (summary->last_access_ms - summary->written_access_ms >= step) WriteAccess(key);
+}
+
+void Replica::State::WriteAccess(SessionKey key) {
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr || summary->tombstone || !OwnedHere(*summary)) return;
+  if (summary->written_access_ms == summary->last_access_ms) return;
+  const SessionPtr body = Body(key);
+  if (body == nullptr) {
+    WantBody(key).write_access = true;
+    return;
+  }
+  Session next = *body;
+  next.last_access_ms = summary->last_access_ms;
+  Commit(std::move(next));
+}
+
+// A delete, an idle expiry, or a tombstone that must outrank an epoch with counter `counter_above`
+// (0: keeps its epoch).
+void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+  const SessionSummary& summary = *Find(key);
+  Session next;
+  next.key = key;
+  next.epoch = summary.epoch;
+  next.version = summary.version + 1;
+  next.copy_set.assign(summary.copy_set.begin(), summary.copy_set.end());
+  if (counter_above != 0) {
+    next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
+    next.copy_set = DesiredCopies(key, self_, summary.copy_set);
+    for (const NodeId node : summary.copy_set) {
+      if (!absl::c_linear_search(next.copy_set, node)) next.copy_set.push_back(node);
+    }
+  }
+  next.absolute_deadline_ms = summary.absolute_deadline_ms;
+  next.idle_ttl_ms = summary.idle_ttl_ms;
+  next.last_access_ms = summary.last_access_ms;
+  next.tombstone = true;
+  Commit(std::move(next));
+}
+
+void Replica::State::ScheduleExpiry(SessionKey key) {
+  SessionSummary& summary = *Find(key);
+  WallMs at = summary.absolute_deadline_ms + options_.clock_bound.count();
+  if (!summary.tombstone && now_.wall < summary.absolute_deadline_ms) {
+    at = summary.absolute_deadline_ms;
+    // Only the owner decides idle expiry.
+    if (OwnedHere(summary)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+  }
+  expiry_.erase({summary.expiry_ms, key});
+  summary.expiry_ms = at;
+  expiry_.insert({at, key});
+}
+
+void Replica::State::RunExpiry() {
+  for (int i = 0; i < options_.slice; ++i) {
+    if (expiry_.empty() || expiry_.begin()->first > now_.wall) return;
+    const SessionKey key = expiry_.begin()->second;
+    const SessionSummary& summary = *Find(key);
+    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count()) {
+      FailWaits(key, "the session expired");
+      EraseRecord(key);
+    } else if (!summary.tombstone && now_.wall >= summary.absolute_deadline_ms) {
+      counters_->expired_absolute.fetch_add(1, std::memory_order_relaxed);
+      ScheduleExpiry(key);
+    } else if (!summary.tombstone && OwnedHere(summary) && summary.Expired(now_.wall)) {
+      counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
+      WriteTombstone(key, 0);
+    } else {
+      ScheduleExpiry(key);
+    }
+  }
+}
+
+}  // namespace roost::store

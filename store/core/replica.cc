@@ -1,0 +1,353 @@
+#include "store/core/replica.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "store/core/replica_state.h"
+
+namespace roost::store {
+namespace {
+
+using membership::NodeId;
+using membership::SteadyTime;
+using std::chrono::milliseconds;
+
+constexpr int64_t kBodyCacheBytes = 16 << 20;
+// A member that the view does not list may be about to join: every node starts with a view of
+// itself alone.
+constexpr milliseconds kAbsentGrace{3'000};
+// Sequences go on from above whatever a lost tail of the write-ahead log may have held, so that a
+// peer's cursor never lies ahead of a change that it has not seen.
+constexpr uint64_t kSequenceLeap = 1 << 20;
+// Wall clocks may jump, so expiry looks at least this often.
+constexpr milliseconds kExpiryPollMax{1'000};
+
+}  // namespace
+
+// --- The frame.
+
+Replica::State::State(const Options& options, NodeId self, Counters* counters)
+    : options_(options), self_(self), counters_(counters), bodies_(kBodyCacheBytes) {}
+
+void Replica::State::Begin(Now now, Effects* out) {
+  now_ = now;
+  out_ = out;
+}
+
+void Replica::State::End() {
+  FlushQueries();
+  for (auto& [peer, stream] : outbox_.streams()) Pump(peer, &stream);
+  SealBatch();
+}
+
+void Replica::State::SealBatch() {
+  if (batch_.empty()) return;
+  sealing_.ticket = ++last_ticket_;
+  out_->persist = Persist{last_ticket_, std::move(batch_)};
+  batch_.clear();
+  unpersisted_.push_back(std::move(sealing_));
+  sealing_ = {};
+}
+
+void Replica::State::OnPersisted(uint64_t ticket) {
+  std::vector<SessionKey> written;
+  absl::flat_hash_map<NodeId, ReplicateResult> acks;
+  while (!unpersisted_.empty() && unpersisted_.front().ticket <= ticket) {
+    Unpersisted done = std::move(unpersisted_.front());
+    unpersisted_.pop_front();
+    if (done.sequence != 0) outbox_.SetDurable(done.sequence);
+    for (const SessionPtr& body : done.bodies) bodies_.Unpin(body);
+    for (auto& [peer, ack] : done.acks) {
+      cursors_[peer] = ack.sequence;
+      ReplicateResult& merged = acks[peer];
+      merged.sequence = ack.sequence;
+      for (const Fenced& fenced : ack.fenced) merged.fenced.push_back(fenced);
+    }
+    written.insert(written.end(), done.written.begin(), done.written.end());
+  }
+  for (auto& [peer, ack] : acks) out_->sends.push_back({peer, ToSender(std::move(ack))});
+  for (const SessionKey key : written) CheckWaits(key);
+}
+
+SessionSummary* Replica::State::Find(SessionKey key) {
+  const auto it = sessions_.find(key);
+  return it == sessions_.end() ? nullptr : &it->second;
+}
+
+bool Replica::State::Gone(NodeId node) const {
+  if (node == self_ || view_ == nullptr) return false;
+  const membership::Member* member = view_->Find(node);
+  if (member != nullptr) return !member->live();
+  return now_.steady >= started_ + kAbsentGrace;
+}
+
+NodeId Replica::State::FirstInLine(const SessionSummary& summary) const {
+  for (const NodeId node : summary.copy_set) {
+    if (!Gone(node)) return node;
+  }
+  return {};
+}
+
+void Replica::State::Recover(Recovered recovered) {
+  started_ = now_.steady;
+  for (const auto& [sender, sequence] : recovered.cursors) {
+    // A node's own entry holds the highest sequence that it ever gave to a change.
+    if (sender == self_) {
+      last_sequence_ = std::max(last_sequence_, sequence);
+    } else {
+      cursors_[sender] = sequence;
+    }
+  }
+  for (const StoredSession& stored : recovered.sessions) {
+    SessionSummary summary;
+    summary.epoch = stored.epoch;
+    summary.version = stored.version;
+    summary.copy_set.assign(stored.copy_set.begin(), stored.copy_set.end());
+    summary.absolute_deadline_ms = stored.absolute_deadline_ms;
+    summary.idle_ttl_ms = stored.idle_ttl_ms;
+    summary.last_access_ms = summary.written_access_ms = stored.last_access_ms;
+    summary.size_bytes = static_cast<uint32_t>(stored.size_bytes);
+    summary.tombstone = stored.tombstone;
+    summary.unvalidated = !stored.tombstone && summary.owner() == self_;
+    summary.doubtful = !stored.tombstone && summary.owner() != self_;
+    if (summary.unvalidated) ++unvalidated_;
+    sessions_[stored.key] = std::move(summary);
+    Reindex(stored.key);
+    ScheduleExpiry(stored.key);
+  }
+  for (const auto& [sequence, key] : recovered.changes) {
+    last_sequence_ = std::max(last_sequence_, sequence);
+    SessionSummary* summary = Find(key);
+    if (summary == nullptr) continue;
+    if (summary->sequence != 0) outbox_.Remove(summary->sequence);
+    summary->sequence = sequence;
+    outbox_.Add(sequence, key);
+  }
+  outbox_.SetDurable(last_sequence_);
+  last_sequence_ += kSequenceLeap;
+  batch_.push_back(PutCursor{self_, last_sequence_});
+}
+
+// --- Deadlines.
+
+void Replica::State::OnDeadline() {
+  RunTimers();
+  RunExpiry();
+  if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep();
+  if (sweep_pass_ != 0) Sweep();
+}
+
+void Replica::State::RunTimers() {
+  for (int i = 0; i < options_.slice; ++i) {
+    if (timers_.empty() || std::get<SteadyTime>(*timers_.begin()) > now_.steady) return;
+    const auto [at, timer, key] = *timers_.begin();
+    timers_.erase(timers_.begin());
+    switch (timer) {
+      case Timer::kRetry:
+        Settle(key);
+        break;
+      case Timer::kSurvey:
+        if (const Survey* survey = surveys_.Find(key); survey && survey->deadline <= now_.steady) {
+          CloseSurvey(key);
+        }
+        break;
+      case Timer::kHeld:
+        ExpireHeld(key);
+        break;
+      case Timer::kWrite:
+        ExpireWaits(key);
+        break;
+    }
+  }
+}
+
+SteadyTime Replica::State::NextDeadline() const {
+  SteadyTime next = sweep_pass_ != 0 ? now_.steady : sweep_at_;
+  if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
+  for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
+    if (stream.up) next = std::min(next, stream.tell_at);
+  }
+  if (!expiry_.empty()) {
+    const milliseconds wait(
+        std::clamp<int64_t>(expiry_.begin()->first - now_.wall, 0, kExpiryPollMax.count()));
+    next = std::min<SteadyTime>(next, now_.steady + wait);
+  }
+  return next;
+}
+
+// --- The public face.
+
+Replica::Replica(const Options& options, NodeId self, Counters* counters)
+    : state_(std::make_unique<State>(options, self, counters)) {
+  assert(options.Validate().ok() && self);
+}
+
+Replica::~Replica() = default;
+
+void Replica::Recover(Now now, Recovered recovered, Effects* out) {
+  state_->Begin(now, out);
+  state_->Recover(std::move(recovered));
+  state_->End();
+}
+
+void Replica::OnView(Now now, membership::ViewPtr view, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnView(std::move(view));
+  state_->End();
+}
+
+void Replica::Execute(Now now, uint64_t operation_id, Operation operation, bool /*forwarded*/,
+                      Effects* out) {
+  // A forwarded operation is answered like any other: the shell forwards none, so it hands the
+  // refusal, with the owner in it, to the peer.
+  state_->Begin(now, out);
+  State::Held held;
+  held.id = operation_id;
+  held.operation = std::move(operation);
+  held.deadline = now.steady + state_->options_.ack_timeout;
+  state_->Execute(std::move(held));
+  state_->End();
+}
+
+void Replica::Resolve(Now now, uint64_t operation_id, SessionKey key, Effects* out) {
+  state_->Begin(now, out);
+  state_->counters_->resolves.fetch_add(1, std::memory_order_relaxed);
+  State::Held held;
+  held.kind = State::Held::Kind::kResolve;
+  held.id = operation_id;
+  held.operation = GetOp{key};
+  held.deadline = now.steady + state_->options_.ack_timeout;
+  state_->Execute(std::move(held));
+  state_->End();
+}
+
+void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) {
+  state_->Begin(now, out);
+  for (const SessionKey key : keys) {
+    const SessionSummary* summary = state_->Find(key);
+    if (summary == nullptr || summary->tombstone || !state_->OwnedHere(*summary)) continue;
+    if (!summary->Expired(now.wall)) state_->NoteAccess(key);
+  }
+  state_->End();
+}
+
+void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
+  state_->Begin(now, out);
+  state_->ForgetLearned(key);
+  state_->End();
+}
+
+void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnStreamUp(peer, last_sequence);
+  state_->End();
+}
+
+void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
+  state_->Begin(now, out);
+  state_->outbox_.StreamDown(peer);
+  for (const SessionKey key : state_->surveys_.OnPeerGone(peer)) state_->CloseSurvey(key);
+  state_->End();
+}
+
+void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
+  state_->Begin(now, out);
+  if (const auto* result = std::get_if<ReplicateResult>(&message)) {
+    state_->OnReplicateResult(from, *result);
+  } else {
+    state_->OnQueryResult(from, std::get<QueryResult>(message));
+  }
+  state_->End();
+}
+
+void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* out) {
+  state_->Begin(now, out);
+  if (const auto* replicate = std::get_if<Replicate>(&message)) {
+    state_->OnReplicate(from, *replicate);
+  } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
+    state_->Acknowledge(from, cursor->sequence, {});
+  } else if (const auto* drop = std::get_if<Drop>(&message)) {
+    state_->OnDrop(*drop);
+  } else {
+    state_->OnQuery(from, std::get<Query>(message));
+  }
+  state_->End();
+}
+
+uint64_t Replica::AppliedSequence(NodeId sender) const {
+  const auto it = state_->cursors_.find(sender);
+  return it == state_->cursors_.end() ? 0 : it->second;
+}
+
+void Replica::OnPersisted(Now now, uint64_t ticket, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnPersisted(ticket);
+  state_->End();
+}
+
+void Replica::OnLoaded(Now now, uint64_t ticket, SessionPtr session, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnLoaded(ticket, std::move(session));
+  state_->End();
+}
+
+membership::SteadyTime Replica::NextDeadline() const { return state_->NextDeadline(); }
+
+void Replica::OnDeadline(Now now, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnDeadline();
+  state_->End();
+}
+
+void Replica::Drain(Now now, Effects* out) {
+  state_->Begin(now, out);
+  state_->draining_ = true;
+  state_->StartSweep();
+  state_->End();
+}
+
+bool Replica::drained() const { return state_->drained(); }
+
+bool Replica::recovered() const { return state_->unvalidated_ == 0; }
+
+StoreStats Replica::Stats() const {
+  StoreStats stats;
+  for (const auto& [key, summary] : state_->sessions_) {
+    if (summary.tombstone) {
+      ++stats.tombstones;
+    } else if (summary.owner() != state_->self_) {
+      ++stats.copied;
+    } else {
+      ++stats.owned;
+      const auto live = std::count_if(summary.copy_set.begin(), summary.copy_set.end(),
+                                      [&](NodeId node) { return !state_->Gone(node); });
+      if (live <= state_->options_.copies) ++stats.under_replicated;
+    }
+  }
+  return stats;
+}
+
+std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owned_only,
+                                     size_t limit) const {
+  std::vector<ListEntry> entries;
+  const SessionTable& sessions = state_->sessions_;
+  for (auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
+       it != sessions.end() && entries.size() < limit; ++it) {
+    const SessionSummary& summary = it->second;
+    if (owned_only && (summary.tombstone || summary.owner() != state_->self_)) continue;
+    ListEntry entry;
+    entry.key = it->first;
+    entry.epoch = summary.epoch;
+    entry.version = summary.version;
+    entry.copy_set.assign(summary.copy_set.begin(), summary.copy_set.end());
+    entry.idle_remaining_ms =
+        std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now.wall);
+    entry.tombstone = summary.tombstone;
+    entry.size_bytes = summary.size_bytes;
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+}  // namespace roost::store

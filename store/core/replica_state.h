@@ -1,0 +1,234 @@
+// Replica::State: the replica's data and its rules, one source file per group of rules. See
+// replica.h for the contract and README.md for the reading order.
+//
+// Every input is bracketed by Begin and End. In between, rules append to `out_` and to the batch;
+// End offers durable changes to the streams, sends collected questions and seals the batch.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "store/core/body_cache.h"
+#include "store/core/outbox.h"
+#include "store/core/replica.h"
+#include "store/core/session_summary.h"
+#include "store/core/survey.h"
+#include "store/core/write_waits.h"
+
+namespace roost::store {
+
+struct Replica::State {
+  using NodeId = membership::NodeId;
+  using SteadyTime = membership::SteadyTime;
+
+  // What a caller waits for while the owner is being found, or a body loaded.
+  struct Held {
+    enum class Kind : uint8_t { kOperation, kResolve, kPeer };
+    Kind kind = Kind::kOperation;
+    uint64_t id = 0;  // Operation, or the peer's query.
+    Operation operation;
+    NodeId peer;
+    QueryPurpose purpose = QueryPurpose::kResolve;
+    SteadyTime deadline;
+  };
+  // Where a session is, as far as this node can tell now.
+  struct Place {
+    enum class Kind : uint8_t { kHere, kElsewhere, kDeleted, kNowhere, kWait, kOrphan };
+    Kind kind = Kind::kWait;
+    NodeId owner;
+    Epoch epoch;
+  };
+  // What goes on once a body is loaded, besides held callers.
+  struct Want {
+    uint64_t ticket = 0;
+    bool write_access = false;
+    bool change_copies = false;
+    // Take over with a counter above this; 0: do not.
+    uint64_t takeover_above = 0;
+  };
+  // What becomes true with one persisted batch.
+  struct Unpersisted {
+    uint64_t ticket = 0;
+    uint64_t sequence = 0;
+    std::vector<SessionPtr> bodies;
+    std::vector<std::pair<NodeId, ReplicateResult>> acks;
+    std::vector<SessionKey> written;
+  };
+  struct Learned {
+    NodeId owner;
+    Epoch epoch;
+  };
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kWrite };
+
+  State(const Options& options, NodeId self, Counters* counters);
+
+  // replica.cc: the frame.
+  void Begin(Now now, Effects* out);
+  void End();
+  void OnDeadline();
+  SteadyTime NextDeadline() const;
+  void SetTimer(SteadyTime at, Timer timer, SessionKey key) { timers_.insert({at, timer, key}); }
+  void RunTimers();
+  void OnPersisted(uint64_t ticket);
+  void SealBatch();
+  SessionSummary* Find(SessionKey key);
+  bool OwnedHere(const SessionSummary& summary) const {
+    return summary.owner() == self_ && !summary.unvalidated;
+  }
+  bool Gone(NodeId node) const;
+  NodeId FirstInLine(const SessionSummary& summary) const;
+  void Recover(Recovered recovered);
+
+  // records.cc: changing what is stored.
+  uint64_t Commit(Session next);
+  void Adopt(const Session& session);
+  void Store(SessionPtr body, uint64_t sequence);
+  void EraseRecord(SessionKey key);
+  void StepDown(SessionKey key, Epoch epoch, NodeId owner);
+  void Reindex(SessionKey key);
+  void ScheduleExpiry(SessionKey key);
+  void RunExpiry();
+  SessionPtr Body(SessionKey key);
+  Want& WantBody(SessionKey key);
+  void OnLoaded(uint64_t ticket, SessionPtr body);
+  void WriteAccess(SessionKey key);
+  void NoteAccess(SessionKey key);
+  void WriteTombstone(SessionKey key, uint64_t counter_above);
+
+  // execute.cc: the session API at the owner.
+  void Execute(Held held);
+  void Perform(const Held& held);
+  void Do(uint64_t id, const CreateOp& op);
+  void Do(uint64_t id, const GetOp& op);
+  void Do(uint64_t id, const PutOp& op);
+  void Do(uint64_t id, const TouchOp& op);
+  void Do(uint64_t id, const DeleteOp& op);
+  void Do(uint64_t id, const LearnOp& op);
+  void Make(uint64_t id, Session session, Ack ack, bool report_created);
+  Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms) const;
+  void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
+  bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
+  int CopiesAsked(Ack ack) const;
+  int CopiesPossible(SessionKey key) const;
+  void CheckWaits(SessionKey key);
+  void FailWaits(SessionKey key, const std::string& why);
+  void ExpireWaits(SessionKey key);
+  uint32_t ZonesOf(const std::vector<NodeId>& nodes) const;
+  void Reply(uint64_t id, OperationResult result);
+  void Fail(uint64_t id, absl::Status status, NodeId owner = {});
+
+  // resolve.cc: who owns a session.
+  Place Locate(SessionKey key);
+  void StartLookup(SessionKey key, std::vector<NodeId> peers);
+  void FinishLookup(SessionKey key, const Survey& survey);
+  std::vector<NodeId> LookupPeers(SessionKey key) const;
+  void Hold(SessionKey key, Held held);
+  // Tries again everything held for `key`. `nowhere`: nobody knows the session.
+  void Settle(SessionKey key, bool nowhere = false);
+  bool TryHeld(SessionKey key, Held& held, bool nowhere);
+  void ExpireHeld(SessionKey key);
+  void GiveUp(SessionKey key, const Held& held);
+  void Learn(SessionKey key, NodeId owner, Epoch epoch);
+  void ForgetLearned(SessionKey key);
+  Answer AnswerFor(SessionKey key, QueryPurpose purpose);
+  void OnQuery(NodeId from, const Query& query);
+  void OnQueryResult(NodeId from, const QueryResult& result);
+  void CloseSurvey(SessionKey key);
+  void FlushQueries();
+  Ownership OwnershipOf(SessionKey key, Place::Kind kind, NodeId owner, Epoch epoch);
+
+  // streams.cc: replication, both ends.
+  void OnStreamUp(NodeId peer, uint64_t last_sequence);
+  void Pump(NodeId peer, PeerStream* stream);
+  bool SendRecord(NodeId peer, PeerStream* stream, uint64_t sequence, SessionKey key);
+  void Prefetch(NodeId peer, Outbox::Entry entry);
+  void OnReplicateResult(NodeId from, const ReplicateResult& result);
+  void OnFenced(const Fenced& fenced);
+  void OnReplicate(NodeId from, const Replicate& message);
+  void Accept(const Replicate& message, SessionSummary* held, std::vector<Fenced>* fenced);
+  void OnDrop(const Drop& drop);
+  void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);
+  void AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes);
+  void SendDrops(SessionKey key);
+
+  // takeover.cc: what a view means for the sessions.
+  void OnView(membership::ViewPtr view);
+  void StartSweep();
+  void Sweep();
+  void Review(SessionKey key, int pass);
+  void ReviewOwned(SessionKey key, int pass);
+  void Validate(SessionKey key);
+  void FinishValidate(SessionKey key, const Survey& survey);
+  void StartTakeover(SessionKey key);
+  void FinishTakeover(SessionKey key, const Survey& survey);
+  void TakeOver(SessionKey key, uint64_t counter_above);
+  void ChangeCopies(SessionKey key);
+  void HandOver(SessionKey key);
+  std::vector<NodeId> DesiredCopies(SessionKey key, NodeId owner, const CopySet& present) const;
+  std::vector<NodeId> HolderPeers(SessionKey key, const SessionSummary& summary) const;
+  bool drained() const;
+
+  const Options options_;
+  const NodeId self_;
+  Counters* const counters_;
+  Now now_;
+  Effects* out_ = nullptr;
+
+  SessionTable sessions_;
+  BodyCache bodies_;
+  Outbox outbox_;
+  WriteWaits writes_;
+  Surveys surveys_;
+  uint64_t last_sequence_ = 0;
+  uint64_t last_ticket_ = 0;
+  uint64_t last_load_ = 0;
+
+  // The batch of this input, and those on their way to the disk.
+  std::vector<Mutation> batch_;
+  Unpersisted sealing_;
+  std::deque<Unpersisted> unpersisted_;
+  // By sender: last sequence that is applied and on disk here.
+  absl::flat_hash_map<NodeId, uint64_t> cursors_;
+
+  absl::flat_hash_map<SessionKey, Want> wants_;
+  absl::flat_hash_map<uint64_t, SessionKey> loads_;
+  absl::flat_hash_map<SessionKey, std::vector<Held>> held_;
+  size_t held_size_ = 0;
+  absl::flat_hash_map<SessionKey, Learned> learned_;
+  std::deque<SessionKey> learned_order_;
+  absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
+  absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
+
+  // Former holders to be told, once the present ones have the session.
+  struct Dropping {
+    Epoch epoch;
+    std::vector<NodeId> former;
+    std::vector<NodeId> present;
+  };
+  absl::flat_hash_map<SessionKey, Dropping> dropping_;
+  // Drops for peers that can't be reached now.
+  absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;
+
+  membership::ViewPtr view_;
+  membership::ViewPtr previous_view_;
+  SteadyTime started_;
+  // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
+  int sweep_pass_ = 0;
+  SessionKey sweep_after_;
+  bool sweep_started_ = false;
+  SteadyTime sweep_at_ = membership::kNever;
+  // A member came back: owned sessions are compared with the other holders.
+  bool revalidate_ = false;
+  size_t unvalidated_ = 0;
+  bool draining_ = false;
+  // Handed over, not acknowledged by the successor yet.
+  absl::flat_hash_set<SessionKey> handing_over_;
+};
+
+}  // namespace roost::store

@@ -1,0 +1,401 @@
+// Who owns a session: from memory, by asking, or by waiting for a takeover; and the callers held
+// meanwhile.
+#include <algorithm>
+#include <utility>
+
+#include "store/core/replica_state.h"
+#include "store/placement.h"
+
+namespace roost::store {
+namespace {
+
+using membership::NodeId;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLookupTimeout{500};
+constexpr milliseconds kRetryInterval{50};
+constexpr size_t kLearnedMax = 100'000;
+// Records in one answer; more go into further messages.
+constexpr int64_t kAnswerBytesMax = 1 << 20;
+
+bool NeedsBody(const Operation& operation) {
+  return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation);
+}
+
+bool MakesSession(const Operation& operation) {
+  if (const auto* put = std::get_if<PutOp>(&operation)) return put->create;
+  return std::holds_alternative<CreateOp>(operation) || std::holds_alternative<LearnOp>(operation);
+}
+
+}  // namespace
+
+// --- Finding the owner.
+
+Replica::State::Place Replica::State::Locate(SessionKey key) {
+  using Kind = Place::Kind;
+  if (const SessionSummary* summary = Find(key)) {
+    const NodeId owner = summary->owner();
+    if (summary->tombstone || now_.wall >= summary->absolute_deadline_ms) {
+      return {Kind::kDeleted, owner, summary->epoch};
+    }
+    if (summary->unvalidated) {
+      Validate(key);
+      // Validation may have ended at once.
+      summary = Find(key);
+      if (summary == nullptr || !OwnedHere(*summary)) return {};
+    }
+    if (owner == self_) {
+      if (summary->Expired(now_.wall)) return {Kind::kDeleted, owner, summary->epoch};
+      return {Kind::kHere, owner, summary->epoch};
+    }
+    if (!Gone(owner)) return {Kind::kElsewhere, owner, summary->epoch};
+    const Place orphan{Kind::kOrphan, owner, summary->epoch};
+    const NodeId first = FirstInLine(*summary);
+    if (first == self_) {
+      StartTakeover(key);
+      summary = Find(key);
+      if (summary != nullptr && OwnedHere(*summary)) return {Kind::kHere, self_, summary->epoch};
+    } else if (first && !surveys_.IsOpen(key)) {
+      StartLookup(key, {first});
+    }
+    return orphan;
+  }
+  if (const auto it = learned_.find(key); it != learned_.end()) {
+    if (!Gone(it->second.owner)) return {Kind::kElsewhere, it->second.owner, it->second.epoch};
+    ForgetLearned(key);
+  }
+  if (surveys_.IsOpen(key)) return {};
+  if (view_ == nullptr) return {};
+  std::vector<NodeId> peers = LookupPeers(key);
+  if (peers.empty()) return {Kind::kNowhere, {}, {}};
+  StartLookup(key, std::move(peers));
+  return {};
+}
+
+// The nodes on which a copy must lie, whoever the owner is: the best by rank, and the best of
+// distinct zones; in the present view and the one before.
+std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
+  std::vector<NodeId> peers;
+  const auto add = [&](NodeId node) {
+    const membership::Member* member = view_->Find(node);
+    if (node == self_ || member == nullptr || !member->live()) return;
+    if (!absl::c_linear_search(peers, node)) peers.push_back(node);
+  };
+  for (const membership::ViewPtr& view : {view_, previous_view_}) {
+    if (view == nullptr) continue;
+    const std::vector<NodeId> ranked = RankMembers(*view, key);
+    if (ranked.empty()) continue;
+    const size_t count = std::min<size_t>(ranked.size(), options_.copies + 1);
+    for (size_t i = 0; i < count; ++i) add(ranked[i]);
+    for (const NodeId node : PlaceCopies(*view, key, ranked.front(), options_.copies)) add(node);
+  }
+  return peers;
+}
+
+void Replica::State::StartLookup(SessionKey key, std::vector<NodeId> peers) {
+  const auto deadline = now_.steady + kLookupTimeout;
+  surveys_.Open(key, QueryPurpose::kResolve, std::move(peers), deadline);
+  SetTimer(deadline, Timer::kSurvey, key);
+}
+
+void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
+  const Answer& best = survey.best;
+  if (Find(key) != nullptr) return Settle(key);
+  if (!best.known) {
+    counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
+    return Settle(key, /*nowhere=*/true);
+  }
+  if (best.tombstone) {
+    // Not held here, so nothing to remember: whoever waits is answered now.
+    auto held = std::move(held_[key]);
+    held_.erase(key);
+    held_size_ -= held.size();
+    for (const Held& caller : held) {
+      if (caller.kind == Held::Kind::kResolve) {
+        out_->ownership_replies.push_back(
+            {caller.id, OwnershipOf(key, Place::Kind::kDeleted, best.owner, best.epoch)});
+      } else if (MakesSession(caller.operation)) {
+        Fail(caller.id, absl::AlreadyExistsError("the id was deleted"));
+      } else if (std::holds_alternative<DeleteOp>(caller.operation)) {
+        OperationResult result;
+        result.receipt = {best.version, best.epoch, 1, 1, false};
+        Reply(caller.id, std::move(result));
+      } else {
+        Fail(caller.id, absl::NotFoundError("no such session"));
+      }
+    }
+    return;
+  }
+  if (best.owner == self_) {
+    // Handed to this node, or lost from its disk: fetch the record.
+    const auto deadline = now_.steady + options_.takeover_query_timeout;
+    surveys_.Open(key, QueryPurpose::kTakeover, LookupPeers(key), deadline);
+    SetTimer(deadline, Timer::kSurvey, key);
+    return;
+  }
+  if (!Gone(best.owner)) {
+    Learn(key, best.owner, best.epoch);
+    return Settle(key);
+  }
+  // An orphan that others hold: one of them takes over; ask again.
+  SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+}
+
+void Replica::State::Learn(SessionKey key, NodeId owner, Epoch epoch) {
+  if (learned_.insert_or_assign(key, Learned{owner, epoch}).second) {
+    learned_order_.push_back(key);
+    while (learned_order_.size() > kLearnedMax) {
+      const SessionKey oldest = learned_order_.front();
+      learned_order_.pop_front();
+      learned_.erase(oldest);
+    }
+  }
+  out_->index_changes.push_back({IndexChange::Kind::kLearned, key, owner});
+}
+
+void Replica::State::ForgetLearned(SessionKey key) {
+  if (learned_.erase(key) > 0) {
+    out_->index_changes.push_back({IndexChange::Kind::kForget, key, {}});
+  }
+}
+
+// --- Callers that wait.
+
+void Replica::State::Hold(SessionKey key, Held held) {
+  SetTimer(held.deadline, Timer::kHeld, key);
+  SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+  held_[key].push_back(std::move(held));
+  ++held_size_;
+}
+
+void Replica::State::Settle(SessionKey key, bool nowhere) {
+  const auto it = held_.find(key);
+  if (it == held_.end()) return;
+  std::vector<Held> waiting = std::move(it->second);
+  held_.erase(it);
+  held_size_ -= waiting.size();
+  std::vector<Held> rest;
+  for (Held& held : waiting) {
+    if (!TryHeld(key, held, nowhere)) rest.push_back(std::move(held));
+  }
+  if (rest.empty()) return;
+  held_size_ += rest.size();
+  std::vector<Held>& now_held = held_[key];
+  for (Held& held : rest) now_held.push_back(std::move(held));
+  SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+}
+
+// Was the caller answered?
+bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
+  using Kind = Place::Kind;
+  if (held.kind == Held::Kind::kPeer && held.purpose == QueryPurpose::kTakeover) {
+    // Answered with what is here, whoever the owner is: the candidate waits for it.
+    if (Find(key) != nullptr && Body(key) == nullptr) {
+      WantBody(key);
+      return false;
+    }
+    out_->sends.push_back(
+        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    return true;
+  }
+  Place place;
+  if (nowhere && Find(key) == nullptr && !learned_.contains(key)) {
+    place.kind = Kind::kNowhere;
+  } else {
+    place = Locate(key);
+  }
+  if (place.kind == Kind::kWait || place.kind == Kind::kOrphan) return false;
+  if (held.kind == Held::Kind::kResolve) {
+    out_->ownership_replies.push_back(
+        {held.id, OwnershipOf(key, place.kind, place.owner, place.epoch)});
+    return true;
+  }
+  if (held.kind == Held::Kind::kPeer) {
+    out_->sends.push_back(
+        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    return true;
+  }
+  switch (place.kind) {
+    case Kind::kHere:
+      if (NeedsBody(held.operation) && Body(key) == nullptr) {
+        WantBody(key);
+        return false;
+      }
+      Perform(held);
+      return true;
+    case Kind::kElsewhere:
+      if (std::holds_alternative<LearnOp>(held.operation)) {
+        OperationResult result;
+        result.receipt.epoch = place.epoch;
+        Reply(held.id, std::move(result));
+      } else {
+        counters_->forwarded.fetch_add(1, std::memory_order_relaxed);
+        Fail(held.id, absl::UnavailableError("another node owns the session"), place.owner);
+      }
+      return true;
+    case Kind::kDeleted:
+      if (MakesSession(held.operation)) {
+        Fail(held.id, absl::AlreadyExistsError("the id is in use or was deleted"));
+      } else if (std::holds_alternative<DeleteOp>(held.operation)) {
+        const SessionSummary& summary = *Find(key);
+        OperationResult result;
+        result.receipt = {summary.version, summary.epoch, 1, 1, false};
+        Reply(held.id, std::move(result));
+      } else {
+        Fail(held.id, absl::NotFoundError("no such session"));
+      }
+      return true;
+    default:
+      if (MakesSession(held.operation)) {
+        Perform(held);
+      } else {
+        Fail(held.id, absl::NotFoundError("no such session"));
+      }
+      return true;
+  }
+}
+
+void Replica::State::ExpireHeld(SessionKey key) {
+  const auto it = held_.find(key);
+  if (it == held_.end()) return;
+  std::vector<Held> rest;
+  std::vector<Held> late;
+  for (Held& held : it->second) {
+    (held.deadline <= now_.steady ? late : rest).push_back(std::move(held));
+  }
+  held_size_ -= late.size();
+  if (rest.empty()) {
+    held_.erase(it);
+  } else {
+    it->second = std::move(rest);
+  }
+  for (const Held& held : late) GiveUp(key, held);
+}
+
+void Replica::State::GiveUp(SessionKey key, const Held& held) {
+  if (held.kind == Held::Kind::kOperation) {
+    return Fail(held.id, absl::UnavailableError("the owner is not known yet"));
+  }
+  if (held.kind == Held::Kind::kPeer) {
+    out_->sends.push_back(
+        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    return;
+  }
+  const SessionSummary* summary = Find(key);
+  Ownership ownership;
+  if (summary != nullptr) {
+    ownership = OwnershipOf(key, Place::Kind::kOrphan, summary->owner(), summary->epoch);
+  }
+  out_->ownership_replies.push_back({held.id, std::move(ownership)});
+}
+
+Ownership Replica::State::OwnershipOf(SessionKey key, Place::Kind kind, NodeId owner, Epoch epoch) {
+  Ownership ownership;
+  ownership.owner = owner;
+  ownership.epoch = epoch;
+  switch (kind) {
+    case Place::Kind::kHere:
+    case Place::Kind::kElsewhere:
+      ownership.state = Ownership::State::kOwned;
+      break;
+    case Place::Kind::kDeleted:
+      ownership.state = Ownership::State::kDeleted;
+      break;
+    case Place::Kind::kOrphan:
+      ownership.state = Ownership::State::kOrphaned;
+      break;
+    default:
+      break;
+  }
+  if (const SessionSummary* summary = Find(key)) {
+    ownership.version = summary->version;
+    ownership.copy_set.assign(summary->copy_set.begin(), summary->copy_set.end());
+  }
+  return ownership;
+}
+
+// --- Questions, both ways.
+
+Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
+  Answer answer;
+  answer.key = key;
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr) return answer;
+  answer.known = true;
+  answer.epoch = summary->epoch;
+  answer.version = summary->version;
+  answer.owner = summary->owner();
+  answer.tombstone = summary->tombstone;
+  answer.idle_remaining_ms =
+      std::max<int64_t>(0, summary->last_access_ms + summary->idle_ttl_ms - now_.wall);
+  if (purpose == QueryPurpose::kTakeover) answer.session = Body(key);
+  return answer;
+}
+
+void Replica::State::OnQuery(NodeId from, const Query& query) {
+  QueryResult result{query.id, {}};
+  int64_t bytes = 0;
+  const size_t count = std::min(query.keys.size(), kQueryKeysMax);
+  for (size_t i = 0; i < count; ++i) {
+    const SessionKey key = query.keys[i];
+    const SessionSummary* summary = Find(key);
+    bool later = false;
+    if (summary != nullptr && !summary->tombstone) {
+      if (query.purpose == QueryPurpose::kTakeover && Body(key) == nullptr) {
+        WantBody(key);
+        later = true;
+      } else if (query.purpose == QueryPurpose::kResolve && Gone(summary->owner()) &&
+                 FirstInLine(*summary) == self_) {
+        StartTakeover(key);
+        summary = Find(key);
+        later = summary != nullptr && Gone(summary->owner());
+      }
+    }
+    if (later && held_size_ < static_cast<size_t>(options_.pending_max)) {
+      Held held;
+      held.kind = Held::Kind::kPeer;
+      held.id = query.id;
+      held.operation = GetOp{key};
+      held.peer = from;
+      held.purpose = query.purpose;
+      held.deadline = now_.steady + kLookupTimeout;
+      Hold(key, std::move(held));
+      continue;
+    }
+    result.answers.push_back(AnswerFor(key, query.purpose));
+    if (result.answers.back().session != nullptr) bytes += SizeOf(*result.answers.back().session);
+    if (bytes >= kAnswerBytesMax) {
+      out_->sends.push_back({from, ToSender(std::exchange(result, QueryResult{query.id, {}}))});
+      bytes = 0;
+    }
+  }
+  if (!result.answers.empty()) out_->sends.push_back({from, ToSender(std::move(result))});
+}
+
+void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
+  for (const SessionKey key : surveys_.OnResult(from, result)) CloseSurvey(key);
+}
+
+void Replica::State::CloseSurvey(SessionKey key) {
+  if (!surveys_.IsOpen(key)) return;
+  const Survey survey = surveys_.Close(key);
+  switch (survey.purpose) {
+    case QueryPurpose::kResolve:
+      return FinishLookup(key, survey);
+    case QueryPurpose::kTakeover:
+      return FinishTakeover(key, survey);
+    case QueryPurpose::kValidate:
+      return FinishValidate(key, survey);
+  }
+}
+
+void Replica::State::FlushQueries() {
+  for (const NodeId peer : surveys_.PeersToAsk()) {
+    if (!outbox_.IsUp(peer)) continue;
+    for (Query& query : surveys_.TakeQueries(peer)) {
+      out_->sends.push_back({peer, ToReceiver(std::move(query))});
+    }
+  }
+}
+
+}  // namespace roost::store

@@ -1,0 +1,61 @@
+// SessionSummary is what the core keeps in memory of a session; the body stays on disk.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/algorithm/container.h"
+#include "absl/container/btree_map.h"
+#include "absl/container/inlined_vector.h"
+#include "membership/node_id.h"
+#include "store/epoch.h"
+#include "store/session.h"
+
+namespace roost::store {
+
+// Two fit without an allocation: the default is an owner and one copy.
+using CopySet = absl::InlinedVector<membership::NodeId, 2>;
+
+struct SessionSummary {
+  Epoch epoch;
+  uint64_t version = 0;
+  CopySet copy_set;
+  WallMs absolute_deadline_ms = 0;
+  int64_t idle_ttl_ms = 0;
+  // By this node's clock; ahead of the body's, since touches coalesce.
+  WallMs last_access_ms = 0;
+  // `last_access_ms` as the body has it.
+  WallMs written_access_ms = 0;
+  // Change index entry; 0 if none.
+  uint64_t sequence = 0;
+  // When the expiry queue looks at it next.
+  WallMs expiry_ms = 0;
+  uint32_t size_bytes = 0;
+  bool tombstone = false;
+  // Owned before a start and not yet compared with the other holders: not served.
+  bool unvalidated = false;
+  // A copy found on disk at start, which may have been replaced meanwhile.
+  bool doubtful = false;
+
+  membership::NodeId owner() const {
+    return copy_set.empty() ? membership::NodeId{} : copy_set.front();
+  }
+  bool HasCopyAt(membership::NodeId node) const { return absl::c_linear_search(copy_set, node); }
+  bool Expired(WallMs wall) const {
+    return wall >= std::min(last_access_ms + idle_ttl_ms, absolute_deadline_ms);
+  }
+};
+
+// Ordered, so that sweeps and listings go on where they stopped.
+using SessionTable = absl::btree_map<SessionKey, SessionSummary>;
+
+// Estimate of a record's encoded size.
+inline int64_t SizeOf(const Session& session) {
+  int64_t size = 160 + static_cast<int64_t>(session.principal.size());
+  for (const auto& [name, attribute] : session.attributes) {
+    size += 24 + name.size() + attribute.value.size() + attribute.schema.size();
+  }
+  return size;
+}
+
+}  // namespace roost::store

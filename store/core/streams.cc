@@ -1,0 +1,233 @@
+// Replication, both ends: what goes to each peer, what its answers mean, and what a copy does with
+// what it gets.
+#include <algorithm>
+#include <utility>
+
+#include "store/core/replica_state.h"
+
+namespace roost::store {
+namespace {
+
+using membership::NodeId;
+using std::chrono::milliseconds;
+
+// A cursor is told at once when so many changes were skipped, else after a while: it costs the peer
+// a write.
+constexpr uint64_t kSkippedMax = 1'024;
+constexpr milliseconds kTellAfter{1'000};
+// Bodies asked of the disk ahead of a stream.
+constexpr int kPrefetch = 32;
+constexpr size_t kUndeliveredDropsMax = 100'000;
+
+}  // namespace
+
+// --- The sender.
+
+void Replica::State::OnStreamUp(NodeId peer, uint64_t last_sequence) {
+  outbox_.StreamUp(peer, last_sequence, last_sequence_);
+  const auto drops = undelivered_drops_.find(peer);
+  if (drops == undelivered_drops_.end()) return;
+  for (const Drop& drop : drops->second) {
+    const SessionSummary* summary = Find(drop.key);
+    // Placed there again meanwhile.
+    if (summary != nullptr && summary->HasCopyAt(peer)) continue;
+    out_->sends.push_back({peer, ToReceiver(drop)});
+  }
+  undelivered_drops_.erase(drops);
+}
+
+void Replica::State::Pump(NodeId peer, PeerStream* stream) {
+  if (!stream->up) return;
+  bool blocked = false;
+  for (auto entry = outbox_.After(stream->sent); entry != outbox_.End();
+       entry = outbox_.After(stream->sent)) {
+    const auto [sequence, key] = *entry;
+    const SessionSummary* summary = Find(key);
+    if (summary == nullptr || !summary->HasCopyAt(peer)) {
+      stream->sent = sequence;
+      continue;
+    }
+    if (SendRecord(peer, stream, sequence, key)) continue;
+    if (Body(key) == nullptr) Prefetch(peer, entry);
+    blocked = true;
+    break;
+  }
+  if (!blocked) stream->sent = std::max(stream->sent, outbox_.durable());
+  if (stream->sent == stream->told) {
+    stream->tell_at = membership::kNever;
+    return;
+  }
+  if (stream->tell_at == membership::kNever) stream->tell_at = now_.steady + kTellAfter;
+  if (stream->sent - stream->told < kSkippedMax && now_.steady < stream->tell_at) return;
+  out_->sends.push_back({peer, ToReceiver(CursorUpdate{stream->sent})});
+  stream->told = stream->sent;
+  stream->tell_at = membership::kNever;
+}
+
+// False if the body is not at hand or the peer has enough in flight.
+bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequence,
+                                SessionKey key) {
+  SessionPtr body = Body(key);
+  if (body == nullptr) return false;
+  const int64_t bytes = SizeOf(*body);
+  if (!Outbox::HasRoom(*stream, bytes, options_.in_flight_bytes)) return false;
+  Outbox::Sent(stream, {sequence, key, body->epoch, body->version, bytes});
+  counters_->replicated_out.fetch_add(1, std::memory_order_relaxed);
+  counters_->bytes_out.fetch_add(bytes, std::memory_order_relaxed);
+  const SessionSummary& summary = *Find(key);
+  const int64_t remaining =
+      std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
+  out_->sends.push_back({peer, ToReceiver(Replicate{sequence, std::move(body), remaining})});
+  return true;
+}
+
+void Replica::State::Prefetch(NodeId peer, Outbox::Entry entry) {
+  for (int i = 0; i < kPrefetch && entry != outbox_.End(); ++i, ++entry) {
+    if (entry->first > outbox_.durable()) return;
+    const SessionSummary* summary = Find(entry->second);
+    if (summary == nullptr || !summary->HasCopyAt(peer)) continue;
+    if (Body(entry->second) == nullptr) WantBody(entry->second);
+  }
+}
+
+void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& result) {
+  PeerStream* stream = outbox_.Find(from);
+  if (stream == nullptr || !stream->up) return;
+  absl::flat_hash_set<uint64_t> refused;
+  for (const Fenced& fenced : result.fenced) refused.insert(fenced.sequence);
+  for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
+    if (refused.contains(item.sequence)) continue;
+    writes_.Reached(item.key, from, item.version);
+    if (const auto it = dropping_.find(item.key);
+        it != dropping_.end() && item.epoch >= it->second.epoch) {
+      auto& present = it->second.present;
+      present.erase(std::remove(present.begin(), present.end(), from), present.end());
+      if (present.empty()) SendDrops(item.key);
+    }
+    const SessionSummary* summary = Find(item.key);
+    if (summary == nullptr || (summary->owner() == from && item.epoch >= summary->epoch)) {
+      handing_over_.erase(item.key);
+    }
+    CheckWaits(item.key);
+  }
+  for (const Fenced& fenced : result.fenced) OnFenced(fenced);
+}
+
+void Replica::State::OnFenced(const Fenced& fenced) {
+  const SessionSummary* summary = Find(fenced.key);
+  if (summary == nullptr || summary->epoch >= fenced.epoch) return;
+  if (summary->tombstone) {
+    // A deleted session stays deleted: outrank whoever still has it.
+    const NodeId other = fenced.owner;
+    if (other && !summary->HasCopyAt(other)) Find(fenced.key)->copy_set.push_back(other);
+    WriteTombstone(fenced.key, fenced.epoch.n);
+    return;
+  }
+  counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
+  StepDown(fenced.key, fenced.epoch, fenced.owner);
+}
+
+// --- Former holders.
+
+void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes) {
+  const SessionSummary& summary = *Find(key);
+  Dropping& dropping = dropping_[key];
+  dropping.epoch = epoch;
+  for (const NodeId node : nodes) {
+    if (node != self_ && !absl::c_linear_search(dropping.former, node)) {
+      dropping.former.push_back(node);
+    }
+  }
+  std::vector<NodeId> former;
+  for (const NodeId node : dropping.former) {
+    if (!summary.HasCopyAt(node)) former.push_back(node);
+  }
+  dropping.former = std::move(former);
+  dropping.present.clear();
+  for (const NodeId node : summary.copy_set) {
+    if (node != self_) dropping.present.push_back(node);
+  }
+  // Without another copy nobody is told: the former holder's record is better than none.
+  if (dropping.former.empty()) dropping_.erase(key);
+}
+
+void Replica::State::SendDrops(SessionKey key) {
+  const auto it = dropping_.find(key);
+  for (const NodeId node : it->second.former) {
+    const Drop drop{key, it->second.epoch};
+    if (outbox_.IsUp(node)) {
+      out_->sends.push_back({node, ToReceiver(drop)});
+    } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
+      waiting.push_back(drop);
+    }
+  }
+  dropping_.erase(it);
+}
+
+void Replica::State::OnDrop(const Drop& drop) {
+  const SessionSummary* summary = Find(drop.key);
+  if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
+  StepDown(drop.key, drop.epoch, drop.epoch.node);
+}
+
+// --- The receiver.
+
+void Replica::State::Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced) {
+  batch_.push_back(PutCursor{peer, sequence});
+  sealing_.acks.push_back({peer, ReplicateResult{sequence, std::move(fenced)}});
+}
+
+void Replica::State::OnReplicate(NodeId from, const Replicate& message) {
+  if (message.session == nullptr || message.session->copy_set.empty()) {
+    counters_->corrupt_records.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  counters_->replicated_in.fetch_add(1, std::memory_order_relaxed);
+  std::vector<Fenced> fenced;
+  Accept(message, Find(message.session->key), &fenced);
+  Acknowledge(from, message.sequence, std::move(fenced));
+}
+
+void Replica::State::Accept(const Replicate& message, SessionSummary* held,
+                            std::vector<Fenced>* fenced) {
+  Session next = *message.session;
+  const SessionKey key = next.key;
+  // Wall clocks differ between nodes; the time that is left does not.
+  next.last_access_ms = now_.wall - next.idle_ttl_ms + message.idle_remaining_ms;
+  if (held != nullptr) {
+    if (next.epoch < held->epoch) {
+      // Two tombstones need no quarrel.
+      if (held->tombstone && next.tombstone) return;
+      fenced->push_back({key, held->epoch, held->owner(), message.sequence});
+      return;
+    }
+    if (held->tombstone && !next.tombstone) {
+      if (next.epoch == held->epoch && next.version <= held->version) return;
+      for (const NodeId node : next.copy_set) {
+        if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
+      }
+      WriteTombstone(key, next.epoch.n);
+      const SessionSummary& raised = *Find(key);
+      fenced->push_back({key, raised.epoch, self_, message.sequence});
+      return;
+    }
+    if (next.epoch == held->epoch && !(next.tombstone && !held->tombstone)) {
+      if (next.version < held->version) return;
+      if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
+    }
+    if (next.epoch > held->epoch && OwnedHere(*held) && next.owner() != self_) {
+      if (held->version > next.version) {
+        counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+      }
+      FailWaits(key, "the session moved to another node");
+    }
+  }
+  Adopt(next);
+  handing_over_.erase(key);
+  dropping_.erase(key);
+  Settle(key);
+  // Handed over by a draining owner: its copies are this node's business now.
+  if (next.owner() == self_ && !next.tombstone) Review(key, 2);
+}
+
+}  // namespace roost::store

@@ -1,0 +1,104 @@
+#include "store/core/survey.h"
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+
+namespace roost::store {
+
+using membership::NodeId;
+
+bool Newer(const Answer& a, const Answer& b) {
+  return std::tie(a.known, a.tombstone, a.epoch, a.version) >
+         std::tie(b.known, b.tombstone, b.epoch, b.version);
+}
+
+void Surveys::Open(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers,
+                   membership::SteadyTime deadline) {
+  for (const NodeId peer : peers) unsent_[peer].push_back(key);
+  Survey& survey = open_[key];
+  survey.purpose = purpose;
+  survey.waiting = std::move(peers);
+  survey.deadline = deadline;
+}
+
+const Survey* Surveys::Find(SessionKey key) const {
+  const auto it = open_.find(key);
+  return it == open_.end() ? nullptr : &it->second;
+}
+
+Survey Surveys::Close(SessionKey key) {
+  const auto it = open_.find(key);
+  Survey survey = std::move(it->second);
+  open_.erase(it);
+  return survey;
+}
+
+std::vector<NodeId> Surveys::PeersToAsk() const {
+  std::vector<NodeId> peers;
+  for (const auto& [peer, keys] : unsent_) peers.push_back(peer);
+  return peers;
+}
+
+std::vector<Query> Surveys::TakeQueries(NodeId peer) {
+  std::vector<Query> queries;
+  const auto unsent = unsent_.find(peer);
+  if (unsent == unsent_.end()) return queries;
+  absl::btree_map<QueryPurpose, std::vector<SessionKey>> by_purpose;
+  for (const SessionKey key : unsent->second) {
+    const Survey* survey = Find(key);
+    // Closed meanwhile, or opened anew without this peer.
+    if (survey == nullptr || !absl::c_linear_search(survey->waiting, peer)) continue;
+    by_purpose[survey->purpose].push_back(key);
+  }
+  unsent_.erase(unsent);
+  for (auto& [purpose, keys] : by_purpose) {
+    for (size_t start = 0; start < keys.size(); start += kQueryKeysMax) {
+      const size_t end = std::min(keys.size(), start + kQueryKeysMax);
+      queries.push_back({++last_id_, purpose, {keys.begin() + start, keys.begin() + end}});
+      sent_[last_id_] = Sent{peer, purpose, queries.back().keys};
+    }
+  }
+  return queries;
+}
+
+bool Surveys::StopWaiting(Survey* survey, NodeId peer) {
+  const auto it = absl::c_find(survey->waiting, peer);
+  if (it == survey->waiting.end()) return false;
+  survey->waiting.erase(it);
+  return true;
+}
+
+std::vector<SessionKey> Surveys::OnResult(NodeId peer, const QueryResult& result) {
+  std::vector<SessionKey> done;
+  const auto sent = sent_.find(result.id);
+  if (sent == sent_.end() || sent->second.peer != peer) return done;
+  for (const Answer& answer : result.answers) {
+    const auto asked = absl::c_find(sent->second.keys, answer.key);
+    if (asked == sent->second.keys.end()) continue;
+    sent->second.keys.erase(asked);
+    const auto it = open_.find(answer.key);
+    if (it == open_.end() || it->second.purpose != sent->second.purpose) continue;
+    Survey& survey = it->second;
+    if (!StopWaiting(&survey, peer)) continue;
+    ++survey.answered;
+    if (Newer(answer, survey.best)) survey.best = answer;
+    if (survey.waiting.empty()) done.push_back(answer.key);
+  }
+  if (sent->second.keys.empty()) sent_.erase(sent);
+  return done;
+}
+
+std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {
+  std::vector<SessionKey> done;
+  unsent_.erase(peer);
+  absl::erase_if(sent_, [&](const auto& sent) { return sent.second.peer == peer; });
+  for (auto& [key, survey] : open_) {
+    if (StopWaiting(&survey, peer) && survey.waiting.empty()) done.push_back(key);
+  }
+  return done;
+}
+
+}  // namespace roost::store

@@ -1,0 +1,68 @@
+// Surveys are the questions that this node asks others about sessions: who owns it (resolve), what
+// do you have (takeover), has anyone overtaken me (validate).
+//
+// One survey per session at a time; questions to one peer travel together, at most kQueryKeysMax in
+// a message. A survey ends when every peer asked has answered or is out of reach, or at its
+// deadline. It decides nothing about the outcome.
+// Owner: Replica. Thread: the store's loop.
+#pragma once
+
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "membership/steady_time.h"
+#include "store/core/effects.h"
+
+namespace roost::store {
+
+struct Survey {
+  QueryPurpose purpose = QueryPurpose::kResolve;
+  // Peers that have not answered yet.
+  std::vector<membership::NodeId> waiting;
+  membership::SteadyTime deadline;
+  // The newest answer; a tombstone beats every live record. `known` is false if there is none.
+  Answer best;
+  // Peers that gave an answer at all.
+  int answered = 0;
+};
+
+class Surveys {
+ public:
+  // REQUIRES: no survey of `key` is open.
+  void Open(SessionKey key, QueryPurpose purpose, std::vector<membership::NodeId> peers,
+            membership::SteadyTime deadline);
+  bool IsOpen(SessionKey key) const { return open_.contains(key); }
+  const Survey* Find(SessionKey key) const;
+  // REQUIRES: IsOpen(key).
+  Survey Close(SessionKey key);
+  size_t size() const { return open_.size(); }
+
+  // The questions for `peer` that were not sent yet.
+  std::vector<Query> TakeQueries(membership::NodeId peer);
+  // Peers with questions that were not sent yet.
+  std::vector<membership::NodeId> PeersToAsk() const;
+
+  // Both return the sessions whose surveys nobody needs to answer any more.
+  std::vector<SessionKey> OnResult(membership::NodeId peer, const QueryResult& result);
+  std::vector<SessionKey> OnPeerGone(membership::NodeId peer);
+
+ private:
+  struct Sent {
+    membership::NodeId peer;
+    QueryPurpose purpose;
+    std::vector<SessionKey> keys;
+  };
+  // Was `peer` waited for?
+  static bool StopWaiting(Survey* survey, membership::NodeId peer);
+
+  uint64_t last_id_ = 0;
+  absl::flat_hash_map<SessionKey, Survey> open_;
+  absl::btree_map<membership::NodeId, std::vector<SessionKey>> unsent_;
+  absl::flat_hash_map<uint64_t, Sent> sent_;
+};
+
+// True if `a` is newer than `b`: tombstones first, then epoch, then version.
+bool Newer(const Answer& a, const Answer& b);
+
+}  // namespace roost::store

@@ -1,0 +1,335 @@
+// What a view means for the sessions: takeover, validation after a start, placing copies, drain.
+#include <algorithm>
+#include <utility>
+
+#include "store/core/replica_state.h"
+#include "store/placement.h"
+
+namespace roost::store {
+namespace {
+
+using membership::NodeId;
+using std::chrono::milliseconds;
+
+// How long a started node waits for a copy holder that it does not know to join, before it serves
+// without having asked it.
+constexpr milliseconds kJoinGrace{1'000};
+// The same if no other member is live at all.
+constexpr milliseconds kAloneGrace{2'000};
+constexpr milliseconds kValidateTimeout{1'000};
+// Between sweeps: soon while something is unsettled, else rarely.
+constexpr milliseconds kSweepSoon{100};
+constexpr milliseconds kSweepRarely{10'000};
+// Open surveys at which a sweep pauses.
+constexpr size_t kSurveysMax = 4'096;
+
+}  // namespace
+
+void Replica::State::OnView(membership::ViewPtr view) {
+  previous_view_ = std::move(view_);
+  view_ = std::move(view);
+  for (const membership::Member& member : view_->members()) {
+    const membership::Member* before =
+        previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
+    if (before == nullptr || member.id == self_) continue;
+    if (member.live() && !before->live()) revalidate_ = true;
+    if (!member.live() && before->live()) {
+      for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
+    }
+  }
+  std::vector<SessionKey> forget;
+  for (const auto& [key, learned] : learned_) {
+    if (Gone(learned.owner)) forget.push_back(key);
+  }
+  for (const SessionKey key : forget) ForgetLearned(key);
+  // Sessions that callers wait for go first.
+  for (const SessionKey key : writes_.Keys()) {
+    Review(key, 1);
+    CheckWaits(key);
+  }
+  std::vector<SessionKey> waiting;
+  for (const auto& [key, held] : held_) waiting.push_back(key);
+  for (const SessionKey key : waiting) Settle(key);
+  StartSweep();
+}
+
+// --- The sweep.
+
+void Replica::State::StartSweep() {
+  sweep_pass_ = 1;
+  sweep_started_ = false;
+  sweep_at_ = membership::kNever;
+}
+
+void Replica::State::Sweep() {
+  if (view_ == nullptr) {
+    sweep_pass_ = 0;
+    sweep_at_ = now_.steady + kSweepSoon;
+    return;
+  }
+  if (surveys_.size() > kSurveysMax) return;
+  std::vector<SessionKey> keys;
+  auto it = sweep_started_ ? sessions_.upper_bound(sweep_after_) : sessions_.begin();
+  for (; it != sessions_.end() && keys.size() < static_cast<size_t>(options_.slice); ++it) {
+    keys.push_back(it->first);
+  }
+  const bool more = it != sessions_.end();
+  for (const SessionKey key : keys) Review(key, sweep_pass_);
+  sweep_started_ = true;
+  if (!keys.empty()) sweep_after_ = keys.back();
+  if (more) return;
+  sweep_started_ = false;
+  if (sweep_pass_ == 1) {
+    sweep_pass_ = 2;
+    return;
+  }
+  sweep_pass_ = 0;
+  revalidate_ = false;
+  const bool unsettled = unvalidated_ > 0 || draining_ || now_.steady < started_ + 5 * kJoinGrace;
+  sweep_at_ = now_.steady + (unsettled ? kSweepSoon : kSweepRarely);
+}
+
+// Does what the view asks for with one session. Idempotent.
+void Replica::State::Review(SessionKey key, int pass) {
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr || view_ == nullptr) return;
+  if (now_.wall >= summary->absolute_deadline_ms) return;
+  if (summary->unvalidated) return Validate(key);
+  if (summary->owner() == self_) return ReviewOwned(key, pass);
+  if (summary->tombstone) return;
+  if (Gone(summary->owner())) {
+    if (FirstInLine(*summary) == self_) StartTakeover(key);
+    return;
+  }
+  if (summary->doubtful) Validate(key);
+}
+
+void Replica::State::ReviewOwned(SessionKey key, int pass) {
+  const SessionSummary& summary = *Find(key);
+  if (draining_ && !summary.tombstone) return HandOver(key);
+  if (revalidate_ && pass == 2 && !summary.tombstone) Validate(key);
+  const std::vector<NodeId> desired = DesiredCopies(key, self_, summary.copy_set);
+  const bool lost = absl::c_any_of(summary.copy_set, [&](NodeId node) { return Gone(node); });
+  const bool same = desired.size() == summary.copy_set.size() &&
+                    absl::c_all_of(desired, [&](NodeId node) { return summary.HasCopyAt(node); });
+  // A lost copy that nobody can replace stays named: it may come back with the session.
+  const bool gain = absl::c_any_of(desired, [&](NodeId node) { return !summary.HasCopyAt(node); });
+  if (same || (lost && !gain)) return;
+  if (lost || desired.size() > summary.copy_set.size() || pass == 2) ChangeCopies(key);
+}
+
+// Owner first. Members that are draining hold copies only while there is nobody else.
+std::vector<NodeId> Replica::State::DesiredCopies(SessionKey key, NodeId owner,
+                                                  const CopySet& present) const {
+  if (view_ == nullptr) return {owner};
+  std::vector<NodeId> desired = PlaceCopies(*view_, key, owner, options_.copies);
+  for (const NodeId node : present) {
+    if (static_cast<int>(desired.size()) > options_.copies) break;
+    if (view_->IsLive(node) && !absl::c_linear_search(desired, node)) desired.push_back(node);
+  }
+  return desired;
+}
+
+void Replica::State::ChangeCopies(SessionKey key) {
+  const SessionPtr body = Body(key);
+  if (body == nullptr) {
+    WantBody(key).change_copies = true;
+    return;
+  }
+  const SessionSummary& summary = *Find(key);
+  const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
+  Session next = *body;
+  next.epoch = Epoch{summary.epoch.n + 1, self_};
+  next.copy_set = DesiredCopies(key, self_, summary.copy_set);
+  next.last_access_ms = summary.last_access_ms;
+  const Epoch epoch = next.epoch;
+  Commit(std::move(next));
+  AddDrops(key, epoch, former);
+}
+
+// --- Validation.
+
+// Live nodes, other than this one, that may hold the session: those named, and those on which it
+// would be placed.
+std::vector<NodeId> Replica::State::HolderPeers(SessionKey key,
+                                                const SessionSummary& summary) const {
+  std::vector<NodeId> peers = LookupPeers(key);
+  for (const NodeId node : summary.copy_set) {
+    if (node != self_ && view_->IsLive(node) && !absl::c_linear_search(peers, node)) {
+      peers.push_back(node);
+    }
+  }
+  return peers;
+}
+
+void Replica::State::Validate(SessionKey key) {
+  if (view_ == nullptr || surveys_.IsOpen(key)) return;
+  const SessionSummary& summary = *Find(key);
+  if (summary.unvalidated) {
+    if (view_->live_count() <= 1) {
+      if (now_.steady < started_ + kAloneGrace) return;
+    } else if (now_.steady < started_ + kJoinGrace &&
+               absl::c_any_of(summary.copy_set,
+                              [&](NodeId node) { return view_->Find(node) == nullptr; })) {
+      return;
+    }
+  }
+  std::vector<NodeId> peers = HolderPeers(key, summary);
+  if (peers.empty()) return FinishValidate(key, Survey{});
+  const auto deadline = now_.steady + kValidateTimeout;
+  surveys_.Open(key, QueryPurpose::kValidate, std::move(peers), deadline);
+  SetTimer(deadline, Timer::kSurvey, key);
+}
+
+void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
+  SessionSummary* summary = Find(key);
+  if (summary == nullptr) return Settle(key);
+  const Answer& best = survey.best;
+  const bool own = summary->owner() == self_;
+  summary->doubtful = false;
+  if (summary->tombstone) return Settle(key);
+  if (best.known && best.tombstone) {
+    WriteTombstone(key, best.epoch.n);
+    return Settle(key);
+  }
+  if (best.known && best.epoch > summary->epoch) {
+    if (own) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
+    return StepDown(key, best.epoch, best.owner);
+  }
+  if (!summary->unvalidated) return Settle(key);
+  if (best.known && best.epoch == summary->epoch && best.version > summary->version) {
+    // The disk lost its last writes; a copy has them.
+    return StartTakeover(key);
+  }
+  summary->unvalidated = false;
+  --unvalidated_;
+  Reindex(key);
+  ScheduleExpiry(key);
+  Settle(key);
+  Review(key, 1);
+}
+
+// --- Takeover.
+
+void Replica::State::StartTakeover(SessionKey key) {
+  if (view_ == nullptr || surveys_.IsOpen(key)) return;
+  if (const auto want = wants_.find(key);
+      want != wants_.end() && want->second.takeover_above != 0) {
+    return;
+  }
+  const SessionSummary& summary = *Find(key);
+  std::vector<NodeId> peers = HolderPeers(key, summary);
+  if (peers.empty()) return TakeOver(key, summary.epoch.n);
+  const auto deadline = now_.steady + options_.takeover_query_timeout;
+  surveys_.Open(key, QueryPurpose::kTakeover, std::move(peers), deadline);
+  SetTimer(deadline, Timer::kSurvey, key);
+}
+
+void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
+  const SessionSummary* summary = Find(key);
+  const Answer& best = survey.best;
+  if (summary != nullptr && summary->tombstone) return Settle(key);
+  if (!best.known) {
+    if (summary == nullptr) return Settle(key, /*nowhere=*/true);
+    // The owner may have come back meanwhile.
+    if (FirstInLine(*summary) != self_) return Settle(key);
+    return TakeOver(key, summary->epoch.n);
+  }
+  const bool newer = summary == nullptr || best.epoch > summary->epoch ||
+                     (best.epoch == summary->epoch && best.version > summary->version);
+  if (best.tombstone) {
+    if (summary != nullptr) WriteTombstone(key, best.epoch.n);
+    return Settle(key);
+  }
+  if (newer) {
+    const bool holder =
+        best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
+    if (!holder) {
+      // The copies were moved away from here before the owner died.
+      if (summary != nullptr) return StepDown(key, best.epoch, best.owner);
+      return Settle(key);
+    }
+    Session next = *best.session;
+    next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
+    Adopt(next);
+    summary = Find(key);
+  }
+  if (FirstInLine(*summary) != self_) return Settle(key);
+  TakeOver(key, std::max(best.epoch.n, summary->epoch.n));
+}
+
+void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
+  const SessionPtr body = Body(key);
+  if (body == nullptr) {
+    WantBody(key).takeover_above = counter_above + 1;
+    return;
+  }
+  const SessionSummary& summary = *Find(key);
+  // Decided anew: the body may have taken its time.
+  if (summary.tombstone || (OwnedHere(summary)) || FirstInLine(summary) != self_) {
+    return Settle(key);
+  }
+  const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
+  Session next = *body;
+  next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
+  next.copy_set = DesiredCopies(key, self_, summary.copy_set);
+  next.last_access_ms = summary.last_access_ms;
+  const Epoch epoch = next.epoch;
+  counters_->takeovers.fetch_add(1, std::memory_order_relaxed);
+  Commit(std::move(next));
+  AddDrops(key, epoch, former);
+  Settle(key);
+}
+
+// --- Drain.
+
+void Replica::State::HandOver(SessionKey key) {
+  const SessionSummary& summary = *Find(key);
+  const auto fit = [&](NodeId node) {
+    const membership::Member* member = view_->Find(node);
+    return node != self_ && member != nullptr && member->live() && !member->draining;
+  };
+  auto heir = absl::c_find_if(summary.copy_set, fit);
+  std::vector<NodeId> next_set;
+  if (heir != summary.copy_set.end()) {
+    next_set.push_back(*heir);
+  } else {
+    for (const NodeId node : RankMembers(*view_, key)) {
+      if (node == self_) continue;
+      next_set.push_back(node);
+      break;
+    }
+  }
+  if (next_set.empty()) return;
+  const SessionPtr body = Body(key);
+  if (body == nullptr) {
+    WantBody(key).change_copies = true;
+    return;
+  }
+  for (const NodeId node : summary.copy_set) {
+    if (fit(node) && !absl::c_linear_search(next_set, node)) next_set.push_back(node);
+  }
+  // Last in line, until the heir has placed the copies anew.
+  next_set.push_back(self_);
+  Session next = *body;
+  next.epoch = Epoch{summary.epoch.n + 1, self_};
+  next.copy_set = std::move(next_set);
+  next.last_access_ms = summary.last_access_ms;
+  Commit(std::move(next));
+  handing_over_.insert(key);
+}
+
+bool Replica::State::drained() const {
+  if (!draining_ || view_ == nullptr) return false;
+  bool heirs = false;
+  for (const membership::Member& member : view_->members()) {
+    if (member.id != self_ && member.live() && !member.draining) heirs = true;
+  }
+  if (!heirs) return true;
+  if (!handing_over_.empty()) return false;
+  return absl::c_none_of(sessions_, [&](const auto& entry) {
+    return !entry.second.tombstone && entry.second.owner() == self_;
+  });
+}
+
+}  // namespace roost::store

@@ -1,0 +1,61 @@
+// WriteWaits holds the writes that are not answered yet and what each has reached.
+//
+// A write is satisfied by (session, version) that a peer acknowledged, never by a change sequence:
+// a later change of the session replaces the earlier one's index entry.
+// Owner: Replica. Thread: the store's loop.
+#pragma once
+
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "membership/node_id.h"
+#include "membership/steady_time.h"
+#include "store/operations.h"
+
+namespace roost::store {
+
+struct WriteWait {
+  uint64_t operation_id = 0;
+  uint64_t version = 0;
+  // Durable here once the outbox is durable up to here.
+  uint64_t sequence = 0;
+  Ack ack = Ack::kOne;
+  membership::SteadyTime deadline;
+  // Peers that have persisted it.
+  std::vector<membership::NodeId> reached;
+  // What the caller gets, but for the receipt's copies and zones.
+  OperationResult result;
+};
+
+class WriteWaits {
+ public:
+  void Add(SessionKey key, WriteWait wait);
+  // `peer` has persisted `version` of the session.
+  void Reached(SessionKey key, membership::NodeId peer, uint64_t version);
+  // Null if no write of the session waits.
+  std::vector<WriteWait>* Find(SessionKey key);
+  // Takes out what `done` says yes to.
+  template <typename Predicate>
+  std::vector<WriteWait> Take(SessionKey key, Predicate done) {
+    std::vector<WriteWait> taken;
+    const auto it = waits_.find(key);
+    if (it == waits_.end()) return taken;
+    std::vector<WriteWait> rest;
+    for (WriteWait& wait : it->second) (done(wait) ? taken : rest).push_back(std::move(wait));
+    size_ -= taken.size();
+    if (rest.empty()) {
+      waits_.erase(it);
+    } else {
+      it->second = std::move(rest);
+    }
+    return taken;
+  }
+  std::vector<SessionKey> Keys() const;
+  size_t size() const { return size_; }
+
+ private:
+  absl::flat_hash_map<SessionKey, std::vector<WriteWait>> waits_;
+  size_t size_ = 0;
+};
+
+}  // namespace roost::store
