@@ -1,0 +1,297 @@
+// Store loops in one process, over loopback gRPC, with views made by hand.
+#include "store/io/store_loop.h"
+
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "gtest/gtest.h"
+#include "tests/store/io/sample_session.h"
+
+namespace roost::store {
+namespace {
+
+using membership::Member;
+using membership::NodeId;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr char kCluster[] = "shop";
+
+template <typename Condition>
+bool Eventually(Condition condition, milliseconds limit = seconds(10)) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+class Node {
+ public:
+  explicit Node(std::string dir, Options options = {}) : dir_(std::move(dir)), options_(options) {
+    Start();
+  }
+  ~Node() { Stop(); }
+
+  void Start() {
+    auto table = RocksTable::Open(dir_, kCluster, options_);
+    ASSERT_TRUE(table.ok()) << table.status();
+    table_ = *std::move(table);
+    StoreLoop::Dependencies dependencies;
+    dependencies.table = table_.get();
+    dependencies.cluster = kCluster;
+    dependencies.on_peer_refused = [this](NodeId) { ++refused_; };
+    auto loop = StoreLoop::Create(options_, std::move(dependencies));
+    ASSERT_TRUE(loop.ok()) << loop.status();
+    loop_ = *std::move(loop);
+    grpc::ServerBuilder builder;
+    loop_->RegisterServices(&builder);
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+    ASSERT_TRUE(loop_->Start().ok());
+  }
+
+  void Stop() {
+    if (loop_ == nullptr) return;
+    loop_->Stop();
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_.reset();
+    loop_.reset();
+    table_.reset();
+  }
+
+  Member member() const {
+    Member member;
+    member.id = id();
+    member.boot_epoch = table_->identity().boot_epoch;
+    member.name = id().ToString();
+    member.gossip = membership::Address::V4(0x7f000001, 1);
+    member.peer_port = static_cast<uint16_t>(port_);
+    return member;
+  }
+  NodeId id() const { return table_->identity().id; }
+  StoreLoop& loop() { return *loop_; }
+  int refused() const { return refused_.load(); }
+
+  OperationResult Execute(Operation operation) {
+    std::promise<OperationResult> promise;
+    auto future = promise.get_future();
+    loop_->Execute(std::move(operation),
+                   [&](OperationResult result) { promise.set_value(std::move(result)); });
+    if (future.wait_for(seconds(20)) != std::future_status::ready) std::abort();
+    return future.get();
+  }
+
+ private:
+  const std::string dir_;
+  const Options options_;
+  std::unique_ptr<RocksTable> table_;
+  std::unique_ptr<StoreLoop> loop_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+  std::atomic<int> refused_{0};
+};
+
+class StoreLoopTest : public testing::Test {
+ protected:
+  void AddNodes(int count, Options options = {}) {
+    for (int i = 0; i < count; ++i) {
+      nodes_.push_back(std::make_unique<Node>(
+          absl::StrCat(dir_.path(), "/", nodes_.size()), options));
+      members_.push_back(nodes_.back()->member());
+    }
+    ShareView();
+  }
+
+  // Tells every running node the members as they are in members_.
+  void ShareView() {
+    ++version_;
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (members_[i].state != membership::MemberState::kAlive) continue;
+      nodes_[i]->loop().SetView(
+          std::make_shared<const membership::View>(version_, members_[i].id, members_));
+    }
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (members_[i].state != membership::MemberState::kAlive) continue;
+      ASSERT_TRUE(Eventually([&] { return nodes_[i]->loop().recovered(); }));
+    }
+  }
+
+  void StopNode(size_t i) {
+    nodes_[i]->Stop();
+    members_[i].state = membership::MemberState::kDead;
+  }
+
+  void StartNode(size_t i) {
+    nodes_[i]->Start();
+    members_[i] = nodes_[i]->member();
+  }
+
+  static CreateOp NewSession(uint64_t n) {
+    CreateOp create;
+    create.key = SessionKey{n * 0x9e3779b97f4a7c15ull, n};
+    create.attributes["cart"] = {.value = "apples", .schema = "", .version = 0};
+    return create;
+  }
+  static PutOp PutCart(SessionKey key, std::string value) {
+    PutOp put;
+    put.key = key;
+    put.set["cart"] = {.value = std::move(value), .schema = "", .version = 0};
+    return put;
+  }
+  std::string Cart(size_t node, SessionKey key) {
+    const OperationResult got = nodes_[node]->Execute(GetOp{.key = key});
+    return got.status.ok() ? got.session->attributes.at("cart").value : got.status.ToString();
+  }
+
+  TestDirectory dir_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<Member> members_;
+  uint64_t version_ = 0;
+};
+
+TEST_F(StoreLoopTest, CreatePutAndGetOnOneNode) {
+  AddNodes(1);
+  const CreateOp create = NewSession(1);
+  const OperationResult created = nodes_[0]->Execute(create);
+  ASSERT_TRUE(created.status.ok()) << created.status;
+  EXPECT_TRUE(created.receipt.degraded);
+  EXPECT_TRUE(absl::IsAlreadyExists(nodes_[0]->Execute(create).status));
+  ASSERT_TRUE(nodes_[0]->Execute(PutCart(create.key, "pears")).status.ok());
+  EXPECT_EQ(Cart(0, create.key), "pears");
+  EXPECT_EQ(nodes_[0]->loop().index().Find(create.key).owner, nodes_[0]->id());
+}
+
+TEST_F(StoreLoopTest, AcknowledgedWriteIsOnTheCopyAndAnyNodeAnswers) {
+  AddNodes(3);
+  for (uint64_t n = 1; n <= 20; ++n) {
+    const CreateOp create = NewSession(n);
+    const OperationResult created = nodes_[0]->Execute(create);
+    ASSERT_TRUE(created.status.ok()) << created.status;
+    EXPECT_EQ(created.receipt.copies, 2u);
+    for (size_t node = 0; node < 3; ++node) EXPECT_EQ(Cart(node, create.key), "apples");
+    const OperationResult put = nodes_[1]->Execute(PutCart(create.key, "plums"));
+    ASSERT_TRUE(put.status.ok()) << put.status;
+    EXPECT_EQ(Cart(2, create.key), "plums");
+  }
+  EXPECT_GT(nodes_[1]->loop().counters().forwarded.load(), 0u);
+  EXPECT_GE(nodes_[1]->loop().counters().replicated_in.load() +
+                nodes_[2]->loop().counters().replicated_in.load(),
+            20u);
+}
+
+TEST_F(StoreLoopTest, CopyTakesOverWhenTheOwnerIsDead) {
+  AddNodes(3);
+  std::vector<SessionKey> keys;
+  for (uint64_t n = 1; n <= 20; ++n) {
+    ASSERT_TRUE(nodes_[0]->Execute(NewSession(n)).status.ok());
+    keys.push_back(NewSession(n).key);
+  }
+  const int refused_before = nodes_[1]->refused();
+  StopNode(0);
+  EXPECT_TRUE(Eventually([&] { return nodes_[1]->refused() > refused_before; }))
+      << "a refused connection is evidence";
+  ShareView();
+  for (const SessionKey key : keys) {
+    ASSERT_TRUE(Eventually([&] { return Cart(1, key) == "apples"; }));
+    EXPECT_EQ(Cart(2, key), "apples");
+  }
+  EXPECT_EQ(nodes_[1]->loop().counters().takeovers.load() +
+                nodes_[2]->loop().counters().takeovers.load(),
+            keys.size());
+}
+
+TEST_F(StoreLoopTest, RestartedCopyGoesOnFromItsCursor) {
+  AddNodes(2);
+  for (uint64_t n = 1; n <= 50; ++n) {
+    ASSERT_TRUE(nodes_[0]->Execute(NewSession(n)).status.ok());
+  }
+  StopNode(1);
+  ShareView();
+  ASSERT_TRUE(nodes_[0]->Execute(PutCart(NewSession(1).key, "figs")).status.ok());
+  StartNode(1);
+  ShareView();
+  ASSERT_TRUE(Eventually([&] {
+    const OperationResult put = nodes_[0]->Execute(PutCart(NewSession(2).key, "nuts"));
+    return put.status.ok() && put.receipt.copies == 2;
+  }));
+  EXPECT_GT(nodes_[1]->loop().counters().replicated_in.load(), 0u);
+  StopNode(0);
+  ShareView();
+  EXPECT_TRUE(Eventually([&] { return Cart(1, NewSession(1).key) == "figs"; }));
+  EXPECT_TRUE(Eventually([&] { return Cart(1, NewSession(2).key) == "nuts"; }));
+}
+
+TEST_F(StoreLoopTest, RestartedOwnerServesWhatItHad) {
+  AddNodes(1);
+  ASSERT_TRUE(nodes_[0]->Execute(NewSession(1)).status.ok());
+  nodes_[0]->Stop();
+  StartNode(0);
+  ShareView();
+  EXPECT_TRUE(Eventually([&] { return Cart(0, NewSession(1).key) == "apples"; }));
+}
+
+TEST_F(StoreLoopTest, StopUnderLoadAnswersEveryCall) {
+  AddNodes(2);
+  std::atomic<int> asked{0};
+  std::atomic<int> answered{0};
+  std::atomic<bool> end{false};
+  StoreLoop& loop = nodes_[0]->loop();
+  std::vector<std::thread> callers;
+  for (uint64_t t = 0; t < 2; ++t) {
+    callers.emplace_back([&, t] {
+      for (uint64_t n = 1; !end.load(); ++n) {
+        if (asked.load() - answered.load() > 1'000) continue;
+        ++asked;
+        loop.Execute(NewSession(t << 32 | n), [&](OperationResult) { ++answered; });
+      }
+    });
+  }
+  EXPECT_TRUE(Eventually([&] { return answered.load() > 500; }));
+  loop.Stop();
+  end.store(true);
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_TRUE(Eventually([&] { return answered.load() == asked.load(); }))
+      << answered.load() << " of " << asked.load();
+}
+
+TEST_F(StoreLoopTest, DrainHandsSessionsOver) {
+  AddNodes(2);
+  for (uint64_t n = 1; n <= 10; ++n) {
+    ASSERT_TRUE(nodes_[0]->Execute(NewSession(n)).status.ok());
+  }
+  std::promise<void> drained;
+  nodes_[0]->loop().Drain([&] { drained.set_value(); });
+  ASSERT_EQ(drained.get_future().wait_for(seconds(10)), std::future_status::ready);
+  std::promise<StoreStats> stats;
+  nodes_[1]->loop().Stats([&](StoreStats s) { stats.set_value(s); });
+  EXPECT_EQ(stats.get_future().get().owned, 10u);
+}
+
+TEST_F(StoreLoopTest, RefusesCallsBeforeTheStartAndAfterTheStop) {
+  auto table = RocksTable::Open(dir_.path() + "/x", kCluster, Options{});
+  ASSERT_TRUE(table.ok());
+  StoreLoop::Dependencies dependencies;
+  dependencies.table = table->get();
+  dependencies.cluster = kCluster;
+  auto loop = StoreLoop::Create(Options{}, std::move(dependencies));
+  ASSERT_TRUE(loop.ok());
+  absl::Status status;
+  (*loop)->Execute(NewSession(1), [&](OperationResult r) { status = r.status; });
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  ASSERT_TRUE((*loop)->Start().ok());
+  (*loop)->Stop();
+  (*loop)->Stop();
+  status = absl::OkStatus();
+  (*loop)->Execute(NewSession(1), [&](OperationResult r) { status = r.status; });
+  EXPECT_TRUE(absl::IsUnavailable(status));
+}
+
+}  // namespace
+}  // namespace roost::store

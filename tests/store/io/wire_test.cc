@@ -1,0 +1,251 @@
+#include "gtest/gtest.h"
+#include "store/io/record_codec.h"
+#include "store/io/record_proto.h"
+#include "store/io/replication_wire.h"
+#include "tests/store/io/sample_session.h"
+
+namespace roost::store {
+namespace {
+
+using membership::NodeId;
+
+SessionPtr Shared(Session session) { return std::make_shared<const Session>(std::move(session)); }
+
+TEST(RecordCodecTest, DecodeGivesBackWhatWasEncoded) {
+  for (uint64_t n = 1; n <= 10; ++n) {
+    const Session session = SampleSession(n);
+    const auto decoded = DecodeStored(EncodeStored(session));
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(*decoded, session);
+  }
+}
+
+TEST(RecordCodecTest, SummaryAgreesWithTheRecord) {
+  const Session session = SampleSession(5);
+  const std::string bytes = EncodeStored(session);
+  const auto summary = DecodeStoredSummary(bytes);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(summary->key, session.key);
+  EXPECT_EQ(summary->epoch, session.epoch);
+  EXPECT_EQ(summary->version, session.version);
+  EXPECT_EQ(summary->copy_set, session.copy_set);
+  EXPECT_EQ(summary->absolute_deadline_ms, session.absolute_deadline_ms);
+  EXPECT_EQ(summary->idle_ttl_ms, session.idle_ttl_ms);
+  EXPECT_EQ(summary->last_access_ms, session.last_access_ms);
+  EXPECT_EQ(summary->tombstone, session.tombstone);
+  EXPECT_EQ(summary->size_bytes, bytes.size());
+}
+
+TEST(RecordCodecTest, SkipsFieldsOfANewerVersion) {
+  // Field 99, three bytes.
+  const std::string bytes = EncodeStored(SampleSession(1)) + std::string("\x9a\x06\x03new", 6);
+  const auto decoded = DecodeStored(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(*decoded, SampleSession(1));
+  EXPECT_TRUE(DecodeStoredSummary(bytes).ok());
+}
+
+TEST(RecordCodecTest, RefusesRecordsThatBreakTheRules) {
+  const auto refused = [](auto&& change) {
+    Session session = SampleSession(1);
+    change(&session);
+    const std::string bytes = EncodeStored(session);
+    return !DecodeStored(bytes).ok();
+  };
+  EXPECT_TRUE(refused([](Session* s) { s->copy_set.clear(); }));
+  EXPECT_TRUE(refused([](Session* s) { s->copy_set.push_back(s->copy_set[0]); }));
+  EXPECT_TRUE(refused([](Session* s) { s->copy_set.push_back(NodeId{}); }));
+  EXPECT_TRUE(refused([](Session* s) {
+    for (uint64_t i = 100; i < 165; ++i) s->copy_set.push_back(NodeId{i});
+  }));
+  EXPECT_TRUE(refused([](Session* s) { s->epoch = Epoch{}; }));
+  EXPECT_TRUE(refused([](Session* s) { s->version = 0; }));
+  EXPECT_TRUE(refused([](Session* s) { s->idle_ttl_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->absolute_deadline_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->last_access_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->principal = std::string(257, 'p'); }));
+  EXPECT_TRUE(refused([](Session* s) { s->attributes[std::string(257, 'n')] = {}; }));
+  EXPECT_TRUE(refused([](Session* s) { s->attributes[""] = {}; }));
+  EXPECT_TRUE(refused([](Session* s) { s->attributes["cart"].schema = std::string(129, 's'); }));
+  EXPECT_FALSE(refused([](Session* s) { s->tombstone = true; }));
+}
+
+TEST(RecordCodecTest, EveryCutAndFlipIsAnErrorOrARecordThatObeysTheRules) {
+  const std::string good = EncodeStored(SampleSession(1));
+  const auto check = [](const std::string& bytes) {
+    if (const auto decoded = DecodeStored(bytes); decoded.ok()) {
+      EXPECT_FALSE(decoded->copy_set.empty());
+      EXPECT_LE(decoded->copy_set.size(), kRecordHoldersMax);
+      EXPECT_EQ(*DecodeStored(EncodeStored(*decoded)), *decoded);
+    }
+    if (const auto summary = DecodeStoredSummary(bytes); summary.ok()) {
+      EXPECT_FALSE(summary->copy_set.empty());
+    }
+  };
+  for (size_t length = 0; length < good.size(); ++length) check(good.substr(0, length));
+  for (size_t i = 0; i < good.size(); ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = good;
+      bad[i] = static_cast<char>(bad[i] ^ (1 << bit));
+      check(bad);
+    }
+  }
+  EXPECT_FALSE(DecodeStored("").ok());
+  EXPECT_FALSE(DecodeStored("\x02").ok());
+}
+
+TEST(ReplicationWireTest, ToReceiverRoundTrips) {
+  peer::v1::SenderFrame frame;
+  Session session = SampleSession(2);
+  EncodeToReceiver(Replicate{.sequence = 7, .session = Shared(session), .idle_remaining_ms = 42},
+                   frame.add_messages());
+  EncodeToReceiver(CursorUpdate{.sequence = 9}, frame.add_messages());
+  EncodeToReceiver(Drop{.key = session.key, .epoch = session.epoch}, frame.add_messages());
+  for (const auto purpose :
+       {QueryPurpose::kResolve, QueryPurpose::kTakeover, QueryPurpose::kValidate}) {
+    EncodeToReceiver(Query{.id = 3, .purpose = purpose, .keys = {session.key}},
+                     frame.add_messages());
+  }
+  const auto decoded = DecodeFrame(&frame);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  ASSERT_EQ(decoded->size(), 6u);
+  const auto& replicate = std::get<Replicate>((*decoded)[0]);
+  session.last_access_ms = 0;  // Does not travel.
+  EXPECT_EQ(*replicate.session, session);
+  EXPECT_EQ(replicate.sequence, 7u);
+  EXPECT_EQ(replicate.idle_remaining_ms, 42);
+  EXPECT_EQ(std::get<CursorUpdate>((*decoded)[1]).sequence, 9u);
+  EXPECT_EQ(std::get<Drop>((*decoded)[2]).key, session.key);
+  EXPECT_EQ(std::get<Drop>((*decoded)[2]).epoch, session.epoch);
+  EXPECT_EQ(std::get<Query>((*decoded)[4]).purpose, QueryPurpose::kTakeover);
+  EXPECT_EQ(std::get<Query>((*decoded)[5]).keys, std::vector<SessionKey>{session.key});
+}
+
+TEST(ReplicationWireTest, ToSenderRoundTrips) {
+  peer::v1::ReceiverFrame frame;
+  Session session = SampleSession(2);
+  EncodeToSender(ReplicateResult{.sequence = 5,
+                                 .fenced = {{.key = session.key,
+                                             .epoch = session.epoch,
+                                             .owner = NodeId{4},
+                                             .sequence = 3}}},
+                 frame.add_messages());
+  QueryResult result{.id = 8, .answers = {}};
+  result.answers.push_back({.key = session.key,
+                            .known = true,
+                            .epoch = session.epoch,
+                            .version = 6,
+                            .owner = NodeId{4},
+                            .tombstone = true,
+                            .session = Shared(session),
+                            .idle_remaining_ms = 17});
+  EncodeToSender(result, frame.add_messages());
+  const auto decoded = DecodeFrame(&frame);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& fenced = std::get<ReplicateResult>((*decoded)[0]).fenced.at(0);
+  EXPECT_EQ(fenced.owner, NodeId{4});
+  EXPECT_EQ(fenced.sequence, 3u);
+  EXPECT_EQ(fenced.epoch, session.epoch);
+  const auto& answer = std::get<QueryResult>((*decoded)[1]).answers.at(0);
+  EXPECT_TRUE(answer.known && answer.tombstone);
+  EXPECT_EQ(answer.version, 6u);
+  EXPECT_EQ(answer.idle_remaining_ms, 17);
+  session.last_access_ms = 0;
+  EXPECT_EQ(*answer.session, session);
+}
+
+TEST(ReplicationWireTest, RefusesHostileFrames) {
+  const auto refused = [](auto&& fill) {
+    peer::v1::SenderFrame frame;
+    fill(&frame);
+    return !DecodeFrame(&frame).ok();
+  };
+  EXPECT_TRUE(refused([](auto* f) { f->add_messages(); }));
+  EXPECT_TRUE(refused([](auto* f) { f->add_messages()->mutable_hello(); }));
+  EXPECT_TRUE(refused([](auto* f) { f->add_messages()->mutable_replicate(); }));
+  EXPECT_TRUE(refused([](auto* f) { f->add_messages()->mutable_drop()->set_key("short"); }));
+  EXPECT_TRUE(refused([](auto* f) { f->add_messages()->mutable_query()->set_id(1); }));
+  EXPECT_TRUE(refused([](auto* f) {
+    auto* query = f->add_messages()->mutable_query();
+    query->set_purpose(peer::v1::Query::PURPOSE_RESOLVE);
+    for (size_t i = 0; i <= kQueryKeysMax; ++i) query->add_keys(std::string(16, 'k'));
+  }));
+  EXPECT_TRUE(refused([](auto* f) {
+    for (int i = 0; i <= kFrameMessagesMax; ++i) f->add_messages()->mutable_cursor();
+  }));
+  EXPECT_FALSE(refused([](auto* f) { f->add_messages()->mutable_cursor(); }));
+}
+
+TEST(OperationWireTest, OperationsRoundTrip) {
+  const Session session = SampleSession(1);
+  peer::v1::Operation encoded;
+  EncodeOperation(CreateOp{.key = session.key,
+                           .attributes = session.attributes,
+                           .principal = "p",
+                           .idle_ttl_ms = 1,
+                           .absolute_ttl_ms = 2,
+                           .ack = Ack::kAll},
+                  &encoded);
+  auto decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<CreateOp>(*decoded).attributes, session.attributes);
+  EXPECT_EQ(std::get<CreateOp>(*decoded).absolute_ttl_ms, 2);
+  EXPECT_EQ(std::get<CreateOp>(*decoded).ack, Ack::kAll);
+
+  PutOp put;
+  put.key = session.key;
+  put.set = session.attributes;
+  put.remove = {"gone"};
+  put.expected_version = 4;
+  put.create = put.replace_all = true;
+  put.principal = "q";
+  put.ack = Ack::kLocal;
+  encoded.Clear();
+  EncodeOperation(put, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& back = std::get<PutOp>(*decoded);
+  EXPECT_EQ(back.set, put.set);
+  EXPECT_EQ(back.remove, put.remove);
+  EXPECT_EQ(back.expected_version, 4u);
+  EXPECT_TRUE(back.create && back.replace_all);
+  EXPECT_EQ(back.principal, "q");
+  EXPECT_EQ(back.ack, Ack::kLocal);
+
+  encoded.Clear();
+  EncodeOperation(GetOp{.key = session.key, .peek = true, .min_version = 9}, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_TRUE(std::get<GetOp>(*decoded).peek);
+  EXPECT_EQ(std::get<GetOp>(*decoded).min_version, 9u);
+
+  encoded.set_key("short");
+  EXPECT_FALSE(DecodeOperation(&encoded).ok());
+  encoded.set_key(session.key.ToBytes());
+  encoded.mutable_delete_()->set_ack(4);
+  EXPECT_FALSE(DecodeOperation(&encoded).ok());
+}
+
+TEST(OperationWireTest, ResultsRoundTrip) {
+  OperationResult result;
+  result.status = absl::AbortedError("version is 7");
+  result.receipt = {.version = 7, .epoch = {2, NodeId{3}}, .copies = 2, .zones = 1,
+                    .degraded = true};
+  result.session = Shared(SampleSession(1));
+  result.owner = NodeId{5};
+  result.idle_remaining_ms = 6;
+  peer::v1::ExecuteResponse response;
+  EncodeResult(result, &response);
+  const auto decoded = DecodeResult(&response);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->status, result.status);
+  EXPECT_EQ(decoded->receipt.epoch, result.receipt.epoch);
+  EXPECT_TRUE(decoded->receipt.degraded);
+  EXPECT_EQ(*decoded->session, *result.session);
+  EXPECT_EQ(decoded->owner, NodeId{5});
+  response.set_code(17);
+  EXPECT_FALSE(DecodeResult(&response).ok());
+}
+
+}  // namespace
+}  // namespace roost::store
