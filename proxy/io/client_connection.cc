@@ -1,0 +1,166 @@
+#include "proxy/io/client_connection.h"
+
+#include <algorithm>
+
+#include "proxy/io/proxy_loop.h"
+
+namespace roost::proxy {
+namespace {
+
+bool IsTrusted(const Options& options, const membership::Address& peer) {
+  return std::any_of(options.trusted_proxies.begin(), options.trusted_proxies.end(),
+                     [&](const Network& network) { return network.Contains(peer); });
+}
+
+}  // namespace
+
+ClientConnection::ClientConnection(ProxyLoop* loop, const membership::Address& peer, bool from_peer)
+    : loop_(loop),
+      from_peer_(from_peer),
+      trusted_(!from_peer && IsTrusted(loop->options(), peer)),
+      socket_(&loop->loop()),
+      in_(loop->buffers()),
+      ip_(peer.Host()) {}
+
+ClientConnection::~ClientConnection() = default;
+
+bool ClientConnection::Open(int fd) {
+  if (!socket_.Adopt(fd, this)) return false;
+  loop_->loop().Arm(this, Timeout::kIdle);
+  return true;
+}
+
+store::SessionKey ClientConnection::KeyOf(absl::string_view id) {
+  if (id != last_id_) {
+    last_id_.assign(id.data(), id.size());
+    last_key_ = store::MakeSessionKey(loop_->options().name_space, id);
+  }
+  return last_key_;
+}
+
+void ClientConnection::OnEvents(uint32_t events) {
+  if (!socket_.open()) return;  // Closed earlier in this batch.
+  socket_.Note(events);
+  Drive();
+}
+
+void ClientConnection::OnTimer(Timeout which) {
+  if (exchange_ != nullptr) {
+    exchange_->OnTimeout(which);
+    Drive();
+  } else {
+    Close(false);
+  }
+}
+
+void ClientConnection::DriveLater() {
+  loop_->loop().Defer([this] { Drive(); });
+}
+
+void ClientConnection::Drive() {
+  if (!socket_.open() || driving_) return;
+  driving_ = true;
+  while (socket_.open()) {
+    if (lingering_) {
+      Discard();
+      break;
+    }
+    if (exchange_ == nullptr && !NextRequest()) break;
+    const Exchange::Outcome outcome = exchange_->Advance();
+    if (outcome == Exchange::Outcome::kPending) break;
+    if (outcome == Exchange::Outcome::kAborted) {
+      Close(true);
+    } else if (outcome == Exchange::Outcome::kLast) {
+      Linger();
+    } else {
+      EndExchange();
+    }
+  }
+  driving_ = false;
+}
+
+bool ClientConnection::NextRequest() {
+  if (in_.size() == 0) {
+    if (!socket_.readable()) return false;
+    size_t bytes = 0;
+    switch (socket_.Read(&in_, &bytes)) {
+      case Socket::Io::kDone:
+        break;
+      case Socket::Io::kBlocked:
+        in_.Release();
+        return false;
+      default:
+        Close(false);
+        return false;
+    }
+    loop_->counters().bytes_in.Add(bytes);
+  }
+  exchange_ = loop_->TakeExchange();
+  exchange_->Start(this);
+  return true;
+}
+
+void ClientConnection::EndExchange() {
+  in_.Consume(exchange_->request_end());
+  exchange_->Stop();
+  loop_->ReturnExchange(std::move(exchange_));
+  if (in_.size() > 0) return;
+  in_.Release();
+  if (loop_->closing()) {
+    Close(false);
+  } else {
+    loop_->loop().Arm(this, Timeout::kIdle);
+  }
+}
+
+// Closing with unread bytes would reset the connection, and the client might lose the answer. So:
+// say that no more comes, and read the rest away for a while.
+void ClientConnection::Linger() {
+  const bool quiet = exchange_->request_read() && !socket_.readable();
+  exchange_->Stop();
+  loop_->ReturnExchange(std::move(exchange_));
+  in_.Release();
+  if (quiet || socket_.peer_closed()) {
+    Close(false);
+    return;
+  }
+  socket_.ShutdownWrite();
+  lingering_ = true;
+  loop_->loop().Arm(this, Timeout::kLinger);
+}
+
+void ClientConnection::Discard() {
+  constexpr int kTurnsMax = 16;
+  for (int turn = 0; turn < kTurnsMax && socket_.readable(); ++turn) {
+    size_t bytes = 0;
+    const Socket::Io io = socket_.Discard(&bytes);
+    if (io == Socket::Io::kBlocked) return;
+    if (io != Socket::Io::kDone) {
+      Close(false);
+      return;
+    }
+  }
+  if (socket_.failed()) {
+    Close(false);
+  } else if (socket_.readable()) {
+    DriveLater();
+  }
+}
+
+void ClientConnection::Close(bool reset) {
+  if (!socket_.open()) return;
+  Cancel();
+  if (exchange_ != nullptr) {
+    exchange_->Stop();
+    loop_->ReturnExchange(std::move(exchange_));
+  }
+  in_.Release();
+  if (reset) {
+    socket_.Abort();
+  } else {
+    socket_.Close();
+  }
+  loop_->Closed(this);
+}
+
+}  // namespace roost::proxy

@@ -1,0 +1,397 @@
+#include "proxy/io/exchange.h"
+
+#include <cassert>
+#include <cerrno>
+
+#include "proxy/core/retry_policy.h"
+#include "proxy/core/session_id.h"
+#include "proxy/io/client_connection.h"
+#include "proxy/io/proxy_loop.h"
+
+namespace roost::proxy {
+namespace {
+
+// An access is reported to the store at most this often.
+constexpr uint32_t kTouchPeriodSeconds = 1;
+
+Counter* CounterOf(int status, Counters* counters) {
+  switch (status) {
+    case 400:
+      return &counters->refused_400;
+    case 408:
+      return &counters->refused_408;
+    case 413:
+      return &counters->refused_413;
+    case 431:
+    case 414:
+      return &counters->refused_431;
+    case 501:
+      return &counters->refused_501;
+    case 502:
+      return &counters->refused_502;
+    case 503:
+      return &counters->refused_503;
+    case 504:
+      return &counters->refused_504;
+    case 505:
+      return &counters->refused_505;
+    default:
+      return nullptr;  // 421 is counted where it is received.
+  }
+}
+
+uint32_t Seconds(SteadyTime now) {
+  return static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count());
+}
+
+}  // namespace
+
+Exchange::Exchange(ProxyLoop* loop)
+    : loop_(loop),
+      scanner_(loop->node().scan_limits),
+      response_scanner_(loop->node().scan_limits) {}
+
+void Exchange::Start(ClientConnection* client) {
+  client_ = client;
+  state_ = State::kHead;
+  scanner_.Reset();
+  has_session_ = head_timer_ = released_ = false;
+  hold_until_ = {};
+  attempts_ = misses_ = 0;
+  body_started_ = request_done_ = request_read_ = request_broken_ = false;
+  received_ = 0;
+  response_started_ = keep_alive_ = false;
+  tunnel_up_done_ = tunnel_down_done_ = timed_out_ = false;
+}
+
+void Exchange::Stop() {
+  if (hold_ != 0) {
+    loop_->CancelHold(hold_, hold_bytes_);
+    hold_ = 0;
+  }
+  if (learn_ticket_ != 0) {
+    loop_->ForgetLearning(learn_ticket_);
+    learn_ticket_ = 0;
+  }
+  DropUpstream();
+  request_.Clear();
+  response_.Clear();
+  client_ = nullptr;
+}
+
+void Exchange::OnUpstream() { client_->Drive(); }
+
+size_t Exchange::request_end() const { return body_started_ ? request_.end() : head_.size; }
+
+Exchange::Outcome Exchange::Advance() {
+  for (;;) {
+    switch (Next()) {
+      case Step::kAgain:
+        break;
+      case Step::kPending:
+        return Outcome::kPending;
+      case Step::kDone:
+        return Outcome::kDone;
+      case Step::kLast:
+        return Outcome::kLast;
+      case Step::kAborted:
+        return Outcome::kAborted;
+    }
+  }
+}
+
+Exchange::Step Exchange::Next() {
+  if (timed_out_) {
+    timed_out_ = false;
+    return TimedOut();
+  }
+  switch (state_) {
+    case State::kHead:
+      return ReadHead();
+    case State::kHeld:
+      return WhileHeld();
+    case State::kConnecting:
+      return WhileConnecting();
+    case State::kRelay:
+      return Relay();
+    case State::kLearning:
+      return WhileLearning();
+    case State::kTunnel:
+      return Tunnel();
+    case State::kAnswer:
+      return WhileAnswering();
+  }
+  assert(false);
+  return Step::kAborted;
+}
+
+void Exchange::OnTimeout(Timeout which) {
+  timed_out_ = true;
+  timeout_ = which;
+}
+
+Exchange::Step Exchange::TimedOut() {
+  switch (timeout_) {
+    case Timeout::kHead:
+      head_ = RequestHead();
+      return Refuse(Refusal::kRequestTimeout);
+    case Timeout::kConnect:
+      return ConnectFailed(ETIMEDOUT);
+    case Timeout::kResponse:
+      return Refuse(Refusal::kResponseTimeout);
+    case Timeout::kCreateHold:
+      loop_->counters().create_hold_timeouts.Add();
+      loop_->ForgetLearning(learn_ticket_);
+      learn_ticket_ = 0;
+      return Step::kAgain;
+    case Timeout::kTunnelIdle:
+      return Step::kLast;
+    default:  // kBody
+      break;
+  }
+  if (!response_started_ && state_ == State::kRelay) {
+    return Refuse(request_read_ ? Refusal::kResponseTimeout : Refusal::kRequestTimeout);
+  }
+  // Either the client does not take the answer, or the upstream does not go on with it.
+  const bool client_slow = !client_->socket().writable();
+  Counters& counters = loop_->counters();
+  (client_slow ? counters.client_aborted : counters.upstream_aborted).Add();
+  return Step::kAborted;
+}
+
+Exchange::Step Exchange::ReadHead() {
+  Buffer& in = client_->in();
+  for (;;) {
+    const ScanStatus status = scanner_.Scan(in.view(), &head_);
+    if (status == ScanStatus::kComplete) break;
+    if (status == ScanStatus::kBad) {
+      head_ = RequestHead();
+      return Refuse(RefusalOf(scanner_.error().status), scanner_.error().reason);
+    }
+    if (!head_timer_) {
+      head_timer_ = true;
+      loop_->loop().Arm(client_, Timeout::kHead);
+    }
+    if (!client_->socket().readable()) return Step::kPending;
+    size_t bytes = 0;
+    const Socket::Io io = client_->socket().Read(&in, &bytes);
+    if (io == Socket::Io::kBlocked) return Step::kPending;
+    if (io != Socket::Io::kDone) return Step::kLast;  // Nobody is there to answer to.
+    loop_->counters().bytes_in.Add(bytes);
+  }
+  request_read_ = !head_.has_body();
+  const bool from_peer = client_->from_peer();
+  Counters& counters = loop_->counters();
+  (from_peer ? counters.requests_forwarded_in : counters.requests).Add();
+
+  const RequestFacts facts{.has_session = false, .from_peer = from_peer};
+  const SessionIds ids = FindSessionIds(head_, loop_->options().cookie);
+  if (ids.empty()) return Routed(Route(facts, {}, loop_->view()));
+  has_session_ = true;
+  key_ = client_->KeyOf(ids.first());
+  bool touch_due = false;
+  const store::OwnershipIndex::Entry entry = loop_->node().dependencies.store->index().FindAndTouch(
+      key_, Seconds(loop_->loop().now()), kTouchPeriodSeconds, &touch_due);
+  const Decision decision =
+      Route({.has_session = true, .from_peer = from_peer}, entry, loop_->view());
+  if (touch_due && decision.reason == Reason::kOwnedHere) loop_->Touch(key_);
+  return Routed(decision);
+}
+
+void Exchange::CountRoute(const Decision& decision) {
+  if (client_->from_peer()) return;
+  Counters& counters = loop_->counters();
+  if (decision.action == Action::kForward) {
+    counters.routed_forward.Add();
+  } else if (decision.action == Action::kLocal) {
+    switch (decision.reason) {
+      case Reason::kNoSession:
+        counters.routed_no_session.Add();
+        break;
+      case Reason::kOwnedHere:
+        counters.routed_local.Add();
+        break;
+      default:
+        counters.routed_unknown.Add();
+    }
+  }
+}
+
+Exchange::Step Exchange::Routed(const Decision& decision) {
+  CountRoute(decision);
+  switch (decision.action) {
+    case Action::kLocal:
+      return Attempt({.node = {}, .address = loop_->options().app}, false);
+    case Action::kForward: {
+      const membership::Member* member = loop_->view().Find(decision.node);
+      if (member == nullptr) return Hold();
+      return Attempt({.node = decision.node, .address = member->forward()}, false);
+    }
+    case Action::kHold:
+      return Hold();
+    case Action::kNotOwner:
+      return Refuse(Refusal::kNotOwner);
+    case Action::kUnavailable:
+      return Refuse(Refusal::kSessionUnavailable);
+  }
+  assert(false);
+  return Step::kAborted;
+}
+
+Exchange::Step Exchange::Hold() {
+  const SteadyTime now = loop_->loop().now();
+  if (hold_until_ == SteadyTime{}) {
+    hold_until_ = now + loop_->options().grace.wait;
+  } else if (now >= hold_until_) {
+    return Refuse(Refusal::kSessionUnavailable);
+  }
+  client_->Cancel();
+  hold_bytes_ = static_cast<int64_t>(client_->in().size());
+  hold_ = loop_->Hold(this, key_, hold_bytes_);
+  if (hold_ == 0) return Refuse(Refusal::kGraceFull);
+  state_ = State::kHeld;
+  return Step::kPending;
+}
+
+void Exchange::OnReleased(const GraceQueue::Released& released, const store::Ownership& answer) {
+  hold_ = 0;
+  released_ = true;
+  const Options& options = loop_->options();
+  const RequestFacts facts{.has_session = true, .from_peer = client_->from_peer()};
+  decision_ = released.outcome == GraceQueue::Outcome::kAnswered
+                  ? RouteAnswer(facts, answer, loop_->view(), options.grace.unknown_session)
+                  : RouteAfterTimeout(options.grace.unknown_session);
+}
+
+Exchange::Step Exchange::WhileHeld() {
+  if (released_) {
+    released_ = false;
+    return Routed(decision_);
+  }
+  // A client that only closed its own half counts as gone too: the two look alike, and what waits
+  // here costs room that others need.
+  if (!client_->socket().peer_closed() && !client_->socket().failed()) return Step::kPending;
+  loop_->counters().grace_cancelled.Add();
+  loop_->counters().client_aborted.Add();
+  return Step::kAborted;
+}
+
+Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
+  ++attempts_;
+  target_ = target;
+  received_ = 0;
+  request_done_ = request_broken_ = response_timer_ = false;
+  response_scanner_.Reset();
+  if (body_started_) {
+    request_.Rewind();
+  } else {
+    body_started_ = true;
+    request_.Start(head_.body, head_.content_length, loop_->node().request_body_limits, head_.body,
+                   head_.size);
+  }
+  const RequestHop hop{.from_peer = client_->from_peer(),
+                       .to_peer = target.is_peer(),
+                       .client_trusted = client_->trusted(),
+                       .client_ip = client_->ip(),
+                       .default_host = loop_->node().default_host};
+  AppendRequestHead(head_, hop, &request_.lead());
+  upstream_ = fresh ? nullptr : loop_->pool().Take(target, this, !head_.idempotent);
+  if (upstream_ != nullptr) {
+    state_ = State::kRelay;
+    return Step::kAgain;
+  }
+  int error = 0;
+  upstream_ = loop_->pool().Connect(target, this, &error);
+  if (upstream_ == nullptr) return ConnectFailed(error);
+  loop_->loop().Arm(client_, Timeout::kConnect);
+  state_ = State::kConnecting;
+  return Step::kPending;
+}
+
+Exchange::Step Exchange::WhileConnecting() {
+  if (client_->socket().failed()) {
+    loop_->counters().client_aborted.Add();
+    return Step::kAborted;
+  }
+  if (upstream_->socket.FinishConnect()) {
+    client_->Cancel();
+    state_ = State::kRelay;
+    return Step::kAgain;
+  }
+  return upstream_->socket.failed() ? ConnectFailed(upstream_->socket.error()) : Step::kPending;
+}
+
+// Nothing of this attempt was sent, so it does not count as one.
+Exchange::Step Exchange::ConnectFailed(int error) {
+  --attempts_;
+  DropUpstream();
+  if (!target_.is_peer()) {
+    loop_->counters().app_connect_failures.Add();
+    return Refuse(Refusal::kAppUnreachable);
+  }
+  loop_->counters().peer_connect_failures.Add();
+  loop_->PeerRefused(target_.node);
+  if (error == ECONNREFUSED && loop_->node().dependencies.on_peer_refused) {
+    loop_->node().dependencies.on_peer_refused(target_.node);
+  }
+  return Hold();
+}
+
+// The upstream's connection ended before its response began.
+Exchange::Step Exchange::UpstreamGone() {
+  const AttemptFacts facts{.attempts = attempts_,
+                           .bytes_sent = request_.bytes_written(),
+                           .bytes_received = received_,
+                           .idempotent = head_.idempotent,
+                           .replayable = request_.replayable()};
+  DropUpstream();
+  if (MayRetry(facts) && request_.replayable()) {
+    loop_->counters().retries.Add();
+    return Attempt(target_, true);
+  }
+  if (target_.is_peer()) {
+    loop_->counters().upstream_aborted.Add();
+    return Refuse(Refusal::kOwnerUnreachable);
+  }
+  if (received_ == 0) {
+    loop_->counters().upstream_aborted.Add();
+  } else {
+    loop_->counters().app_bad_responses.Add();
+  }
+  return Refuse(Refusal::kAppBadResponse);
+}
+
+void Exchange::DropUpstream() {
+  if (upstream_ == nullptr) return;
+  loop_->pool().Discard(upstream_);
+  upstream_ = nullptr;
+}
+
+Exchange::Step Exchange::Refuse(Refusal refusal, absl::string_view detail) {
+  DropUpstream();
+  if (Counter* counter = CounterOf(StatusOf(refusal), &loop_->counters())) counter->Add();
+  keep_alive_ = head_.keep_alive && head_.size > 0 && !head_.has_body() && !loop_->closing();
+  AppendRefusal(refusal,
+                {.keep_alive = keep_alive_,
+                 .minor_version = head_.minor_version,
+                 .head_request = head_.method_id == Method::kHead,
+                 .detail = detail},
+                &response_.lead());
+  loop_->loop().Arm(client_, Timeout::kBody);
+  state_ = State::kAnswer;
+  return Step::kAgain;
+}
+
+Exchange::Step Exchange::WhileAnswering() {
+  switch (response_.Flush(&client_->socket())) {
+    case BodyPump::Result::kFinished:
+      return keep_alive_ ? Step::kDone : Step::kLast;
+    case BodyPump::Result::kBlocked:
+      return client_->socket().failed() ? Step::kAborted : Step::kPending;
+    default:
+      return Step::kAborted;
+  }
+}
+
+}  // namespace roost::proxy

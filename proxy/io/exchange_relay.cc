@@ -1,0 +1,271 @@
+// The part of Exchange that moves messages: request up, response down, tunnel.
+#include <chrono>
+#include <utility>
+
+#include "proxy/core/session_id.h"
+#include "proxy/io/client_connection.h"
+#include "proxy/io/exchange.h"
+#include "proxy/io/proxy_loop.h"
+
+namespace roost::proxy {
+namespace {
+
+// Peers that may turn out not to own the session before the request is refused.
+constexpr int kMissesMax = 3;
+
+int64_t WallSeconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+Exchange::Step Exchange::Relay() {
+  if (client_->socket().failed()) {
+    loop_->counters().client_aborted.Add();
+    return Step::kAborted;
+  }
+  if (!request_done_ && !request_broken_) {
+    const Step step = RelayRequest();
+    if (step != Step::kPending) return step;
+  }
+  const Step step = RelayResponse();
+  if (step == Step::kPending && state_ == State::kRelay) ArmRelayTimer();
+  return step;
+}
+
+// One timer watches both directions: it starts anew whenever a byte moved, but while the
+// application thinks (the request is sent, no response has begun) it runs from the request's end.
+void Exchange::ArmRelayTimer() {
+  const bool thinking = request_done_ && !response_started_;
+  if (thinking) {
+    if (!response_timer_) loop_->loop().Arm(client_, Timeout::kResponse);
+    response_timer_ = true;
+    return;
+  }
+  const uint64_t progress = request_.progress() + response_.progress();
+  if (progress != progress_seen_) loop_->loop().Arm(client_, Timeout::kBody);
+  progress_seen_ = progress;
+}
+
+Exchange::Step Exchange::RelayRequest() {
+  const BodyPump::Result result =
+      request_.Run(&client_->socket(), &client_->in(), &upstream_->socket);
+  request_read_ = request_.source_done();
+  switch (result) {
+    case BodyPump::Result::kFinished:
+      request_done_ = true;
+      return Step::kPending;
+    case BodyPump::Result::kStarved:
+    case BodyPump::Result::kBlocked:
+      return Step::kPending;
+    case BodyPump::Result::kYield:
+      client_->DriveLater();
+      return Step::kPending;
+    case BodyPump::Result::kSinkFailed:
+      request_broken_ = true;  // There may be a response all the same: an early refusal.
+      return Step::kPending;
+    case BodyPump::Result::kSourceClosed:
+      loop_->counters().client_aborted.Add();
+      return Step::kAborted;
+    case BodyPump::Result::kBroken:
+      break;
+  }
+  if (response_started_) return Step::kAborted;
+  return Refuse(RefusalOf(request_.error().status), request_.error().reason);
+}
+
+Exchange::Step Exchange::RelayResponse() {
+  if (!response_started_) {
+    const Step step = ReadResponseHead();
+    if (step != Step::kAgain || state_ != State::kRelay || !response_started_) return step;
+  }
+  return RelayResponseBody();
+}
+
+// kAgain: a head was dealt with.
+Exchange::Step Exchange::ReadResponseHead() {
+  // An interim response that the client has not taken yet goes first.
+  if (response_.Flush(&client_->socket()) == BodyPump::Result::kBlocked) return Step::kPending;
+  const ResponseContext context{
+      .method = head_.method_id,
+      .offered_upgrade = head_.wants_upgrade ? head_.upgrade() : absl::string_view()};
+  Buffer& in = upstream_->in;
+  for (;;) {
+    if (in.size() > 0) {
+      const ScanStatus status = response_scanner_.Scan(in.view(), context, &response_head_);
+      if (status == ScanStatus::kComplete) break;
+      if (status == ScanStatus::kBad) {
+        loop_->counters().app_bad_responses.Add();
+        return Refuse(Refusal::kAppBadResponse, response_scanner_.error().reason);
+      }
+    }
+    Socket& socket = upstream_->socket;
+    // After a failed write no event may come any more, so the end is looked for.
+    if (!socket.readable() && !request_broken_) return Step::kPending;
+    size_t bytes = 0;
+    const Socket::Io io = socket.Read(&in, &bytes);
+    received_ += bytes;
+    if (io == Socket::Io::kBlocked && !request_broken_) return Step::kPending;
+    if (io != Socket::Io::kDone) return UpstreamGone();
+  }
+  if (response_head_.is_interim) return InterimResponse();
+  if (response_head_.is_upgrade) return BeginTunnel();
+  if (target_.is_peer() && IsNotOwnerAnswer(response_head_)) return NotOwner();
+  return FinalResponse();
+}
+
+Exchange::Step Exchange::InterimResponse() {
+  if (head_.minor_version > 0) {
+    AppendResponseHead(response_head_, {.client_minor_version = head_.minor_version},
+                       &response_.lead());
+  }
+  upstream_->in.Consume(response_head_.size);
+  return Step::kAgain;
+}
+
+Exchange::Step Exchange::NotOwner() {
+  loop_->counters().forward_misses.Add();
+  DropUpstream();
+  if (!request_.replayable() || ++misses_ > kMissesMax) {
+    return Refuse(Refusal::kSessionUnavailable);
+  }
+  // The peer has not passed it on, so this attempt does not count.
+  --attempts_;
+  return Hold();
+}
+
+Exchange::Step Exchange::FinalResponse() {
+  const bool keep_alive =
+      head_.keep_alive && request_done_ && !request_broken_ && !loop_->closing();
+  framing_ = AppendResponseHead(response_head_,
+                                {.client_minor_version = head_.minor_version,
+                                 .client_keep_alive = keep_alive,
+                                 .head_request = head_.method_id == Method::kHead},
+                                &response_.lead());
+  response_.Start(response_head_.body, response_head_.content_length, BodyLimits(), framing_.body,
+                  response_head_.size);
+  response_started_ = true;
+  if (!target_.is_peer() && response_head_.present.Has(FieldId::kSetCookie) && LearnsSession()) {
+    loop_->loop().Arm(client_, Timeout::kCreateHold);
+    state_ = State::kLearning;
+  }
+  return Step::kAgain;
+}
+
+bool Exchange::LearnsSession() {
+  const SessionCookie cookie =
+      FindSessionCookie(response_head_, loop_->options().cookie, WallSeconds());
+  if (cookie.change != CookieChange::kSet) return false;
+  const store::SessionKey key = client_->KeyOf(cookie.id);
+  const auto kind = loop_->node().dependencies.store->index().Find(key).kind;
+  if (kind == store::OwnershipIndex::Kind::kHeld) return false;
+  learn_ticket_ = loop_->Learn(this, key);
+  return true;
+}
+
+void Exchange::OnLearned() {
+  learn_ticket_ = 0;
+  loop_->counters().sessions_learned.Add();
+}
+
+Exchange::Step Exchange::WhileLearning() {
+  if (client_->socket().failed()) {
+    loop_->counters().client_aborted.Add();
+    return Step::kAborted;
+  }
+  if (learn_ticket_ != 0) return Step::kPending;
+  client_->Cancel();
+  state_ = State::kRelay;
+  return Step::kAgain;
+}
+
+Exchange::Step Exchange::RelayResponseBody() {
+  const uint64_t before = response_.bytes_written();
+  const BodyPump::Result result =
+      response_.Run(&upstream_->socket, &upstream_->in, &client_->socket());
+  loop_->counters().bytes_out.Add(response_.bytes_written() - before);
+  switch (result) {
+    case BodyPump::Result::kFinished:
+      return ResponseDone();
+    case BodyPump::Result::kStarved:
+    case BodyPump::Result::kBlocked:
+      return Step::kPending;
+    case BodyPump::Result::kYield:
+      client_->DriveLater();
+      return Step::kPending;
+    case BodyPump::Result::kSinkFailed:
+      loop_->counters().client_aborted.Add();
+      return Step::kAborted;
+    case BodyPump::Result::kSourceClosed:
+    case BodyPump::Result::kBroken:
+      break;
+  }
+  // The client must not take the part that it has for the whole.
+  loop_->counters().upstream_aborted.Add();
+  return Step::kAborted;
+}
+
+Exchange::Step Exchange::ResponseDone() {
+  const bool reusable = request_done_ && response_head_.keep_alive &&
+                        response_head_.body != BodyKind::kUntilClose &&
+                        response_.end() == upstream_->in.size();
+  if (reusable) {
+    loop_->pool().Return(std::exchange(upstream_, nullptr));
+  } else {
+    DropUpstream();
+  }
+  return framing_.keep_alive && request_done_ ? Step::kDone : Step::kLast;
+}
+
+Exchange::Step Exchange::BeginTunnel() {
+  AppendResponseHead(response_head_, {.client_minor_version = head_.minor_version},
+                     &response_.lead());
+  response_.Start(BodyKind::kUntilClose, 0, BodyLimits(), BodyKind::kUntilClose,
+                  response_head_.size);
+  client_->in().Consume(request_.end());
+  request_.Clear();
+  request_.Start(BodyKind::kUntilClose, 0, BodyLimits(), BodyKind::kUntilClose, 0);
+  response_started_ = true;
+  progress_seen_ = 0;
+  loop_->counters().tunnels.Add();
+  state_ = State::kTunnel;
+  return Step::kAgain;
+}
+
+Exchange::Step Exchange::Tunnel() {
+  const Step up = PumpTunnel(&request_, &client_->socket(), &client_->in(), &upstream_->socket,
+                             &tunnel_up_done_);
+  if (up != Step::kAgain) return up;
+  const Step down = PumpTunnel(&response_, &upstream_->socket, &upstream_->in, &client_->socket(),
+                               &tunnel_down_done_);
+  if (down != Step::kAgain) return down;
+  if (tunnel_up_done_ && tunnel_down_done_) return Step::kLast;
+  const uint64_t progress = request_.progress() + response_.progress();
+  if (progress != progress_seen_) loop_->loop().Arm(client_, Timeout::kTunnelIdle);
+  progress_seen_ = progress;
+  return Step::kPending;
+}
+
+// kAgain: nothing is wrong. When one side has said all, the other hears so and may go on talking.
+Exchange::Step Exchange::PumpTunnel(BodyPump* pump, Socket* from, Buffer* in, Socket* to,
+                                    bool* finished) {
+  if (*finished) return Step::kAgain;
+  switch (pump->Run(from, in, to)) {
+    case BodyPump::Result::kFinished:
+      *finished = true;
+      to->ShutdownWrite();
+      return Step::kAgain;
+    case BodyPump::Result::kStarved:
+    case BodyPump::Result::kBlocked:
+      return Step::kAgain;
+    case BodyPump::Result::kYield:
+      client_->DriveLater();
+      return Step::kAgain;
+    default:
+      return Step::kAborted;
+  }
+}
+
+}  // namespace roost::proxy

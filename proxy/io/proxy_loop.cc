@@ -1,0 +1,346 @@
+#include "proxy/io/proxy_loop.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "proxy/core/refusal.h"
+#include "proxy/io/client_connection.h"
+#include "proxy/io/exchange.h"
+#include "proxy/io/socket.h"
+
+namespace roost::proxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kLingerMax{2'000};
+constexpr milliseconds kTouchInterval{250};
+constexpr milliseconds kGraceTick{10};
+// After the process ran out of descriptors.
+constexpr milliseconds kAcceptPause{100};
+constexpr milliseconds kStopMax{5'000};
+// How long a refused connection speaks against a node that the view calls live.
+constexpr milliseconds kRefusedMemory{100};
+// Room for body behind a head of the largest size.
+constexpr size_t kBodyBytes = 16 << 10;
+constexpr size_t kBuffersKept = 256;
+constexpr size_t kExchangesKept = 256;
+constexpr size_t kTouchesMax = 64 << 10;
+// Connections accepted before others get their turn.
+constexpr int kAcceptsMax = 64;
+
+EventLoop::Durations DurationsOf(const Options& options) {
+  EventLoop::Durations d{};
+  const auto set = [&](Timeout which, milliseconds value) {
+    d[static_cast<size_t>(which)] = value;
+  };
+  set(Timeout::kHead, options.head_timeout);
+  set(Timeout::kIdle, options.idle_timeout);
+  set(Timeout::kBody, options.body_timeout);
+  set(Timeout::kConnect, options.connect_timeout);
+  set(Timeout::kResponse, options.response_timeout);
+  set(Timeout::kPoolIdle, options.pool_idle);
+  set(Timeout::kCreateHold, options.create_hold);
+  set(Timeout::kTunnelIdle, options.tunnel_idle);
+  set(Timeout::kLinger, kLingerMax);
+  set(Timeout::kTouch, kTouchInterval);
+  set(Timeout::kGrace, kGraceTick);
+  set(Timeout::kAccept, kAcceptPause);
+  set(Timeout::kStop, kStopMax);
+  return d;
+}
+
+ScanLimits ScanLimitsOf(const Options& options) {
+  ScanLimits limits;
+  limits.head_bytes_max = static_cast<size_t>(options.head_bytes_max);
+  limits.headers_max = static_cast<size_t>(options.headers_max);
+  return limits;
+}
+
+BodyLimits BodyLimitsOf(const Options& options) {
+  BodyLimits limits;
+  limits.body_bytes_max = static_cast<uint64_t>(options.body_bytes_max);
+  return limits;
+}
+
+membership::ViewPtr ViewOfSelf(membership::NodeId self) {
+  membership::Member member;
+  member.id = self;
+  return std::make_shared<membership::View>(0, self, std::vector<membership::Member>{member});
+}
+
+}  // namespace
+
+ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& dependencies_in)
+    : options(options_in),
+      dependencies(dependencies_in),
+      scan_limits(ScanLimitsOf(options_in)),
+      request_body_limits(BodyLimitsOf(options_in)),
+      default_host(options_in.app.ToString()),
+      grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max) {}
+
+ProxyLoop::ProxyLoop(ProxyNode* node, int listener, int forward_listener)
+    : node_(*node),
+      loop_(DurationsOf(node->options)),
+      buffers_(node->scan_limits.head_bytes_max + kBodyBytes, kBuffersKept),
+      pool_(&loop_, &buffers_, node->options.pool_max),
+      view_(ViewOfSelf(node->dependencies.self)),
+      grace_(node->options.grace, &node->grace_budget) {
+  listeners_[0].fd = listener;
+  listeners_[1].fd = forward_listener;
+  listeners_[1].from_peer = true;
+  for (Listener& l : listeners_) l.owner = this;
+  touch_alarm_.call = [this] { FlushTouches(); };
+  grace_alarm_.call = [this] { OnGraceTick(); };
+  accept_alarm_.call = [this] { Listen(); };
+  stop_alarm_.call = [this] { CloseAll(); };
+}
+
+ProxyLoop::~ProxyLoop() {
+  for (const Listener& l : listeners_) {
+    if (l.fd >= 0) close(l.fd);
+  }
+}
+
+void ProxyLoop::Start() {
+  Listen();
+  thread_ = std::thread([this] { loop_.Run(); });
+}
+
+void ProxyLoop::Join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void ProxyLoop::PostView(membership::ViewPtr view) {
+  loop_.mailbox()->Post([this, view = std::move(view)] { SetView(view); });
+}
+
+void ProxyLoop::PostStop() {
+  loop_.mailbox()->Post([this] { BeginStop(); });
+}
+
+void ProxyLoop::SetView(membership::ViewPtr view) {
+  view_ = std::move(view);
+  pool_.Prune(*view_);
+}
+
+// Accepting.
+
+void ProxyLoop::Listen() {
+  if (listening_ || stopping_) return;
+  listening_ = true;
+  for (Listener& l : listeners_) loop_.RegisterListener(l.fd, &l);
+}
+
+void ProxyLoop::AcceptAll(Listener* listener) {
+  for (int i = 0; i < kAcceptsMax && listener->fd >= 0; ++i) {
+    membership::Address peer;
+    const int fd = Accept(listener->fd, &peer);
+    if (fd >= 0) {
+      Admit(fd, peer, listener->from_peer);
+      continue;
+    }
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      // Pending connections would wake the loop again and again.
+      listening_ = false;
+      for (Listener& l : listeners_) loop_.Unregister(l.fd);
+      loop_.Arm(&accept_alarm_, Timeout::kAccept);
+    }
+    return;
+  }
+}
+
+void ProxyLoop::Admit(int fd, const membership::Address& peer, bool from_peer) {
+  counters_.connections.Add();
+  if (node_.connections.fetch_add(1, std::memory_order_relaxed) >= node_.options.connections_max) {
+    node_.connections.fetch_sub(1, std::memory_order_relaxed);
+    counters_.connections_refused.Add();
+    counters_.refused_503.Add();
+    std::string answer;
+    AppendRefusal(Refusal::kOverloaded, {}, &answer);
+    // Best effort: the client may have to do with a reset.
+    (void)send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+    shutdown(fd, SHUT_WR);
+    close(fd);
+    return;
+  }
+  counters_.connections_open.Add();
+  auto connection = std::make_unique<ClientConnection>(this, peer, from_peer);
+  if (!connection->Open(fd)) {
+    node_.connections.fetch_sub(1, std::memory_order_relaxed);
+    counters_.connections_open.Sub();
+    return;
+  }
+  connections_.insert(connection.release());
+}
+
+void ProxyLoop::Closed(ClientConnection* connection) {
+  connections_.erase(connection);
+  counters_.connections_open.Sub();
+  node_.connections.fetch_sub(1, std::memory_order_relaxed);
+  loop_.Defer([connection] { delete connection; });
+  if (stopping_ && connections_.empty()) CloseAll();
+}
+
+std::unique_ptr<Exchange> ProxyLoop::TakeExchange() {
+  if (spare_exchanges_.empty()) return std::make_unique<Exchange>(this);
+  std::unique_ptr<Exchange> exchange = std::move(spare_exchanges_.back());
+  spare_exchanges_.pop_back();
+  return exchange;
+}
+
+void ProxyLoop::ReturnExchange(std::unique_ptr<Exchange> exchange) {
+  // One that is still on the stack must outlive this batch.
+  if (spare_exchanges_.size() < kExchangesKept) {
+    spare_exchanges_.push_back(std::move(exchange));
+  } else {
+    loop_.Defer([surplus = exchange.release()] { delete surplus; });
+  }
+}
+
+// The grace buffer.
+
+GraceQueue::Token ProxyLoop::Hold(Exchange* exchange, store::SessionKey key, int64_t bytes) {
+  const GraceQueue::Added added = grace_.Add(loop_.now(), key, bytes);
+  if (added.status != GraceQueue::AddStatus::kHeld) {
+    counters_.grace_full.Add();
+    return 0;
+  }
+  counters_.grace_held.Add();
+  counters_.grace_now.Add();
+  counters_.grace_bytes_now.Add(static_cast<uint64_t>(bytes));
+  if (held_.empty()) loop_.Arm(&grace_alarm_, Timeout::kGrace);
+  held_[added.token] = {exchange, bytes};
+  if (added.start_lookup) Lookup(key);
+  return added.token;
+}
+
+void ProxyLoop::CancelHold(GraceQueue::Token token, int64_t bytes) {
+  grace_.Cancel(token);
+  held_.erase(token);
+  counters_.grace_now.Sub();
+  counters_.grace_bytes_now.Sub(static_cast<uint64_t>(bytes));
+}
+
+void ProxyLoop::Lookup(store::SessionKey key) {
+  node_.dependencies.store->Resolve(
+      key, [this, mailbox = loop_.mailbox(), key](const store::Ownership& answer) {
+        mailbox->Post([this, key, answer] { OnOwnership(key, answer); });
+      });
+}
+
+void ProxyLoop::PeerRefused(membership::NodeId node) {
+  refused_until_[node] = loop_.now() + kRefusedMemory;
+}
+
+void ProxyLoop::OnOwnership(store::SessionKey key, const store::Ownership& answer) {
+  store::Ownership taken = answer;
+  if (taken.state == store::Ownership::State::kOwned) {
+    const auto refused = refused_until_.find(taken.owner);
+    if (refused != refused_until_.end() && loop_.now() < refused->second) {
+      taken.state = store::Ownership::State::kOrphaned;
+    }
+  }
+  GraceQueue::Effects effects;
+  grace_.OnAnswer(loop_.now(), key, taken, *view_, &effects);
+  for (const store::SessionKey lookup : effects.lookups) Lookup(lookup);
+  for (const GraceQueue::Released& released : effects.released) Release(released, taken);
+}
+
+void ProxyLoop::OnGraceTick() {
+  GraceQueue::Effects effects;
+  grace_.OnDeadline(loop_.now(), &effects);
+  for (const store::SessionKey lookup : effects.lookups) Lookup(lookup);
+  for (const GraceQueue::Released& released : effects.released) Release(released, {});
+  if (!held_.empty()) loop_.Arm(&grace_alarm_, Timeout::kGrace);
+}
+
+void ProxyLoop::Release(const GraceQueue::Released& released, const store::Ownership& answer) {
+  const auto found = held_.find(released.token);
+  if (found == held_.end()) return;
+  const Held held = found->second;
+  held_.erase(found);
+  counters_.grace_now.Sub();
+  counters_.grace_bytes_now.Sub(static_cast<uint64_t>(held.bytes));
+  if (released.outcome == GraceQueue::Outcome::kTimeout) {
+    counters_.grace_timeout.Add();
+  } else if (answer.state == store::Ownership::State::kOwned) {
+    counters_.grace_owner_found.Add();
+  } else {
+    counters_.grace_unknown.Add();
+  }
+  held.exchange->OnReleased(released, answer);
+  held.exchange->client()->Drive();
+}
+
+// New sessions and accesses.
+
+uint64_t ProxyLoop::Learn(Exchange* exchange, store::SessionKey key) {
+  const uint64_t ticket = ++learn_ticket_;
+  learning_[ticket] = exchange;
+  node_.dependencies.store->Execute(store::LearnOp{key}, [this, mailbox = loop_.mailbox(),
+                                                          ticket](const store::OperationResult&) {
+    mailbox->Post([this, ticket] {
+      const auto found = learning_.find(ticket);
+      if (found == learning_.end()) return;
+      Exchange* exchange = found->second;
+      learning_.erase(found);
+      exchange->OnLearned();
+      exchange->client()->Drive();
+    });
+  });
+  return ticket;
+}
+
+void ProxyLoop::Touch(store::SessionKey key) {
+  if (touches_.empty()) {
+    touches_.reserve(std::min<size_t>(kTouchesMax, 1'024));
+    loop_.Arm(&touch_alarm_, Timeout::kTouch);
+  }
+  touches_.push_back(key);
+  if (touches_.size() >= kTouchesMax) FlushTouches();
+}
+
+void ProxyLoop::FlushTouches() {
+  touch_alarm_.Cancel();
+  if (touches_.empty()) return;
+  node_.dependencies.store->Touch(std::exchange(touches_, {}));
+}
+
+// The end.
+
+void ProxyLoop::BeginStop() {
+  if (stopping_) return;
+  stopping_ = true;
+  accept_alarm_.Cancel();
+  for (Listener& l : listeners_) close(std::exchange(l.fd, -1));
+  FlushTouches();
+  CloseIdleConnections();
+  if (connections_.empty()) {
+    CloseAll();
+  } else {
+    loop_.Arm(&stop_alarm_, Timeout::kStop);
+  }
+}
+
+void ProxyLoop::CloseIdleConnections() {
+  const std::vector<ClientConnection*> all(connections_.begin(), connections_.end());
+  for (ClientConnection* connection : all) {
+    if (connection->idle()) connection->Close(false);
+  }
+}
+
+void ProxyLoop::CloseAll() {
+  const std::vector<ClientConnection*> all(connections_.begin(), connections_.end());
+  for (ClientConnection* connection : all) connection->Close(true);
+  pool_.CloseIdle();
+  stop_alarm_.Cancel();
+  loop_.Quit();
+}
+
+}  // namespace roost::proxy

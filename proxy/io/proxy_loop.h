@@ -1,0 +1,150 @@
+// ProxyLoop is one of the proxy's threads: its event loop, its two listening sockets, its client
+// connections, its pools, and its part of the grace buffer.
+//
+// A connection lives and dies on one loop, and nothing on a request's way takes a lock. What other
+// threads say (views, answers of the store, stop) is posted.
+//
+// Owner: ProxyServer. Thread: its own, between Start and Join; Post* from any.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "membership/view.h"
+#include "proxy/core/body_decoder.h"
+#include "proxy/core/grace_queue.h"
+#include "proxy/core/head_scanner.h"
+#include "proxy/io/buffer.h"
+#include "proxy/io/event_loop.h"
+#include "proxy/io/upstream_pool.h"
+#include "proxy/observer.h"
+#include "proxy/options.h"
+#include "store/session_store.h"
+
+namespace roost::proxy {
+
+class ClientConnection;
+class Exchange;
+
+struct ProxyDependencies {
+  store::SessionStore* store = nullptr;
+  membership::NodeId self;
+  // A peer's port refused a connection: evidence of death. Called on a loop; must only post.
+  std::function<void(membership::NodeId)> on_peer_refused;
+};
+
+// What the loops of a node share.
+struct ProxyNode {
+  ProxyNode(const Options& options, const ProxyDependencies& dependencies);
+
+  const Options options;
+  const ProxyDependencies dependencies;
+  const ScanLimits scan_limits;
+  const BodyLimits request_body_limits;
+  const std::string default_host;  // For HTTP/1.0 clients that name none.
+  GraceBudget grace_budget;
+  std::atomic<int> connections{0};
+  std::atomic<bool> draining{false};
+};
+
+class ProxyLoop {
+ public:
+  // Takes the listening descriptors. `node` outlives the loop.
+  ProxyLoop(ProxyNode* node, int listener, int forward_listener);
+  ~ProxyLoop();
+  absl::Status Open() { return loop_.Open(); }
+
+  void Start();
+  void PostView(membership::ViewPtr view);
+  // Finishes requests under way, at most for a while, then ends the thread.
+  void PostStop();
+  void Join();
+  const Counters* counter_block() const { return &counters_; }
+
+  // For connections and exchanges, on the loop's thread.
+  EventLoop& loop() { return loop_; }
+  BufferPool* buffers() { return &buffers_; }
+  UpstreamPool& pool() { return pool_; }
+  const ProxyNode& node() const { return node_; }
+  const Options& options() const { return node_.options; }
+  const membership::View& view() const { return *view_; }
+  Counters& counters() { return counters_; }
+  bool closing() const { return stopping_ || node_.draining.load(std::memory_order_relaxed); }
+
+  std::unique_ptr<Exchange> TakeExchange();
+  void ReturnExchange(std::unique_ptr<Exchange> exchange);
+  // The connection closed its socket; frees it after the present batch.
+  void Closed(ClientConnection* connection);
+
+  // Holds a request until its session's owner is known; 0 if a bound of the grace buffer is
+  // reached.
+  GraceQueue::Token Hold(Exchange* exchange, store::SessionKey key, int64_t bytes);
+  void CancelHold(GraceQueue::Token token, int64_t bytes);
+  // Asks the store to own a new session; the exchange hears OnLearned unless it says Forget first.
+  uint64_t Learn(Exchange* exchange, store::SessionKey key);
+  void ForgetLearning(uint64_t ticket) { learning_.erase(ticket); }
+  void Touch(store::SessionKey key);
+  // For a while, answers that name this node as an owner are taken for "dead, nobody took over
+  // yet".
+  void PeerRefused(membership::NodeId node);
+
+ private:
+  struct Listener final : EventHandler {
+    ProxyLoop* owner = nullptr;
+    int fd = -1;
+    bool from_peer = false;
+    void OnEvents(uint32_t) override { owner->AcceptAll(this); }
+  };
+  struct Alarm final : Timer {
+    std::function<void()> call;
+    void OnTimer(Timeout) override { call(); }
+  };
+  struct Held {
+    Exchange* exchange;
+    int64_t bytes;
+  };
+
+  void AcceptAll(Listener* listener);
+  void Admit(int fd, const membership::Address& peer, bool from_peer);
+  void Listen();
+  void Lookup(store::SessionKey key);
+  void OnOwnership(store::SessionKey key, const store::Ownership& answer);
+  void OnGraceTick();
+  void Release(const GraceQueue::Released& released, const store::Ownership& answer);
+  void FlushTouches();
+  void SetView(membership::ViewPtr view);
+  void BeginStop();
+  void CloseIdleConnections();
+  void CloseAll();
+
+  ProxyNode& node_;
+  EventLoop loop_;
+  BufferPool buffers_;
+  UpstreamPool pool_;
+  Counters counters_;
+  membership::ViewPtr view_;
+  std::array<Listener, 2> listeners_;
+  bool listening_ = false;
+  bool stopping_ = false;
+
+  absl::flat_hash_set<ClientConnection*> connections_;
+  std::vector<std::unique_ptr<Exchange>> spare_exchanges_;
+
+  GraceQueue grace_;
+  absl::flat_hash_map<GraceQueue::Token, Held> held_;
+  absl::flat_hash_map<membership::NodeId, SteadyTime> refused_until_;
+  absl::flat_hash_map<uint64_t, Exchange*> learning_;
+  uint64_t learn_ticket_ = 0;
+  std::vector<store::SessionKey> touches_;
+
+  Alarm touch_alarm_, grace_alarm_, accept_alarm_, stop_alarm_;
+  std::thread thread_;
+};
+
+}  // namespace roost::proxy

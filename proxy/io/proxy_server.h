@@ -1,0 +1,59 @@
+// ProxyServer is the whole data path of a node: one ProxyLoop per core behind two listening ports,
+// one for clients and one for requests that peers forward.
+//
+// Owner: sidecar. Thread: any, one call at a time, but SetView and StartDraining, which may be
+// called from several.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "membership/address.h"
+#include "membership/view.h"
+#include "proxy/io/proxy_loop.h"
+#include "proxy/observer.h"
+#include "proxy/options.h"
+
+namespace roost::proxy {
+
+class ProxyServer {
+ public:
+  // `store` outlives the server; after Stop its late answers are dropped.
+  using Dependencies = ProxyDependencies;
+
+  // Binds both listeners; port 0 takes a free one. Errors name the option and the address.
+  // REQUIRES: options.Validate().ok().
+  static absl::StatusOr<std::unique_ptr<ProxyServer>> Create(const Options& options,
+                                                             Dependencies dependencies);
+  ~ProxyServer();
+  ProxyServer(const ProxyServer&) = delete;
+  ProxyServer& operator=(const ProxyServer&) = delete;
+
+  void Start();
+  // Until the first view this node is alone.
+  void SetView(membership::ViewPtr view);
+  // From now on answers say "Connection: close"; the listeners go on accepting until Stop.
+  void StartDraining();
+  // Finishes the requests under way, at most for 5 s, then closes what is left. Idempotent.
+  void Stop();
+
+  // With the ports that were really bound.
+  membership::Address listen_address() const { return listen_address_; }
+  membership::Address forward_address() const { return forward_address_; }
+  // One block per loop; they live as long as the server.
+  std::vector<const Counters*> counters() const;
+
+ private:
+  ProxyServer(const Options& options, Dependencies dependencies);
+  absl::Status Bind();
+
+  ProxyNode node_;
+  membership::Address listen_address_;
+  membership::Address forward_address_;
+  std::vector<std::unique_ptr<ProxyLoop>> loops_;
+  bool started_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace roost::proxy

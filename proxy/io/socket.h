@@ -1,0 +1,86 @@
+// Socket is one non-blocking TCP connection that remembers what the kernel said about it, so that
+// it is asked only when there is something to get.
+//
+// Edge-triggered: `readable` is set by an event and cleared by a read that came back short; so is
+// `writable`. Nobody here closes it behind its owner's back.
+//
+// Owner: a connection object. Thread: the loop's.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "membership/address.h"
+#include "proxy/io/buffer.h"
+#include "proxy/io/event_loop.h"
+
+namespace roost::proxy {
+
+class Socket {
+ public:
+  enum class Io : uint8_t { kDone, kBlocked, kClosed, kFailed };
+
+  explicit Socket(EventLoop* loop) : loop_(loop) {}
+  ~Socket() { Close(); }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+
+  // Takes an accepted, non-blocking descriptor. False: the loop has no room; it is closed.
+  bool Adopt(int fd, EventHandler* handler);
+  // Starts to connect; `writable` or `failed` tells the end of it. False: refused at once.
+  bool Connect(const membership::Address& to, EventHandler* handler);
+  // True once connected; sets `failed` if the attempt was refused.
+  bool FinishConnect();
+
+  // Notes what epoll said.
+  void Note(uint32_t events);
+
+  // Reads into the free space of `buffer`, which must have some. kClosed: the peer sends no more.
+  Io Read(Buffer* buffer, size_t* bytes);
+  // Reads and throws away at most a few kilobytes.
+  Io Discard(size_t* bytes);
+  // Writes what it can of the pieces. kDone: something, `bytes` says how much.
+  Io Write(const iovec* pieces, int count, size_t* bytes);
+
+  // No more from us; what was written still goes out.
+  void ShutdownWrite();
+  // True if the peer has closed or sent something on a connection that should be quiet. One call.
+  bool IsStale();
+  void Close();
+  // The peer gets a reset, so that it cannot mistake the end for a proper one.
+  void Abort();
+
+  bool open() const { return fd_ >= 0; }
+  bool readable() const { return readable_; }
+  bool writable() const { return writable_; }
+  // The peer said that it sends no more; there may be bytes to read yet.
+  bool peer_closed() const { return peer_closed_; }
+  // Reset, or closed in both directions.
+  bool failed() const { return failed_; }
+  // Errno of a failed connect or write, 0 if none was seen.
+  int error() const { return error_; }
+
+ private:
+  EventLoop* const loop_;
+  int fd_ = -1;
+  bool readable_ = false;
+  bool writable_ = false;
+  bool peer_closed_ = false;
+  bool failed_ = false;
+  int error_ = 0;
+};
+
+// A listening socket that shares its port with the process's other loops. Port 0: any free one.
+// `field` names the configuration field in the error.
+absl::StatusOr<int> Listen(const membership::Address& address, absl::string_view field);
+// Fails if another process listens there (SO_REUSEPORT alone would let both).
+absl::Status CheckPortFree(const membership::Address& address, absl::string_view field);
+membership::Address LocalAddress(int fd);
+
+// Accepts one connection, non-blocking and without delay. Below 0: errno says why not.
+int Accept(int listener, membership::Address* peer);
+
+}  // namespace roost::proxy
