@@ -75,8 +75,9 @@ class AdminServer::Connection : public std::enable_shared_from_this<Connection> 
     parser_->header_limit(static_cast<uint32_t>(state_->options.head_bytes_max));
     parser_->body_limit(uint64_t{0});
     stream_.expires_after(state_->options.timeout);
-    http::async_read(stream_, buffer_, *parser_,
-                     [self = shared_from_this()](error_code error, size_t) { self->OnRead(error); });
+    http::async_read(
+        stream_, buffer_, *parser_,
+        [self = shared_from_this()](error_code error, size_t) { self->OnRead(error); });
   }
 
  private:
@@ -108,9 +109,8 @@ class AdminServer::Connection : public std::enable_shared_from_this<Connection> 
     // what makes pages before it destroys the server.
     stream_.expires_never();
     found->second([self = shared_from_this(), executor = stream_.get_executor()](Page page) {
-      asio::post(executor, [self, page = std::move(page)]() mutable {
-        self->Answer(std::move(page));
-      });
+      asio::post(executor,
+                 [self, page = std::move(page)]() mutable { self->Answer(std::move(page)); });
     });
   }
 
@@ -131,10 +131,9 @@ class AdminServer::Connection : public std::enable_shared_from_this<Connection> 
     response_.content_length(page.body.size());
     if (!head_only_) response_.body() = std::move(page.body);
     stream_.expires_after(state_->options.timeout);
-    http::async_write(stream_, response_,
-                      [self = shared_from_this()](error_code error, size_t) {
-                        if (!error && self->keep_alive_) self->Read();
-                      });
+    http::async_write(stream_, response_, [self = shared_from_this()](error_code error, size_t) {
+      if (!error && self->keep_alive_) self->Read();
+    });
   }
 
   State* const state_;

@@ -29,8 +29,8 @@ absl::Status Invalid(absl::string_view field, absl::string_view reason) {
 
 absl::Status CheckLength(absl::string_view field, absl::string_view text, size_t max) {
   if (text.size() <= max) return absl::OkStatus();
-  return Invalid(field, absl::StrCat("is ", text.size(), " bytes long, at most ", max,
-                                     " are allowed"));
+  return Invalid(field,
+                 absl::StrCat("is ", text.size(), " bytes long, at most ", max, " are allowed"));
 }
 
 absl::Status CheckNamespace(absl::string_view name_space) {
@@ -201,8 +201,7 @@ absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, co
 absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request) {
   const auto key = KeyOfRequest(request.namespace_(), request.id());
   if (!key.ok()) return key.status();
-  return store::GetOp{
-      .key = *key, .peek = request.peek(), .min_version = request.min_version()};
+  return store::GetOp{.key = *key, .peek = request.peek(), .min_version = request.min_version()};
 }
 
 absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,

@@ -126,9 +126,9 @@ grpc::ServerUnaryReactor* OperatorApi::ListSessions(grpc::CallbackServerContext*
   const uint32_t size = request->page_size() == 0 ? kPageDefault : request->page_size();
   const auto after = ParseToken(request->page_token());
   if (!after.ok() || size > kPageMax) {
-    reactor->Finish(ToGrpcStatus(
-        after.ok() ? absl::InvalidArgumentError("page_size: at most 1000 are allowed")
-                   : after.status()));
+    reactor->Finish(
+        ToGrpcStatus(after.ok() ? absl::InvalidArgumentError("page_size: at most 1000 are allowed")
+                                : after.status()));
     return reactor;
   }
   // One more than asked for tells whether there is a next page.

@@ -26,8 +26,8 @@ void CheckStore(const config::v1::Store& store, std::vector<CrossCheck>* found) 
                       "must be at most store.session_bytes_max"});
   }
   if (store.idle_ttl_ms() > store.absolute_ttl_ms()) {
-    found->push_back({{"store.idle_ttl_ms", "store.absolute_ttl_ms"},
-                      "must be at most store.absolute_ttl_ms"});
+    found->push_back(
+        {{"store.idle_ttl_ms", "store.absolute_ttl_ms"}, "must be at most store.absolute_ttl_ms"});
   }
   if (store.absolute_ttl_ms() > store.absolute_ttl_max_ms()) {
     found->push_back({{"store.absolute_ttl_ms", "store.absolute_ttl_max_ms"},

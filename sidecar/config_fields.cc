@@ -31,8 +31,7 @@ std::string Quote(absl::string_view text) {
 bool IsDuration(const FieldDescriptor* field) { return absl::EndsWith(field->name(), "_ms"); }
 
 std::string SetInt64(Message* section, const FieldDescriptor* field, absl::string_view text) {
-  const std::optional<int64_t> value =
-      IsDuration(field) ? ParseDurationMs(text) : ParseBytes(text);
+  const std::optional<int64_t> value = IsDuration(field) ? ParseDurationMs(text) : ParseBytes(text);
   if (!value) {
     return absl::StrCat(Quote(text), IsDuration(field)
                                          ? " is not a duration such as 500ms, 2s, 30m or 24h"
@@ -80,9 +79,9 @@ std::string SetString(Message* section, const FieldDescriptor* field, absl::stri
 
 }  // namespace
 
-void ForEachField(Message* config,
-                  const std::function<void(const std::string&, Message*, const FieldDescriptor*)>&
-                      visit) {
+void ForEachField(
+    Message* config,
+    const std::function<void(const std::string&, Message*, const FieldDescriptor*)>& visit) {
   const auto* type = config->GetDescriptor();
   for (int i = 0; i < type->field_count(); ++i) {
     const FieldDescriptor* section_field = type->field(i);

@@ -36,20 +36,20 @@ constexpr size_t kErrorsMax = 100;
 
 // Where a value came from.
 struct Source {
-  int line = 0;          // 0: not from the file.
+  int line = 0;               // 0: not from the file.
   std::string variable = {};  // Empty: from the file, or a default.
 };
 
 std::string VariableOf(absl::string_view path) {
-  return absl::StrCat("ROOST_",
-                      absl::AsciiStrToUpper(absl::StrReplaceAll(path, {{".", "_"}})));
+  return absl::StrCat("ROOST_", absl::AsciiStrToUpper(absl::StrReplaceAll(path, {{".", "_"}})));
 }
 
 // The host name as a node name: its first label, with what a name can't hold made '-'.
 std::string DefaultNodeName() {
   char host[256] = {};
   if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0') return "node";
-  const absl::string_view label = absl::string_view(host).substr(0, absl::string_view(host).find('.'));
+  const absl::string_view label =
+      absl::string_view(host).substr(0, absl::string_view(host).find('.'));
   std::string name(label);
   for (char& c : name) {
     if (!absl::ascii_isalnum(c) && c != '_' && c != '-') c = '-';
@@ -66,8 +66,10 @@ class Loader {
     ReadYaml(yaml);
     ReadEnvironment(environment);
     SetDerivedDefaults();
-    ForEachField(&config_, [this](const std::string& path, Message* section,
-                                  const FieldDescriptor* field) { CheckField(path, *section, field); });
+    ForEachField(&config_,
+                 [this](const std::string& path, Message* section, const FieldDescriptor* field) {
+                   CheckField(path, *section, field);
+                 });
     for (const CrossCheck& check : CheckTogether(config_)) AddCrossError(check);
     std::stable_sort(errors_.begin(), errors_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -79,25 +81,25 @@ class Loader {
 
  private:
   void SetDefaults() {
-    ForEachField(&config_, [](const std::string& path, Message* section,
-                              const FieldDescriptor* field) {
-      const FieldRule* rule = FindRule(path);
-      assert(rule != nullptr && "a field of config.proto without a rule");
-      if (field->is_repeated()) return;
-      const auto* reflection = section->GetReflection();
-      switch (field->cpp_type()) {
-        case FieldDescriptor::CPPTYPE_INT64:
-          return reflection->SetInt64(section, field, rule->number);
-        case FieldDescriptor::CPPTYPE_INT32:
-          return reflection->SetInt32(section, field, static_cast<int32_t>(rule->number));
-        case FieldDescriptor::CPPTYPE_BOOL:
-          return reflection->SetBool(section, field, rule->number != 0);
-        case FieldDescriptor::CPPTYPE_ENUM:
-          return reflection->SetEnumValue(section, field, static_cast<int>(rule->number));
-        default:
-          return reflection->SetString(section, field, std::string(rule->text));
-      }
-    });
+    ForEachField(
+        &config_, [](const std::string& path, Message* section, const FieldDescriptor* field) {
+          const FieldRule* rule = FindRule(path);
+          assert(rule != nullptr && "a field of config.proto without a rule");
+          if (field->is_repeated()) return;
+          const auto* reflection = section->GetReflection();
+          switch (field->cpp_type()) {
+            case FieldDescriptor::CPPTYPE_INT64:
+              return reflection->SetInt64(section, field, rule->number);
+            case FieldDescriptor::CPPTYPE_INT32:
+              return reflection->SetInt32(section, field, static_cast<int32_t>(rule->number));
+            case FieldDescriptor::CPPTYPE_BOOL:
+              return reflection->SetBool(section, field, rule->number != 0);
+            case FieldDescriptor::CPPTYPE_ENUM:
+              return reflection->SetEnumValue(section, field, static_cast<int>(rule->number));
+            default:
+              return reflection->SetString(section, field, std::string(rule->text));
+          }
+        });
   }
 
   // Defaults that depend on the host or on other fields.
@@ -126,20 +128,20 @@ class Loader {
     if (!root.IsMap()) {
       return AddError(At(root), "", "the file must hold sections such as node: and cluster:");
     }
-    ForEachEntry(root, "", config_, [this](const FieldDescriptor* field, const std::string& path,
-                                           const YAML::Node& value) {
-      ReadSection(value, path, config_.GetReflection()->MutableMessage(&config_, field));
-    });
+    ForEachEntry(
+        root, "", config_,
+        [this](const FieldDescriptor* field, const std::string& path, const YAML::Node& value) {
+          ReadSection(value, path, config_.GetReflection()->MutableMessage(&config_, field));
+        });
   }
 
   void ReadSection(const YAML::Node& node, const std::string& path, Message* section) {
     if (node.IsNull()) return;  // "cluster:" with everything below commented out.
     if (!node.IsMap()) return AddError(At(node), path, "must have fields below it, not a value");
-    ForEachEntry(node, path + ".", *section,
-                 [this, section](const FieldDescriptor* field, const std::string& field_path,
-                                 const YAML::Node& value) {
-                   ReadField(value, field_path, section, field);
-                 });
+    ForEachEntry(
+        node, path + ".", *section,
+        [this, section](const FieldDescriptor* field, const std::string& field_path,
+                        const YAML::Node& value) { ReadField(value, field_path, section, field); });
   }
 
   // Calls `read(field, path, value)` for each known key of `map`; the others are errors.
@@ -170,7 +172,8 @@ class Loader {
     for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
       names.push_back(message.GetDescriptor()->field(i)->name());
     }
-    return absl::StrCat("unknown field; ", prefix.empty() ? "the file" : prefix.substr(0, prefix.size() - 1),
+    return absl::StrCat("unknown field; ",
+                        prefix.empty() ? "the file" : prefix.substr(0, prefix.size() - 1),
                         " may have ", absl::StrJoin(names, ", "));
   }
 
@@ -253,10 +256,10 @@ class Loader {
     } else if (field->cpp_type() != FieldDescriptor::CPPTYPE_ENUM) {
       const int64_t value = NumberOf(section, field);
       if (value >= rule.min && value <= rule.max) return;
-      AddError(SourceOf(path), path,
-               absl::StrCat(IntegerToText(field, value), " is not within ",
-                            IntegerToText(field, rule.min), " to ",
-                            IntegerToText(field, rule.max)));
+      AddError(
+          SourceOf(path), path,
+          absl::StrCat(IntegerToText(field, value), " is not within ",
+                       IntegerToText(field, rule.min), " to ", IntegerToText(field, rule.max)));
     }
   }
 
@@ -311,8 +314,9 @@ class Loader {
     // A value that could not be read keeps its default, so its rule holds; but say nothing twice.
     if (!field.empty()) invalid_.insert(field);
     if (errors_.size() >= kErrorsMax) return;
-    const std::string where =
-        source.variable.empty() ? absl::StrCat(file_, ":", std::max(source.line, 1)) : source.variable;
+    const std::string where = source.variable.empty()
+                                  ? absl::StrCat(file_, ":", std::max(source.line, 1))
+                                  : source.variable;
     // Variables come after the file.
     const int order = source.variable.empty() ? source.line : 1 << 30;
     errors_.push_back({order, {where, field, std::move(reason)}});

@@ -102,7 +102,8 @@ bool IsNameChar(char c, bool dot) {
 }
 
 bool IsTokenChar(char c) {
-  return absl::ascii_isalnum(c) || absl::string_view("!#$%&'*+-.^_`|~").find(c) != std::string::npos;
+  return absl::ascii_isalnum(c) ||
+         absl::string_view("!#$%&'*+-.^_`|~").find(c) != std::string::npos;
 }
 
 template <typename Predicate>

@@ -77,8 +77,8 @@ std::string JsonEscape(absl::string_view text) {
 
 Logger::Logger(std::shared_ptr<spdlog::sinks::sink> sink, LogLevel level)
     : logger_(std::make_unique<spdlog::logger>("roost", std::move(sink))), level_(level) {
-  logger_->set_formatter(std::make_unique<spdlog::pattern_formatter>(
-      "%v", spdlog::pattern_time_type::utc, "\n"));
+  logger_->set_formatter(
+      std::make_unique<spdlog::pattern_formatter>("%v", spdlog::pattern_time_type::utc, "\n"));
   logger_->set_level(spdlog::level::trace);  // Levels are decided here, before any formatting.
   logger_->flush_on(spdlog::level::trace);
 }

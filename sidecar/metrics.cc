@@ -100,8 +100,7 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
                c.send_errors);
   out->Counter("roost_member_probes_failed_total", "Probe rounds without an answer.",
                c.probes_failed);
-  out->Counter("roost_member_suspicions_total", "Members that this node suspected.",
-               c.suspicions);
+  out->Counter("roost_member_suspicions_total", "Members that this node suspected.", c.suspicions);
   out->Counter("roost_member_refutations_total", "Suspicions of itself that this node refuted.",
                c.refutations);
   out->Counter("roost_member_deaths_total", "Members that this node saw die.", c.deaths);
@@ -240,9 +239,9 @@ void MetricsText::SampleText(const std::string& value, Labels labels) {
   text_ += family_;
   const char* separator = "{";
   for (const auto& [name, label] : labels) {
-    absl::StrAppend(
-        &text_, separator, name, "=\"",
-        absl::StrReplaceAll(label, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}}), "\"");
+    absl::StrAppend(&text_, separator, name, "=\"",
+                    absl::StrReplaceAll(label, {{"\\", "\\\\"}, {"\"", "\\\""}, {"\n", "\\n"}}),
+                    "\"");
     separator = ",";
   }
   absl::StrAppend(&text_, labels.size() == 0 ? "" : "}", " ", value, "\n");
@@ -251,9 +250,7 @@ void MetricsText::SampleText(const std::string& value, Labels labels) {
 void MetricsText::Sample(double value, Labels labels) {
   SampleText(absl::StrFormat("%.3f", value), labels);
 }
-void MetricsText::Sample(uint64_t value, Labels labels) {
-  SampleText(absl::StrCat(value), labels);
-}
+void MetricsText::Sample(uint64_t value, Labels labels) { SampleText(absl::StrCat(value), labels); }
 
 void MetricsText::Counter(absl::string_view name, absl::string_view help, uint64_t value) {
   Family(name, help, Type::kCounter);
@@ -286,8 +283,8 @@ ProcessUsage ReadProcessUsage() {
     return field - 3 < fields.size() && absl::SimpleAtoi(fields[field - 3], &value) ? value : 0;
   };
   usage.threads = number(20);
-  usage.start_time = BootTime() + static_cast<double>(number(22)) /
-                                      static_cast<double>(sysconf(_SC_CLK_TCK));
+  usage.start_time =
+      BootTime() + static_cast<double>(number(22)) / static_cast<double>(sysconf(_SC_CLK_TCK));
   usage.virtual_bytes = number(23);
   usage.resident_bytes = number(24) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   return usage;

@@ -57,8 +57,8 @@ absl::StatusOr<Address> LocalAddressTowards(const sockaddr* peer, socklen_t leng
   close(fd);
   if (!ok) return absl::UnavailableError(strerror(error));
   char host[INET6_ADDRSTRLEN] = {};
-  if (getnameinfo(reinterpret_cast<sockaddr*>(&local), local_length, host, sizeof(host), nullptr,
-                  0, NI_NUMERICHOST) != 0) {
+  if (getnameinfo(reinterpret_cast<sockaddr*>(&local), local_length, host, sizeof(host), nullptr, 0,
+                  NI_NUMERICHOST) != 0) {
     return absl::UnavailableError("no address");
   }
   // A link-local address carries its interface after '%', which peers can't use.

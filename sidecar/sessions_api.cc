@@ -70,15 +70,15 @@ grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
                                            const v1::GetRequest* request,
                                            v1::GetResponse* response) {
-  return Execute(context, store_, ToOperation(*request),
-                 [this, request, response](const OperationResult& result) {
-                   assert(result.session != nullptr);
-                   v1::Session* session = response->mutable_session();
-                   session->set_namespace_(
-                       request->namespace_().empty() ? "default" : request->namespace_());
-                   session->set_id(request->id());
-                   Show(*result.session, result.idle_remaining_ms, board_->view().get(), session);
-                 });
+  return Execute(
+      context, store_, ToOperation(*request),
+      [this, request, response](const OperationResult& result) {
+        assert(result.session != nullptr);
+        v1::Session* session = response->mutable_session();
+        session->set_namespace_(request->namespace_().empty() ? "default" : request->namespace_());
+        session->set_id(request->id());
+        Show(*result.session, result.idle_remaining_ms, board_->view().get(), session);
+      });
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Put(grpc::CallbackServerContext* context,
@@ -94,20 +94,18 @@ grpc::ServerUnaryReactor* SessionsApi::Put(grpc::CallbackServerContext* context,
 grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* context,
                                              const v1::TouchRequest* request,
                                              v1::TouchResponse* response) {
-  return Execute(context, store_, ToOperation(*request),
-                 [response](const OperationResult& result) {
-                   response->set_idle_remaining_ms(result.idle_remaining_ms);
-                   response->set_absolute_deadline_ms(result.absolute_deadline_ms);
-                 });
+  return Execute(context, store_, ToOperation(*request), [response](const OperationResult& result) {
+    response->set_idle_remaining_ms(result.idle_remaining_ms);
+    response->set_absolute_deadline_ms(result.absolute_deadline_ms);
+  });
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,
                                               const v1::DeleteRequest* request,
                                               v1::DeleteResponse* response) {
-  return Execute(context, store_, ToOperation(*request),
-                 [response](const OperationResult& result) {
-                   Show(result.receipt, response->mutable_receipt());
-                 });
+  return Execute(context, store_, ToOperation(*request), [response](const OperationResult& result) {
+    Show(result.receipt, response->mutable_receipt());
+  });
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* context,

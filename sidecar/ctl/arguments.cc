@@ -17,8 +17,9 @@ constexpr int64_t kTimeoutSecondsMax = 3'600;
 
 const std::map<std::string, Command>& Commands() {
   static const auto* commands = new std::map<std::string, Command>{
-      {"help", Command::kHelp},       {"version", Command::kVersion}, {"status", Command::kStatus},
-      {"members", Command::kMembers}, {"owner", Command::kOwner},     {"sessions", Command::kSessions}};
+      {"help", Command::kHelp},     {"version", Command::kVersion},
+      {"status", Command::kStatus}, {"members", Command::kMembers},
+      {"owner", Command::kOwner},   {"sessions", Command::kSessions}};
   return *commands;
 }
 
@@ -159,20 +160,23 @@ std::string HelpText(Command command) {
       return absl::StrCat("roostctl status: what the node is and how many sessions it holds\n",
                           kCommonHelp);
     case Command::kMembers:
-      return absl::StrCat("roostctl members [--watch]: the members as the node sees them\n\n"
-                          "  --watch          print them again after every change, until Ctrl-C\n",
-                          kCommonHelp);
+      return absl::StrCat(
+          "roostctl members [--watch]: the members as the node sees them\n\n"
+          "  --watch          print them again after every change, until Ctrl-C\n",
+          kCommonHelp);
     case Command::kOwner:
-      return absl::StrCat("roostctl owner ID [--namespace NAME]: which node owns a session\n"
-                          "roostctl owner --key KEY\n\n"
-                          "  --namespace NAME namespace of ID; default \"default\"\n"
-                          "  --key KEY        32 hexadecimal digits, as `sessions` shows them\n",
-                          kCommonHelp);
+      return absl::StrCat(
+          "roostctl owner ID [--namespace NAME]: which node owns a session\n"
+          "roostctl owner --key KEY\n\n"
+          "  --namespace NAME namespace of ID; default \"default\"\n"
+          "  --key KEY        32 hexadecimal digits, as `sessions` shows them\n",
+          kCommonHelp);
     case Command::kSessions:
-      return absl::StrCat("roostctl sessions [--owned] [--limit N]: sessions that the node holds\n\n"
-                          "  --owned          only those that it owns\n"
-                          "  --limit N        at most N, 1 to 100000; default 100\n",
-                          kCommonHelp);
+      return absl::StrCat(
+          "roostctl sessions [--owned] [--limit N]: sessions that the node holds\n\n"
+          "  --owned          only those that it owns\n"
+          "  --limit N        at most N, 1 to 100000; default 100\n",
+          kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:

@@ -70,8 +70,7 @@ std::string Ago(int64_t ms) {
 
 std::string StateName(const v1::Member& member) {
   const std::string name = v1::MemberState_Name(member.state());
-  const std::string state =
-      absl::AsciiStrToLower(absl::StripPrefix(name, "MEMBER_STATE_"));
+  const std::string state = absl::AsciiStrToLower(absl::StripPrefix(name, "MEMBER_STATE_"));
   return member.draining() ? state + ", draining" : state;
 }
 
@@ -86,8 +85,7 @@ std::string MembersTable(const v1::MembersResponse& response) {
     table.Add({member.name() + (member.self() ? " (this node)" : ""), StateName(member),
                member.zone(), HostPort(member.host(), member.gossip_port()),
                absl::StrCat(member.peer_port()), absl::StrCat(member.forward_port()),
-               absl::StrCat(member.boot_epoch()), absl::StrCat(member.incarnation()),
-               member.id()});
+               absl::StrCat(member.boot_epoch()), absl::StrCat(member.incarnation()), member.id()});
   }
   return table.ToString();
 }
@@ -130,9 +128,9 @@ absl::Status Members(const Arguments& arguments, const Print& print) {
   grpc::ClientContext context;  // No deadline: until Ctrl-C, or until the node goes away.
   const auto reader = stub->Watch(&context, {});
   while (reader->Read(&response)) {
-    print(arguments.json ? ToJson(response, true)
-                         : absl::StrCat("view ", response.view(), "\n", MembersTable(response),
-                                        "\n"));
+    print(arguments.json
+              ? ToJson(response, true)
+              : absl::StrCat("view ", response.view(), "\n", MembersTable(response), "\n"));
   }
   return ToStatus(reader->Finish(), arguments);
 }

@@ -12,7 +12,8 @@ void Table::Add(std::vector<std::string> row) {
   assert(row.size() == rows_.front().size());
   for (std::string& cell : row) {
     if (cell.empty()) cell = "-";
-    std::replace_if(cell.begin(), cell.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
+    std::replace_if(
+        cell.begin(), cell.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
   }
   rows_.push_back(std::move(row));
 }

@@ -1,0 +1,321 @@
+#include "sidecar/node.h"
+
+#include <atomic>
+#include <cassert>
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "membership/io/gossip_loop.h"
+#include "proxy/io/proxy_server.h"
+#include "sidecar/admin_server.h"
+#include "sidecar/cluster_api.h"
+#include "sidecar/grpc_servers.h"
+#include "sidecar/metrics.h"
+#include "sidecar/options.h"
+#include "sidecar/sessions_api.h"
+#include "sidecar/version.h"
+#include "sidecar/view_board.h"
+#include "store/io/rocks_table.h"
+#include "store/io/store_loop.h"
+
+namespace roost::sidecar {
+namespace {
+
+using membership::Address;
+using membership::GossipLoop;
+using membership::ViewPtr;
+using proxy::ProxyServer;
+using store::RocksTable;
+using store::StoreLoop;
+
+constexpr absl::Duration kDrainMax = absl::Seconds(30);
+constexpr absl::Duration kLeaveMax = absl::Seconds(2);
+constexpr std::chrono::seconds kServerStopMax{2};
+// A session, its names, and what carries them.
+constexpr int kMessageOverhead = 1 << 20;
+
+// Says in the log what is different in `next`.
+void LogChanges(Logger* log, const ViewPtr& before, const membership::View& next) {
+  for (const membership::Member& member : next.members()) {
+    const membership::Member* old = before == nullptr ? nullptr : before->Find(member.id);
+    if (old != nullptr && old->state == member.state && old->boot_epoch == member.boot_epoch &&
+        old->draining == member.draining) {
+      continue;
+    }
+    log->Info("member changed", {{"member", member.name},
+                                 {"id", member.id.ToString()},
+                                 {"state", membership::MemberStateName(member.state)},
+                                 {"draining", member.draining ? "yes" : "no"},
+                                 {"gossip", member.gossip.ToString()}});
+  }
+}
+
+void StopServer(grpc::Server* server) {
+  if (server != nullptr) server->Shutdown(std::chrono::system_clock::now() + kServerStopMax);
+}
+
+}  // namespace
+
+// In the order of construction; a part may use those above it until the last line.
+struct Node::Parts {
+  config::v1::Config config;
+  Dependencies dependencies;
+  const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::atomic<bool> draining{false};
+  bool stopped = false;
+  membership::NodeId self;
+  ViewBoard board;
+
+  std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
+  std::unique_ptr<RocksTable> table;
+  std::unique_ptr<StoreLoop> store;
+  std::unique_ptr<grpc::Server> peer_server;
+  std::unique_ptr<ProxyServer> proxy;
+  std::unique_ptr<GossipLoop> gossip;
+  std::unique_ptr<SessionsApi> sessions_api;
+  std::unique_ptr<ClusterApi> cluster_api;
+  std::unique_ptr<OperatorApi> operator_api;
+  std::unique_ptr<grpc::Server> api_server;
+
+  Logger* log() { return dependencies.log; }
+
+  absl::Status Build();
+  absl::Status BuildStore(uint16_t* peer_port);
+  absl::Status BuildProxy();
+  absl::Status BuildGossip(uint16_t peer_port);
+  absl::Status BuildApi();
+  absl::Status BuildAdmin();
+
+  void OnView(ViewPtr view);
+  void ReportRefused(membership::NodeId peer) { gossip->ReportRefused(peer); }
+  // Empty if the node takes traffic, else why not.
+  std::string WhyNotReady() const;
+  void FillStatus(v1::StatusResponse* out) const;
+  void RenderPage(AdminServer::Deliver deliver);
+};
+
+absl::Status Node::Parts::Build() {
+  uint16_t peer_port = 0;
+  if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;
+  if (absl::Status status = BuildProxy(); !status.ok()) return status;
+  if (absl::Status status = BuildGossip(peer_port); !status.ok()) return status;
+  if (absl::Status status = BuildApi(); !status.ok()) return status;
+  return BuildAdmin();
+}
+
+absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
+  const store::Options options = ToStoreOptions(config);
+  auto opened = RocksTable::Open(config.node().data_dir(), config.cluster().name(), options);
+  if (!opened.ok()) return opened.status();
+  table = *std::move(opened);
+  self = table->identity().id;
+  auto created = StoreLoop::Create(
+      options, {.table = table.get(),
+                .cluster = config.cluster().name(),
+                .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
+                .on_fatal = dependencies.on_fatal});
+  if (!created.ok()) return created.status();
+  store = *std::move(created);
+  auto server = BuildPeerServer(
+      *Address::Parse(config.cluster().listen()),
+      [this](grpc::ServerBuilder* builder) { store->RegisterServices(builder); }, peer_port);
+  if (!server.ok()) return server.status();
+  peer_server = *std::move(server);
+  return absl::OkStatus();
+}
+
+absl::Status Node::Parts::BuildProxy() {
+  auto created = ProxyServer::Create(
+      ToProxyOptions(config),
+      {.store = store.get(), .self = self, .on_peer_refused = [this](membership::NodeId peer) {
+         ReportRefused(peer);
+       }});
+  if (!created.ok()) return created.status();
+  proxy = *std::move(created);
+  return absl::OkStatus();
+}
+
+absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
+  const auto advertised = AdvertisedAddress(config.cluster(), peer_port);
+  if (!advertised.ok()) return advertised.status();
+  membership::Options options = ToMembershipOptions(config);
+  options.id = self;
+  options.boot_epoch = table->identity().boot_epoch;
+  options.advertise = *advertised;
+  options.peer_port = peer_port;
+  options.forward_port = proxy->forward_address().port;
+  // One port number for both: the one that the peers' server got.
+  const Address listen = Address::Parse(config.cluster().listen())->WithPort(peer_port);
+  auto created =
+      GossipLoop::Create(std::move(options), listen,
+                         {config.cluster().seeds().begin(), config.cluster().seeds().end()},
+                         {.on_fatal = dependencies.on_fatal});
+  if (!created.ok()) return created.status();
+  gossip = *std::move(created);
+  gossip->Subscribe([this](ViewPtr view) { OnView(std::move(view)); });
+  return absl::OkStatus();
+}
+
+absl::Status Node::Parts::BuildApi() {
+  const store::Options limits = ToStoreOptions(config);
+  sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board);
+  cluster_api = std::make_unique<ClusterApi>(&board);
+  operator_api = std::make_unique<OperatorApi>(
+      OperatorApi::Sources{
+          .status = [this](v1::StatusResponse* out) { FillStatus(out); },
+          .stats = [this](auto done) { store->Stats(std::move(done)); },
+          .list = [this](auto after, bool owned_only, size_t limit,
+                         auto done) { store->List(after, owned_only, limit, std::move(done)); }},
+      &board);
+  auto server = BuildApiServer(
+      {.listen = config.api().listen(),
+       .socket = config.api().socket(),
+       .services = {sessions_api.get(), cluster_api.get(), operator_api.get()},
+       .message_bytes_max = static_cast<int>(limits.session_bytes_max) + kMessageOverhead});
+  if (!server.ok()) return server.status();
+  api_server = *std::move(server);
+  return absl::OkStatus();
+}
+
+absl::Status Node::Parts::BuildAdmin() {
+  const auto ready = [this](AdminServer::Deliver deliver) {
+    const std::string problem = WhyNotReady();
+    deliver({.status = problem.empty() ? 200 : 503,
+             .body = problem.empty() ? "ready\n" : problem + "\n"});
+  };
+  auto created = AdminServer::Create(
+      {.listen = *Address::Parse(config.admin().listen()),
+       .pages = {{"/livez", [](AdminServer::Deliver deliver) { deliver({.body = "alive\n"}); }},
+                 {"/readyz", ready},
+                 {"/metrics",
+                  [this](AdminServer::Deliver deliver) { RenderPage(std::move(deliver)); }}}});
+  if (!created.ok()) return created.status();
+  admin = *std::move(created);
+  return absl::OkStatus();
+}
+
+void Node::Parts::OnView(ViewPtr view) {
+  LogChanges(log(), board.view(), *view);
+  store->SetView(view);
+  proxy->SetView(view);
+  board.Post(std::move(view));
+}
+
+std::string Node::Parts::WhyNotReady() const {
+  if (draining) return "draining: sessions are being handed over";
+  if (!gossip->joined()) return "starting: no other member has answered yet";
+  if (!store->recovered()) return "starting: sessions from disk are being validated";
+  return "";
+}
+
+void Node::Parts::FillStatus(v1::StatusResponse* out) const {
+  out->set_name(config.node().name());
+  out->set_id(self.ToString());
+  out->set_version(kVersion);
+  out->set_cluster(config.cluster().name());
+  out->set_state(draining ? "draining" : WhyNotReady().empty() ? "ready" : "starting");
+  out->set_uptime_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
+                         std::chrono::steady_clock::now() - started)
+                         .count());
+  uint32_t alive = 0, suspect = 0;
+  if (const ViewPtr view = board.view()) {
+    for (const auto& member : view->members()) {
+      alive += member.state == membership::MemberState::kAlive;
+      suspect += member.state == membership::MemberState::kSuspect;
+    }
+  }
+  out->set_members_alive(alive);
+  out->set_members_suspect(suspect);
+  uint64_t held = 0;
+  for (const auto* counters : proxy->counters()) held += counters->grace_now.value();
+  out->set_grace_held(held);
+}
+
+void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
+  store->Stats([this, deliver = std::move(deliver)](const store::StoreStats& stats) {
+    deliver({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+             .body = RenderMetrics({.node = config.node().name(),
+                                    .cluster = config.cluster().name(),
+                                    .ready = WhyNotReady().empty(),
+                                    .membership = &gossip->counters(),
+                                    .store = &store->counters(),
+                                    .proxy = proxy->counters(),
+                                    .stats = stats,
+                                    .view = board.view(),
+                                    .process = ReadProcessUsage()})});
+  });
+}
+
+Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Node::~Node() { Stop(); }
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::v1::Config& config,
+                                                   Dependencies dependencies) {
+  assert(dependencies.log != nullptr);
+  std::unique_ptr<Node> node(new Node(std::make_unique<Parts>()));
+  node->parts_->config = config;
+  node->parts_->dependencies = std::move(dependencies);
+  if (absl::Status status = node->parts_->Build(); !status.ok()) return status;
+  return node;
+}
+
+absl::Status Node::Start() {
+  if (absl::Status status = parts_->store->Start(); !status.ok()) return status;
+  parts_->gossip->Start();
+  parts_->proxy->Start();
+  parts_->admin->Start();
+  parts_->log()->Info("node started", {{"version", kVersion},
+                                       {"node", parts_->config.node().name()},
+                                       {"id", parts_->self.ToString()},
+                                       {"cluster", parts_->config.cluster().name()},
+                                       {"gossip_port", parts_->gossip->port()},
+                                       {"proxy", parts_->proxy->listen_address().ToString()},
+                                       {"forward", parts_->proxy->forward_address().ToString()},
+                                       {"api", parts_->config.api().listen()},
+                                       {"admin", parts_->admin->listen_address().ToString()}});
+  return absl::OkStatus();
+}
+
+void Node::Drain() {
+  if (parts_->draining.exchange(true)) return;
+  parts_->log()->Info("draining");
+  if (parts_->api_server != nullptr) {
+    parts_->api_server->GetHealthCheckService()->SetServingStatus(false);
+  }
+  parts_->gossip->SetDraining(true);
+  // Shared: the store may call back after the wait was given up.
+  const auto drained = std::make_shared<absl::Notification>();
+  parts_->store->Drain([drained] { drained->Notify(); });
+  if (!drained->WaitForNotificationWithTimeout(kDrainMax)) {
+    parts_->log()->Warn("draining took too long: sessions stay with their copies",
+                        {{"limit_s", absl::ToInt64Seconds(kDrainMax)}});
+  }
+  parts_->proxy->StartDraining();
+  const auto left = std::make_shared<absl::Notification>();
+  parts_->gossip->Leave([left] { left->Notify(); });
+  left->WaitForNotificationWithTimeout(kLeaveMax);
+  parts_->log()->Info("left the cluster");
+}
+
+void Node::Stop() {
+  Parts& parts = *parts_;
+  if (std::exchange(parts.stopped, true)) return;
+  // Nothing new comes in...
+  if (parts.proxy) parts.proxy->Stop();
+  StopServer(parts.api_server.get());
+  // ...while what was under way could still be answered.
+  if (parts.gossip) parts.gossip->Stop();
+  if (parts.store) parts.store->Stop();
+  StopServer(parts.peer_server.get());
+  if (parts.admin) parts.admin->Stop();
+  if (parts.table) parts.table->Close();
+}
+
+}  // namespace roost::sidecar
