@@ -1,0 +1,384 @@
+// Scenarios over several nodes: each names the rule that it holds the replica to.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "store/placement.h"
+#include "tests/store/core/replica_cluster.h"
+
+namespace roost::store {
+namespace {
+
+constexpr SessionKey kKey{0x1234, 0x5678};
+
+std::map<std::string, Attribute> Cart(const std::string& value) {
+  return {{"cart", {value, "", 0}}};
+}
+
+CreateOp Create(SessionKey key, const std::string& value, Ack ack = Ack::kOne) {
+  CreateOp op;
+  op.key = key;
+  op.attributes = Cart(value);
+  op.ack = ack;
+  return op;
+}
+
+PutOp Put(SessionKey key, const std::string& value, Ack ack = Ack::kOne) {
+  PutOp op;
+  op.key = key;
+  op.set = Cart(value);
+  op.ack = ack;
+  return op;
+}
+
+std::string ValueAt(ReplicaCluster& cluster, int node, SessionKey key) {
+  const OperationResult result = cluster.Call(node, GetOp{key, true, 0});
+  if (!result.status.ok()) return "error: " + std::string(result.status.message());
+  return result.session->attributes.at("cart").value;
+}
+
+int Other(ReplicaCluster& cluster, SessionKey key, int not_node) {
+  for (int i = 0; i < cluster.size(); ++i) {
+    if (i != not_node && cluster.running(i) && cluster.Entry(i, key)) return i;
+  }
+  return -1;
+}
+
+TEST(ScenarioTest, AcknowledgedWriteSurvivesTheOwnersDeath) {
+  ReplicaCluster cluster(3, 1);
+  const OperationResult created = cluster.Call(0, Create(kKey, "a"));
+  ASSERT_TRUE(created.status.ok()) << created.status;
+  EXPECT_EQ(created.receipt.copies, 2u);
+  EXPECT_EQ(created.receipt.zones, 2u);
+  ASSERT_TRUE(cluster.Call(1, Put(kKey, "b")).status.ok());
+  cluster.Kill(0);
+  cluster.Announce();
+  EXPECT_EQ(ValueAt(cluster, 1, kKey), "b");
+  EXPECT_EQ(ValueAt(cluster, 2, kKey), "b");
+  cluster.Settle();
+  EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
+}
+
+TEST(ScenarioTest, StreamResumesAfterAReconnect) {
+  ReplicaCluster cluster(2, 2);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  ASSERT_TRUE(cluster.Call(0, Put(kKey, "b", Ack::kLocal)).status.ok());
+  cluster.Cut(0, 1, false);
+  cluster.Settle();
+  ASSERT_NE(cluster.OnDisk(1, kKey), nullptr);
+  EXPECT_EQ(cluster.OnDisk(1, kKey)->attributes.at("cart").value, "b");
+}
+
+TEST(ScenarioTest, ReceiverThatCrashedBeforePersistingGetsTheRecordAgain) {
+  ReplicaCluster cluster(2, 3);
+  cluster.Settle(100);
+  cluster.SetDiskRunning(1, false);
+  const uint64_t id = cluster.Execute(0, Create(kKey, "a"));
+  cluster.Settle(50);
+  // Received but not persisted: no acknowledgement may have come.
+  EXPECT_EQ(cluster.ReplyTo(id), nullptr);
+  cluster.Kill(1);
+  cluster.SetDiskRunning(1, true);
+  cluster.Start(1);
+  cluster.Announce();
+  cluster.Settle(1'000);
+  ASSERT_NE(cluster.OnDisk(1, kKey), nullptr);
+  ASSERT_NE(cluster.ReplyTo(id), nullptr);
+  EXPECT_EQ(cluster.ReplyTo(id)->receipt.copies, 2u);
+}
+
+TEST(ScenarioTest, NothingIsAcknowledgedBeforeTheOwnersOwnDisk) {
+  ReplicaCluster cluster(2, 4);
+  cluster.Settle(100);
+  cluster.SetDiskRunning(0, false);
+  const uint64_t id = cluster.Execute(0, Create(kKey, "a", Ack::kLocal));
+  cluster.Settle(100);
+  EXPECT_EQ(cluster.ReplyTo(id), nullptr);
+  EXPECT_EQ(cluster.replicates_to(1), 0);
+  cluster.SetDiskRunning(0, true);
+  cluster.Settle(100);
+  ASSERT_NE(cluster.ReplyTo(id), nullptr);
+  EXPECT_TRUE(cluster.ReplyTo(id)->status.ok());
+}
+
+TEST(ScenarioTest, OwnerThatReturnsFromAPauseIsFenced) {
+  ReplicaCluster cluster(3, 5);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  cluster.Cut(0, 2, true);
+  cluster.Announce();
+  EXPECT_EQ(ValueAt(cluster, 1, kKey), "a");
+  ASSERT_TRUE(cluster.Call(1, Put(kKey, "b", Ack::kLocal)).status.ok());
+  cluster.Cut(0, 1, false);
+  cluster.Cut(0, 2, false);
+  cluster.Announce();
+  cluster.Settle();
+  EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
+  EXPECT_EQ(ValueAt(cluster, 0, kKey), "b");
+}
+
+TEST(ScenarioTest, OwnerThatWasKilledAndReturnsDoesNotServeStaleState) {
+  ReplicaCluster cluster(3, 6);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Kill(0);
+  cluster.Announce();
+  ASSERT_EQ(ValueAt(cluster, 1, kKey), "a");
+  ASSERT_TRUE(cluster.Call(1, Put(kKey, "b")).status.ok());
+  cluster.Start(0);
+  cluster.Announce();
+  EXPECT_EQ(ValueAt(cluster, 0, kKey), "b");
+  cluster.Settle();
+  EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
+}
+
+TEST(ScenarioTest, EverySessionIsServedAfterAllNodesWereKilled) {
+  ReplicaCluster cluster(3, 7);
+  for (uint64_t i = 0; i < 60; ++i) {
+    ASSERT_TRUE(cluster.Call(i % 3, Create({i, i * 7}, "v" + std::to_string(i))).status.ok());
+  }
+  for (int i = 0; i < 3; ++i) cluster.Kill(i);
+  for (int i = 0; i < 3; ++i) cluster.Start(i);
+  cluster.Announce();
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] {
+        return cluster.replica(0).recovered() && cluster.replica(1).recovered() &&
+               cluster.replica(2).recovered();
+      },
+      3'000));
+  for (uint64_t i = 0; i < 60; ++i) {
+    EXPECT_EQ(ValueAt(cluster, (i + 1) % 3, {i, i * 7}), "v" + std::to_string(i));
+  }
+}
+
+TEST(ScenarioTest, DrainHandsEverythingOver) {
+  ReplicaCluster cluster(3, 8);
+  for (uint64_t i = 0; i < 40; ++i) {
+    ASSERT_TRUE(cluster.Call(0, Create({i, i * 7}, "v")).status.ok());
+  }
+  cluster.SetDraining(0);
+  ASSERT_TRUE(cluster.RunUntil([&] { return cluster.replica(0).drained(); }));
+  EXPECT_EQ(cluster.replica(0).Stats().owned, 0u);
+  EXPECT_EQ(cluster.Call(0, Create({999, 999}, "x")).status.code(), absl::StatusCode::kUnavailable);
+  cluster.Kill(0);
+  cluster.Announce();
+  for (uint64_t i = 0; i < 40; ++i) EXPECT_EQ(ValueAt(cluster, 1 + i % 2, {i, i * 7}), "v");
+}
+
+TEST(ScenarioTest, DrainOfTheLastNodeEndsAtOnce) {
+  ReplicaCluster cluster(1, 9);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.SetDraining(0);
+  EXPECT_TRUE(cluster.replica(0).drained());
+}
+
+TEST(ScenarioTest, DeletedSessionDoesNotComeBackFromAReturningCopy) {
+  ReplicaCluster cluster(3, 10);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  const int copy = Other(cluster, kKey, 0);
+  cluster.Kill(copy);
+  cluster.Announce();
+  ASSERT_TRUE(cluster.Call(0, DeleteOp{kKey, Ack::kOne}).status.ok());
+  cluster.Settle(500);
+  cluster.Kill(0);
+  cluster.Start(copy);
+  cluster.Announce();
+  cluster.Settle();
+  for (int i = 1; i < 3; ++i) {
+    EXPECT_EQ(cluster.Call(i, GetOp{kKey}).status.code(), absl::StatusCode::kNotFound);
+    EXPECT_EQ(cluster.Call(i, Create(kKey, "z")).status.code(), absl::StatusCode::kAlreadyExists);
+  }
+}
+
+TEST(ScenarioTest, DeleteAgainstAHigherEpochStillWins) {
+  ReplicaCluster cluster(3, 11);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  cluster.Cut(0, 2, true);
+  cluster.Announce();
+  ASSERT_EQ(ValueAt(cluster, 1, kKey), "a");
+  ASSERT_TRUE(cluster.Call(0, DeleteOp{kKey, Ack::kLocal}).status.ok());
+  cluster.Cut(0, 1, false);
+  cluster.Cut(0, 2, false);
+  cluster.Announce();
+  cluster.Settle();
+  EXPECT_TRUE(cluster.Owners(kKey).empty());
+  EXPECT_EQ(cluster.Call(1, GetOp{kKey}).status.code(), absl::StatusCode::kNotFound);
+}
+
+TEST(ScenarioTest, LostCopyIsPlacedAnewAndTheFormerHolderForgets) {
+  ReplicaCluster cluster(3, 12);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  const Epoch before = cluster.Entry(0, kKey)->epoch;
+  const int copy = Other(cluster, kKey, 0);
+  cluster.Kill(copy);
+  cluster.Announce();
+  cluster.Settle(500);
+  const int third = 3 - copy;
+  ASSERT_TRUE(cluster.Entry(third, kKey));
+  EXPECT_GT(cluster.Entry(0, kKey)->epoch, before);
+  cluster.Start(copy);
+  cluster.Announce();
+  cluster.Settle();
+  int holders = 0;
+  for (int i = 0; i < 3; ++i) holders += cluster.Entry(i, kKey).has_value();
+  EXPECT_EQ(holders, 2);
+}
+
+TEST(ScenarioTest, CoalescedChangesSatisfyEachWriteByVersion) {
+  ReplicaCluster cluster(2, 13);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  const uint64_t first = cluster.Execute(0, Put(kKey, "b"));
+  const uint64_t second = cluster.Execute(0, Put(kKey, "c"));
+  const uint64_t other = cluster.Execute(0, Create({9, 9}, "d"));
+  cluster.Settle(100);
+  const int sent = cluster.replicates_to(1);
+  EXPECT_EQ(cluster.ReplyTo(first), nullptr);
+  cluster.Cut(0, 1, false);
+  cluster.Settle(500);
+  EXPECT_EQ(cluster.replicates_to(1) - sent, 2);
+  for (const uint64_t id : {first, second, other}) {
+    ASSERT_NE(cluster.ReplyTo(id), nullptr);
+    EXPECT_EQ(cluster.ReplyTo(id)->receipt.copies, 2u);
+  }
+}
+
+TEST(ScenarioTest, WriteIsNotAcknowledgedByAnOlderVersionInFlight) {
+  ReplicaCluster cluster(2, 14);
+  cluster.Settle(100);
+  cluster.SetDiskRunning(1, false);
+  const uint64_t create = cluster.Execute(0, Create(kKey, "a"));
+  cluster.Settle(20);
+  cluster.Cut(0, 1, true);
+  const uint64_t put = cluster.Execute(0, Put(kKey, "b"));
+  cluster.SetDiskRunning(1, true);
+  cluster.Settle(100);
+  EXPECT_EQ(cluster.ReplyTo(create), nullptr);
+  EXPECT_EQ(cluster.ReplyTo(put), nullptr);
+  EXPECT_EQ(cluster.OnDisk(1, kKey)->attributes.at("cart").value, "a");
+}
+
+TEST(ScenarioTest, TimedOutWriteIsUnknownAndStays) {
+  ReplicaCluster cluster(2, 15);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  const OperationResult result = cluster.Call(0, Put(kKey, "b"));
+  EXPECT_EQ(result.status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(ValueAt(cluster, 0, kKey), "b");
+}
+
+TEST(ScenarioTest, CopyThatDiesWhileAWriteWaitsDegradesItAtOnce) {
+  ReplicaCluster cluster(2, 16);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  const uint64_t id = cluster.Execute(0, Put(kKey, "b"));
+  cluster.Settle(50);
+  EXPECT_EQ(cluster.ReplyTo(id), nullptr);
+  cluster.Kill(1);
+  cluster.Announce();
+  cluster.Settle(10);
+  ASSERT_NE(cluster.ReplyTo(id), nullptr);
+  EXPECT_TRUE(cluster.ReplyTo(id)->receipt.degraded);
+  EXPECT_EQ(cluster.counters(0).degraded_writes.load(), 1u);
+}
+
+TEST(ScenarioTest, RefusesAWriteThatCannotReachItsCopies) {
+  Options options;
+  options.refuse_when_degraded = true;
+  ReplicaCluster cluster(1, 17, options);
+  const OperationResult result = cluster.Call(0, Create(kKey, "a"));
+  EXPECT_EQ(result.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(cluster.Call(0, GetOp{kKey}).status.code(), absl::StatusCode::kNotFound);
+}
+
+TEST(ScenarioTest, SecondInLineTakesOverWhenTheFirstIsDeadToo) {
+  Options options;
+  options.copies = 2;
+  ReplicaCluster cluster(4, 18, options);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a", Ack::kAll)).status.ok());
+  const auto set = cluster.Entry(0, kKey)->copy_set;
+  ASSERT_EQ(set.size(), 3u);
+  cluster.Kill(0);
+  cluster.Kill(static_cast<int>(set[1].value) - 1);
+  cluster.Announce();
+  cluster.Settle();
+  ASSERT_EQ(cluster.Owners(kKey).size(), 1u);
+  EXPECT_EQ(ValueAt(cluster, cluster.Owners(kKey)[0], kKey), "a");
+}
+
+TEST(ScenarioTest, TakeoverAdoptsTheNewestCopy) {
+  Options options;
+  options.copies = 2;
+  ReplicaCluster cluster(3, 19, options);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a", Ack::kAll)).status.ok());
+  const auto set = cluster.Entry(0, kKey)->copy_set;
+  const int first = static_cast<int>(set[1].value) - 1;
+  cluster.Cut(0, first, true);
+  ASSERT_TRUE(cluster.Call(0, Put(kKey, "b", Ack::kOne)).status.ok());
+  cluster.Kill(0);
+  cluster.Announce();
+  cluster.Settle();
+  EXPECT_EQ(ValueAt(cluster, first, kKey), "b");
+}
+
+TEST(ScenarioTest, IdleSessionExpiresAndStaysGone) {
+  ReplicaCluster cluster(2, 20);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Advance(29 * 60'000);
+  ASSERT_TRUE(cluster.Call(0, TouchOp{kKey}).status.ok());
+  cluster.Advance(29 * 60'000);
+  EXPECT_EQ(ValueAt(cluster, 0, kKey), "a");
+  cluster.Advance(31 * 60'000);
+  // Before any sweep came by.
+  EXPECT_EQ(cluster.Call(0, TouchOp{kKey}).status.code(), absl::StatusCode::kNotFound);
+  cluster.Settle(500);
+  EXPECT_EQ(cluster.counters(0).expired_idle.load(), 1u);
+  EXPECT_TRUE(cluster.Entry(1, kKey)->tombstone);
+  cluster.Advance(25 * 3'600'000);
+  cluster.Settle(100);
+  EXPECT_FALSE(cluster.Entry(0, kKey));
+  EXPECT_FALSE(cluster.Entry(1, kKey));
+}
+
+TEST(ScenarioTest, CopyDoesNotExpireAloneBeforeTheAbsoluteDeadline) {
+  ReplicaCluster cluster(2, 21);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Cut(0, 1, true);
+  cluster.Settle(10);
+  cluster.Advance(40 * 60'000);
+  cluster.Settle(100);
+  ASSERT_TRUE(cluster.Entry(1, kKey));
+  EXPECT_FALSE(cluster.Entry(1, kKey)->tombstone);
+}
+
+TEST(ScenarioTest, TouchesCoalesce) {
+  ReplicaCluster cluster(2, 22);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  const int sent = cluster.replicates_to(1);
+  for (int i = 0; i < 20; ++i) {
+    cluster.Advance(18'000);
+    ASSERT_TRUE(cluster.Call(0, TouchOp{kKey}).status.ok());
+    cluster.Settle(5);
+  }
+  // Six minutes of touches, one tenth of half an hour being three.
+  EXPECT_EQ(cluster.replicates_to(1) - sent, 2);
+  EXPECT_EQ(cluster.Entry(0, kKey)->version, 1u);
+}
+
+TEST(ScenarioTest, LookupsFindTheOwnerFromAnywhere) {
+  ReplicaCluster cluster(5, 23);
+  for (uint64_t i = 0; i < 50; ++i) {
+    const SessionKey key{i * 977, i};
+    ASSERT_TRUE(cluster.Call(i % 5, Create(key, "v")).status.ok());
+    for (int node = 0; node < 5; ++node) {
+      const Ownership found = cluster.Find(node, key);
+      EXPECT_EQ(found.state, Ownership::State::kOwned);
+      EXPECT_EQ(found.owner, cluster.Id(i % 5));
+    }
+  }
+  EXPECT_EQ(cluster.Find(0, {1, 2}).state, Ownership::State::kUnknown);
+}
+
+}  // namespace
+}  // namespace roost::store
