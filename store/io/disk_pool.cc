@@ -6,7 +6,8 @@
 namespace roost::store {
 namespace {
 
-// What a batch holds in memory, roughly; bodies are shared with the core's cache but may outlive it.
+// What a batch holds in memory, roughly; bodies are shared with the core's cache but may outlive
+// it.
 size_t BytesOf(const Persist& persist) {
   size_t bytes = 128;
   for (const Mutation& mutation : persist.mutations) {
@@ -28,8 +29,7 @@ size_t BytesOf(const std::vector<Persist>& batches) {
 
 }  // namespace
 
-DiskPool::DiskPool(RocksTable* table, std::chrono::milliseconds fsync_interval,
-                   Callbacks callbacks)
+DiskPool::DiskPool(RocksTable* table, std::chrono::milliseconds fsync_interval, Callbacks callbacks)
     : table_(table), fsync_interval_(fsync_interval), callbacks_(std::move(callbacks)) {}
 
 DiskPool::~DiskPool() { Stop(); }
@@ -44,9 +44,8 @@ void DiskPool::Persist(std::vector<store::Persist>* batches) {
   if (batches->empty()) return;
   const size_t bytes = BytesOf(*batches);
   std::unique_lock<std::mutex> lock(mutex_);
-  space_.wait(lock, [&] {
-    return queued_bytes_.load() < kQueueBytesMax || stopping_ || failed_.load();
-  });
+  space_.wait(lock,
+              [&] { return queued_bytes_.load() < kQueueBytesMax || stopping_ || failed_.load(); });
   if (stopping_) {
     batches->clear();
     return;
@@ -127,9 +126,8 @@ void DiskPool::RunReader() {
     store::Load load;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      readers_wake_.wait(lock, [&] {
-        return stopping_ || (!loads_.empty() && loads_.front().after <= written_);
-      });
+      readers_wake_.wait(
+          lock, [&] { return stopping_ || (!loads_.empty() && loads_.front().after <= written_); });
       if (stopping_) return;
       load = loads_.front().load;
       loads_.pop_front();

@@ -8,8 +8,8 @@
 // Persist blocks while kQueueBytesMax are queued: the disk is then slower than the network for a
 // long time, and waiting is what keeps memory bounded. saturated() says so well before.
 //
-// Threads: Persist, Load from one thread (the store's loop); callbacks run on the pool's threads and
-// must only post. Start and Stop once each, Stop is idempotent.
+// Threads: Persist, Load from one thread (the store's loop); callbacks run on the pool's threads
+// and must only post. Start and Stop once each, Stop is idempotent.
 #pragma once
 
 #include <atomic>

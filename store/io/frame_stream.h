@@ -2,8 +2,8 @@
 //
 // What is sent while a write is under way goes out in the next frame. A reader that falls behind
 // stops the reading (kUnprocessedBytesMax); a peer that does not take what it is sent loses the
-// stream (kQueueBytesMax). The two ends, PeerStream and ServedStream, differ in their gRPC base and
-// in how a stream is ended.
+// stream (kQueueBytesMax). The two ends, OpenedStream and ServedStream, differ in their gRPC base
+// and in how a stream is ended.
 //
 // Threads: any. gRPC calls the On... methods; they only decode and post.
 #pragma once

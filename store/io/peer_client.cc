@@ -56,16 +56,16 @@ std::string TargetOf(const membership::Member& member) {
 
 }  // namespace
 
-class PeerStream final
+class OpenedStream final
     : public FrameStream<grpc::ClientBidiReactor<peer::v1::SenderFrame, peer::v1::ReceiverFrame>,
                          ToReceiver, peer::v1::SenderFrame, ToSender, peer::v1::ReceiverFrame> {
  public:
-  PeerStream(NodeId peer, PeerClient* client, std::shared_ptr<peer::v1::Peer::Stub> stub)
+  OpenedStream(NodeId peer, PeerClient* client, std::shared_ptr<peer::v1::Peer::Stub> stub)
       : peer_(peer), client_(client), stub_(std::move(stub)) {}
 
   NodeId peer() const { return peer_; }
 
-  void Start(std::shared_ptr<PeerStream> self) {
+  void Start(std::shared_ptr<OpenedStream> self) {
     self_ = std::move(self);
     stub_->async()->Replicate(&context_, this);
     // Writes and reads start from the loop too, so the call must outlast the reactions.
@@ -119,7 +119,7 @@ class PeerStream final
 
   void OnDone(const grpc::Status& status) override {
     PeerClient* const client = client_;
-    std::shared_ptr<PeerStream> self = std::move(self_);
+    std::shared_ptr<OpenedStream> self = std::move(self_);
     client->post_([client, self = std::move(self), refused = Refused(status)] {
       client->StreamDone(self.get(), refused);
     });
@@ -131,7 +131,7 @@ class PeerStream final
   const std::shared_ptr<peer::v1::Peer::Stub> stub_;
   grpc::ClientContext context_;
   // gRPC's own share of the object, until OnDone.
-  std::shared_ptr<PeerStream> self_;
+  std::shared_ptr<OpenedStream> self_;
 };
 
 struct PeerClient::Call {
@@ -190,7 +190,7 @@ void PeerClient::Connect(NodeId id, Peer* peer) {
   peer->retry_at = membership::kNever;
   peer->channel = MakeChannel(peer->target);
   peer->stub = peer::v1::Peer::NewStub(peer->channel);
-  peer->stream = std::make_shared<PeerStream>(id, this, peer->stub);
+  peer->stream = std::make_shared<OpenedStream>(id, this, peer->stub);
   CallStarted();
   peer->stream->Start(peer->stream);
 }
@@ -208,12 +208,12 @@ void PeerClient::OnDeadline(SteadyTime now) {
   }
 }
 
-PeerClient::Peer* PeerClient::PeerOf(const PeerStream* stream) {
+PeerClient::Peer* PeerClient::PeerOf(const OpenedStream* stream) {
   const auto it = peers_.find(stream->peer());
   return it != peers_.end() && it->second.stream.get() == stream ? &it->second : nullptr;
 }
 
-void PeerClient::StreamUp(PeerStream* stream, uint64_t last_sequence) {
+void PeerClient::StreamUp(OpenedStream* stream, uint64_t last_sequence) {
   Peer* peer = PeerOf(stream);
   if (peer == nullptr) return;
   peer->up = true;
@@ -221,11 +221,11 @@ void PeerClient::StreamUp(PeerStream* stream, uint64_t last_sequence) {
   events_.on_up(stream->peer(), last_sequence);
 }
 
-void PeerClient::StreamMessages(PeerStream* stream, std::vector<ToSender> messages) {
+void PeerClient::StreamMessages(OpenedStream* stream, std::vector<ToSender> messages) {
   if (PeerOf(stream) != nullptr) events_.on_messages(stream->peer(), std::move(messages));
 }
 
-void PeerClient::StreamDone(PeerStream* stream, bool refused) {
+void PeerClient::StreamDone(OpenedStream* stream, bool refused) {
   Peer* peer = PeerOf(stream);
   const NodeId id = stream->peer();
   if (peer == nullptr) return;
@@ -262,7 +262,8 @@ void PeerClient::Forward(NodeId to, const Operation& operation, std::chrono::nan
                          std::function<void(ForwardOutcome)> done) {
   const auto it = peers_.find(to);
   if (closed_ || it == peers_.end() || it->second.stub == nullptr) {
-    post_([done = std::move(done)] { done({.kind = ForwardOutcome::Kind::kNotSent, .result = {}}); });
+    post_(
+        [done = std::move(done)] { done({.kind = ForwardOutcome::Kind::kNotSent, .result = {}}); });
     return;
   }
   auto call = std::make_shared<Call>();

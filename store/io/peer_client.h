@@ -1,4 +1,5 @@
-// PeerClient keeps one outgoing replication stream to each live peer of the view, and forwards calls.
+// PeerClient keeps one outgoing replication stream to each live peer of the view, and forwards
+// calls.
 //
 // A stream says hello, then replicates; when it breaks it is opened again, at once the first time
 // and with growing, jittered pauses after that; a new view ends every pause. A refused connection
@@ -42,7 +43,7 @@ struct ForwardOutcome {
   OperationResult result;
 };
 
-class PeerStream;
+class OpenedStream;
 
 class PeerClient {
  public:
@@ -64,8 +65,8 @@ class PeerClient {
   // Queued until Flush; dropped if the stream is not up (on_down has said so, or will).
   void Send(membership::NodeId to, ToReceiver message);
   void Flush();
-  void Forward(membership::NodeId to, const Operation& operation,
-               std::chrono::nanoseconds timeout, std::function<void(ForwardOutcome)> done);
+  void Forward(membership::NodeId to, const Operation& operation, std::chrono::nanoseconds timeout,
+               std::function<void(ForwardOutcome)> done);
 
   membership::SteadyTime NextDeadline() const;
   void OnDeadline(membership::SteadyTime now);
@@ -75,10 +76,10 @@ class PeerClient {
   // Any thread, after Close: waits until gRPC has let go of every call.
   void AwaitClosed();
 
-  // For PeerStream, on the store's loop.
-  void StreamUp(PeerStream* stream, uint64_t last_sequence);
-  void StreamMessages(PeerStream* stream, std::vector<ToSender> messages);
-  void StreamDone(PeerStream* stream, bool refused);
+  // For OpenedStream, on the store's loop.
+  void StreamUp(OpenedStream* stream, uint64_t last_sequence);
+  void StreamMessages(OpenedStream* stream, std::vector<ToSender> messages);
+  void StreamDone(OpenedStream* stream, bool refused);
   void StreamMalformed() { events_.on_malformed(); }
 
  private:
@@ -88,7 +89,7 @@ class PeerClient {
     uint64_t boot_epoch = 0;
     std::shared_ptr<grpc::Channel> channel;
     std::shared_ptr<peer::v1::Peer::Stub> stub;
-    std::shared_ptr<PeerStream> stream;
+    std::shared_ptr<OpenedStream> stream;
     bool up = false;
     std::chrono::milliseconds pause{0};
     membership::SteadyTime retry_at = membership::kNever;
@@ -97,7 +98,7 @@ class PeerClient {
 
   void Connect(membership::NodeId id, Peer* peer);
   void Disconnect(Peer* peer);
-  Peer* PeerOf(const PeerStream* stream);
+  Peer* PeerOf(const OpenedStream* stream);
   void CallStarted();
   void CallEnded();
 
@@ -114,7 +115,7 @@ class PeerClient {
   int calls_open_ ABSL_GUARDED_BY(calls_mutex_) = 0;
   absl::flat_hash_set<Call*> calls_ ABSL_GUARDED_BY(calls_mutex_);
 
-  friend class PeerStream;
+  friend class OpenedStream;
 };
 
 }  // namespace roost::store

@@ -20,9 +20,9 @@ absl::Status CheckFormat(absl::string_view bytes) {
     return absl::InvalidArgumentError(absl::StrCat("record: above ", kRecordBytesMax, " bytes"));
   }
   if (bytes[0] != kRecordFormat) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("record: format ", static_cast<int>(static_cast<uint8_t>(bytes[0])),
-                     " is not known to this version"));
+    return absl::InvalidArgumentError(absl::StrCat("record: format ",
+                                                   static_cast<int>(static_cast<uint8_t>(bytes[0])),
+                                                   " is not known to this version"));
   }
   return absl::OkStatus();
 }
@@ -158,8 +158,8 @@ absl::StatusOr<StoredSession> DecodeStoredSummary(absl::string_view bytes) {
     return absl::InvalidArgumentError("record: malformed");
   }
   summary.size_bytes = bytes.size();
-  absl::Status checked = CheckNumbers(summary.epoch, summary.version,
-                                      summary.absolute_deadline_ms, summary.idle_ttl_ms);
+  absl::Status checked = CheckNumbers(summary.epoch, summary.version, summary.absolute_deadline_ms,
+                                      summary.idle_ttl_ms);
   if (!checked.ok()) return checked;
   if (summary.copy_set.empty()) return absl::InvalidArgumentError("record: copy_set is empty");
   if (checked = CheckHolders(summary.copy_set); !checked.ok()) return checked;

@@ -124,8 +124,8 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
   session.idle_ttl_ms = record->idle_ttl_ms();
   session.last_access_ms = record->last_access_ms();
   session.tombstone = record->tombstone();
-  absl::Status checked = CheckNumbers(session.epoch, session.version,
-                                      session.absolute_deadline_ms, session.idle_ttl_ms);
+  absl::Status checked = CheckNumbers(session.epoch, session.version, session.absolute_deadline_ms,
+                                      session.idle_ttl_ms);
   if (!checked.ok()) return checked;
   if (session.created_ms < 0 || session.last_access_ms < 0) return Bad("a time is negative");
 

@@ -62,10 +62,11 @@ class ServedStream final
   }
 
   void OnMessages(std::vector<ToReceiver> messages, size_t bytes) override {
-    service_->post_([service = service_, self = self_, bytes, held = std::move(messages)]() mutable {
-      service->Receive(self.get(), std::move(held));
-      self->Consumed(bytes);
-    });
+    service_->post_(
+        [service = service_, self = self_, bytes, held = std::move(messages)]() mutable {
+          service->Receive(self.get(), std::move(held));
+          self->Consumed(bytes);
+        });
   }
 
   void OnMalformed() override {

@@ -1,7 +1,7 @@
 // ReplicationService answers peers: their replication streams and the calls that they forward.
 //
-// One stream per sender counts, the newest; an older one is closed, and so is one from a boot of the
-// sender that is older than the one known. At most kStreamsMax streams are open.
+// One stream per sender counts, the newest; an older one is closed, and so is one from a boot of
+// the sender that is older than the one known. At most kStreamsMax streams are open.
 //
 // Threads: the store's loop, except where noted; gRPC's own threads decode and post to it. Outlives
 // the grpc::Server that it is registered with.

@@ -1,5 +1,5 @@
-// Peer messages of the core (effects.h, operations.h) <-> replication.proto: the one place where they
-// are converted.
+// Peer messages of the core (effects.h, operations.h) <-> replication.proto: the one place where
+// they are converted.
 //
 // Decoding moves out of its argument and checks everything; what fails is INVALID_ARGUMENT with the
 // field and the limit, the caller closes the stream and counts. Thread-safe (no state).

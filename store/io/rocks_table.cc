@@ -66,9 +66,8 @@ absl::Status OpenError(const std::string& dir, const rocksdb::Status& status) {
     return absl::UnavailableError(absl::StrCat(field, "in use by another process (", text, ")"));
   }
   if (status.IsCorruption()) {
-    return absl::DataLossError(
-        absl::StrCat(field, "corrupt (", text,
-                     "); restore it, or move it away to start as a new, empty node"));
+    return absl::DataLossError(absl::StrCat(
+        field, "corrupt (", text, "); restore it, or move it away to start as a new, empty node"));
   }
   if (status.IsIOError() && absl::StrContains(text, "No space left")) {
     return absl::ResourceExhaustedError(absl::StrCat(field, "no space left"));
@@ -118,8 +117,8 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name,
   options.write_buffer_size = sessions ? 16 << 20 : 4 << 20;
   options.max_write_buffer_number = 3;
   const auto supported = rocksdb::GetSupportedCompressions();
-  const bool lz4 = std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) !=
-                   supported.end();
+  const bool lz4 =
+      std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) != supported.end();
   options.compression = lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
@@ -251,10 +250,9 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
       return absl::DataLossError(absl::StrCat(field, "its identity record is corrupt"));
     }
     if (owner->value_or("") != cluster) {
-      return absl::FailedPreconditionError(absl::StrCat(field, "belongs to cluster \"",
-                                                        owner->value_or(""),
-                                                        "\", but cluster.name is \"", cluster,
-                                                        "\""));
+      return absl::FailedPreconditionError(
+          absl::StrCat(field, "belongs to cluster \"", owner->value_or(""),
+                       "\", but cluster.name is \"", cluster, "\""));
     }
   } else {
     auto made = MakeNodeId();
@@ -291,8 +289,8 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
       if (!visit(View(it->key()), View(it->value()))) ++corrupt_records_;
     }
     return it->status().ok() ? absl::OkStatus()
-                             : absl::DataLossError(absl::StrCat(
-                                   "node.data_dir can't be read: ", it->status().ToString()));
+                             : absl::DataLossError(absl::StrCat("node.data_dir can't be read: ",
+                                                                it->status().ToString()));
   };
   absl::Status status =
       scan(database_->sessions, "", [&](absl::string_view key, absl::string_view value) {
@@ -310,14 +308,15 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
     return true;
   });
   if (!status.ok()) return status;
-  status = scan(database_->node, kCursorPrefix, [&](absl::string_view key, absl::string_view value) {
-    if (!absl::ConsumePrefix(&key, kCursorPrefix)) return true;
-    const auto sender = DecodeNumber(key);
-    const auto sequence = DecodeNumber(value);
-    if (!sender.has_value() || !sequence.has_value()) return false;
-    recovered.cursors.emplace_back(membership::NodeId{*sender}, *sequence);
-    return true;
-  });
+  status =
+      scan(database_->node, kCursorPrefix, [&](absl::string_view key, absl::string_view value) {
+        if (!absl::ConsumePrefix(&key, kCursorPrefix)) return true;
+        const auto sender = DecodeNumber(key);
+        const auto sequence = DecodeNumber(value);
+        if (!sender.has_value() || !sequence.has_value()) return false;
+        recovered.cursors.emplace_back(membership::NodeId{*sender}, *sequence);
+        return true;
+      });
   if (!status.ok()) return status;
   return recovered;
 }

@@ -1,4 +1,5 @@
-// RocksTable keeps a node's sessions, changes and identity on disk. The only file that sees RocksDB.
+// RocksTable keeps a node's sessions, changes and identity on disk. The only file that sees
+// RocksDB.
 //
 // Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `node`
 // (format, cluster, node id, boot epoch, cursors). A write goes to the write-ahead log and from

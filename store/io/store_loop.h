@@ -2,8 +2,8 @@
 //
 // One thread takes inputs off a queue, passes them to the core, and carries out the effects:
 // batches to the disk, messages to the peers' streams, answers to the callers, changes to the
-// ownership index. It also forwards calls to their owners: once per attempt, and never again where a
-// write may have been done (that outcome is reported as unknown).
+// ownership index. It also forwards calls to their owners: once per attempt, and never again where
+// a write may have been done (that outcome is reported as unknown).
 //
 // Threads: public methods from any, unless noted. Callbacks run on the loop (or, where a call is
 // refused without being queued, on the caller's thread) and must only post.

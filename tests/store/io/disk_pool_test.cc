@@ -1,7 +1,7 @@
 #include "store/io/disk_pool.h"
 
-#include <chrono>
 #include <algorithm>
+#include <chrono>
 
 #include "absl/synchronization/mutex.h"
 #include "gtest/gtest.h"

@@ -172,8 +172,7 @@ TEST(RocksTableTest, RefusesANewerStoreFormat) {
     }
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
     rocksdb::DB* db = nullptr;
-    ASSERT_TRUE(
-        rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
     rocksdb::ColumnFamilyHandle* extra = nullptr;
     ASSERT_TRUE(
         db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "from_the_future", &extra).ok());
@@ -228,8 +227,7 @@ TEST(RocksTableTest, ARecordThatCannotBeReadIsLeftOutAndCounted) {
     }
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
     rocksdb::DB* db = nullptr;
-    ASSERT_TRUE(
-        rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
     ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[1], bad_key, "\x01garbage").ok());
     for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
     delete db;

@@ -102,8 +102,8 @@ class StoreLoopTest : public testing::Test {
  protected:
   void AddNodes(int count, Options options = {}) {
     for (int i = 0; i < count; ++i) {
-      nodes_.push_back(std::make_unique<Node>(
-          absl::StrCat(dir_.path(), "/", nodes_.size()), options));
+      nodes_.push_back(
+          std::make_unique<Node>(absl::StrCat(dir_.path(), "/", nodes_.size()), options));
       members_.push_back(nodes_.back()->member());
     }
     ShareView();
@@ -202,9 +202,9 @@ TEST_F(StoreLoopTest, CopyTakesOverWhenTheOwnerIsDead) {
     ASSERT_TRUE(Eventually([&] { return Cart(1, key) == "apples"; }));
     EXPECT_EQ(Cart(2, key), "apples");
   }
-  EXPECT_EQ(nodes_[1]->loop().counters().takeovers.load() +
-                nodes_[2]->loop().counters().takeovers.load(),
-            keys.size());
+  EXPECT_EQ(
+      nodes_[1]->loop().counters().takeovers.load() + nodes_[2]->loop().counters().takeovers.load(),
+      keys.size());
 }
 
 TEST_F(StoreLoopTest, RestartedCopyGoesOnFromItsCursor) {

@@ -229,8 +229,8 @@ TEST(OperationWireTest, OperationsRoundTrip) {
 TEST(OperationWireTest, ResultsRoundTrip) {
   OperationResult result;
   result.status = absl::AbortedError("version is 7");
-  result.receipt = {.version = 7, .epoch = {2, NodeId{3}}, .copies = 2, .zones = 1,
-                    .degraded = true};
+  result.receipt = {
+      .version = 7, .epoch = {2, NodeId{3}}, .copies = 2, .zones = 1, .degraded = true};
   result.session = Shared(SampleSession(1));
   result.owner = NodeId{5};
   result.idle_remaining_ms = 6;
