@@ -104,8 +104,12 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
     return;
   }
   const int order = CompareClaims(claim, self);
+  if (order < 0 && claim.state != MemberState::kAlive) {
+    // Refuted already, but the refutation passed this sender by: the answer carries it again.
+    return Spread(now, {self, NodeId{}}, false);
+  }
   if (order < 0 || (order == 0 && (elsewhere || claim.draining == self.draining))) return;
-  if (!claim.live() || claim.state == MemberState::kSuspect) {
+  if (claim.state != MemberState::kAlive) {
     ++out->tally.refutations;
     prober_.RaiseHealth(1);
   }

@@ -1,0 +1,139 @@
+#include "membership/io/gossip_wire.h"
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "proto/gossip.pb.h"
+
+namespace roost::membership {
+namespace {
+
+constexpr char kCluster[] = "shop";
+constexpr MessageKind kAllKinds[] = {MessageKind::kPing,    MessageKind::kAck,
+                                     MessageKind::kPingRequest, MessageKind::kNack,
+                                     MessageKind::kJoin,    MessageKind::kSync,
+                                     MessageKind::kRefusal, MessageKind::kGossip};
+
+Address V6() {
+  Address address;
+  address.ip.fill(0xff);
+  address.port = 65535;
+  return address;
+}
+
+Update LargestUpdate() {
+  Update update;
+  update.member.id = NodeId{UINT64_MAX};
+  update.member.boot_epoch = kBootEpochMax;
+  update.member.incarnation = UINT32_MAX;
+  update.member.state = MemberState::kLeft;
+  update.member.name = std::string(64, 'n');
+  update.member.zone = std::string(64, 'z');
+  update.member.draining = true;
+  update.member.gossip = V6();
+  update.member.peer_port = 65535;
+  update.member.forward_port = 65535;
+  update.accuser = NodeId{UINT64_MAX};
+  return update;
+}
+
+Message Largest(MessageKind kind) {
+  Message message;
+  message.kind = kind;
+  message.sender = NodeId{UINT64_MAX};
+  message.sender_boot_epoch = kBootEpochMax;
+  if (kind == MessageKind::kPing || kind == MessageKind::kPingRequest) {
+    message.target = NodeId{UINT64_MAX};
+  }
+  const bool sequenced = kind == MessageKind::kPing || kind == MessageKind::kAck ||
+                         kind == MessageKind::kPingRequest || kind == MessageKind::kNack;
+  if (sequenced) message.sequence = UINT32_MAX;
+  if (kind == MessageKind::kPingRequest || kind == MessageKind::kRefusal) message.address = V6();
+  if (kind == MessageKind::kSync) message.reply_wanted = true;
+  if (kind == MessageKind::kRefusal) message.reason = RefusalReason::kClone;
+  message.updates.assign(4, LargestUpdate());
+  return message;
+}
+
+WireFault Decode(const std::string& datagram) {
+  Message message;
+  return DecodeDatagram(datagram, kCluster, &message);
+}
+
+TEST(GossipWireTest, EveryKindComesBackUnchangedWithinItsEstimate) {
+  for (const MessageKind kind : kAllKinds) {
+    const Message message = Largest(kind);
+    const std::string datagram = EncodeDatagram(message, kCluster);
+    Message decoded;
+    ASSERT_EQ(DecodeDatagram(datagram, kCluster, &decoded), WireFault::kNone);
+    EXPECT_EQ(decoded, message);
+    EXPECT_LE(datagram.size(), EncodedBytesMax(message, sizeof(kCluster) - 1));
+  }
+}
+
+TEST(GossipWireTest, EstimateBoundsLargestClusterNameToo) {
+  const std::string cluster(64, 'c');
+  for (const MessageKind kind : kAllKinds) {
+    const Message message = Largest(kind);
+    EXPECT_LE(EncodeDatagram(message, cluster).size(), EncodedBytesMax(message, cluster.size()));
+  }
+}
+
+TEST(GossipWireTest, ClaimWithoutAddressComesBack) {
+  Message message = Largest(MessageKind::kGossip);
+  message.updates.resize(1);
+  message.updates[0].member.gossip = Address{};
+  Message decoded;
+  ASSERT_EQ(DecodeDatagram(EncodeDatagram(message, kCluster), kCluster, &decoded),
+            WireFault::kNone);
+  EXPECT_FALSE(decoded.updates[0].addressed());
+}
+
+TEST(GossipWireTest, FaultsAreToldApart) {
+  const std::string good = EncodeDatagram(Largest(MessageKind::kPing), kCluster);
+  EXPECT_EQ(Decode(""), WireFault::kMalformed);
+  EXPECT_EQ(Decode("RG"), WireFault::kMalformed);
+  EXPECT_EQ(Decode("XY" + good.substr(2)), WireFault::kMalformed);
+  EXPECT_EQ(Decode(good.substr(0, good.size() - 1)), WireFault::kMalformed);
+  EXPECT_EQ(Decode(good + std::string(kDatagramBytesMax, '\0')), WireFault::kMalformed);
+  EXPECT_EQ(Decode(std::string("RG\2") + good.substr(3)), WireFault::kVersion);
+  EXPECT_EQ(Decode(EncodeDatagram(Largest(MessageKind::kPing), "other")),
+            WireFault::kForeignCluster);
+  EXPECT_EQ(Decode(good), WireFault::kNone);
+}
+
+TEST(GossipWireTest, ValuesOutsideTheirLimitsAreMalformed) {
+  std::vector<Message> bad(6, Largest(MessageKind::kGossip));
+  bad[0].sender = NodeId{};
+  bad[1].sender_boot_epoch = kBootEpochMax + 1;
+  bad[2].updates[0].member.name = std::string(65, 'n');
+  bad[3].updates[0].member.zone = "line\nbreak";
+  bad[4].updates[0].member.id = NodeId{};
+  bad[5].updates[0].member.state = static_cast<MemberState>(9);
+  for (size_t i = 0; i < bad.size(); ++i) {
+    bad[i].updates.resize(1);
+    EXPECT_EQ(Decode(EncodeDatagram(bad[i], kCluster)), WireFault::kMalformed) << i;
+  }
+}
+
+TEST(GossipWireTest, UnknownFieldsAreIgnored) {
+  std::string datagram = EncodeDatagram(Largest(MessageKind::kAck), kCluster);
+  datagram += std::string("\xb8\x06\x01", 3);  // Field 103, varint 1.
+  EXPECT_EQ(Decode(datagram), WireFault::kNone);
+}
+
+TEST(GossipWireTest, KindOfALaterVersionStillBringsNews) {
+  gossip::v1::Datagram later;
+  later.set_cluster(kCluster);
+  later.set_sender(1);
+  later.set_sender_boot_epoch(1);
+  Message decoded;
+  ASSERT_EQ(DecodeDatagram(std::string("RG\1") + later.SerializeAsString(), kCluster, &decoded),
+            WireFault::kNone);
+  EXPECT_EQ(decoded.kind, MessageKind::kGossip);
+}
+
+}  // namespace
+}  // namespace roost::membership
