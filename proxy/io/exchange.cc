@@ -297,7 +297,8 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
                        .default_host = loop_->node().default_host};
   AppendRequestHead(head_, hop, &request_.lead());
   upstream_ = fresh ? nullptr : loop_->pool().Take(target, this, !head_.idempotent);
-  if (upstream_ != nullptr) {
+  reused_ = upstream_ != nullptr;
+  if (reused_) {
     state_ = State::kRelay;
     return Step::kAgain;
   }
@@ -340,7 +341,8 @@ Exchange::Step Exchange::ConnectFailed(int error) {
 
 // The upstream's connection ended before its response began.
 Exchange::Step Exchange::UpstreamGone() {
-  const AttemptFacts facts{.attempts = attempts_,
+  // Attempts at peers are bounded by the grace wait instead: they are held, not repeated at once.
+  const AttemptFacts facts{.attempts = target_.is_peer() ? 1 : attempts_,
                            .bytes_sent = request_.bytes_written(),
                            .bytes_received = received_,
                            .idempotent = head_.idempotent,
@@ -348,7 +350,9 @@ Exchange::Step Exchange::UpstreamGone() {
   DropUpstream();
   if (MayRetry(facts) && request_.replayable()) {
     loop_->counters().retries.Add();
-    return Attempt(target_, true);
+    if (!target_.is_peer() || reused_) return Attempt(target_, true);
+    loop_->PeerRefused(target_.node);
+    return Hold();
   }
   if (target_.is_peer()) {
     loop_->counters().upstream_aborted.Add();

@@ -116,6 +116,7 @@ class Exchange final : public UpstreamUser {
 
   UpstreamTarget target_;
   UpstreamConnection* upstream_ = nullptr;
+  bool reused_ = false;  // `upstream_` has carried requests before.
   int attempts_ = 0;
   int misses_ = 0;  // Peers that turned out not to own the session.
   bool body_started_ = false;
