@@ -141,7 +141,7 @@ main() {
   done
   command -v dpkg-query >/dev/null || check_system
   # shellcheck disable=SC2207
-  missing=($(missing_of "${wanted[@]}"))
+  missing=($(missing_of "${wanted[@]}" | tr ' ' '\n' | sort -u))
   ((${#missing[@]})) || exit 0
   if [[ $dry_run == yes ]]; then
     say "missing: ${missing[*]}"
