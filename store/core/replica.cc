@@ -135,7 +135,7 @@ void Replica::State::OnDeadline() {
   RunTimers();
   RunExpiry();
   if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep();
-  if (sweep_pass_ != 0) Sweep();
+  if (sweep_pass_ != 0 && (sweep_at_ == membership::kNever || now_.steady >= sweep_at_)) Sweep();
 }
 
 void Replica::State::RunTimers() {
@@ -145,6 +145,7 @@ void Replica::State::RunTimers() {
     timers_.erase(timers_.begin());
     switch (timer) {
       case Timer::kRetry:
+        retrying_.erase(key);
         Settle(key);
         break;
       case Timer::kSurvey:
@@ -163,7 +164,7 @@ void Replica::State::RunTimers() {
 }
 
 SteadyTime Replica::State::NextDeadline() const {
-  SteadyTime next = sweep_pass_ != 0 ? now_.steady : sweep_at_;
+  SteadyTime next = sweep_pass_ != 0 && sweep_at_ == membership::kNever ? now_.steady : sweep_at_;
   if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
     if (stream.up) next = std::min(next, stream.tell_at);
@@ -247,7 +248,8 @@ void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, Effects* 
 void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
   state_->Begin(now, out);
   state_->outbox_.StreamDown(peer);
-  for (const SessionKey key : state_->surveys_.OnPeerGone(peer)) state_->CloseSurvey(key);
+  // The view decides whether the peer is dead; till then its questions wait for the next stream.
+  state_->surveys_.OnStreamDown(peer);
   state_->End();
 }
 

@@ -129,6 +129,7 @@ struct Replica::State {
   void FinishLookup(SessionKey key, const Survey& survey);
   std::vector<NodeId> LookupPeers(SessionKey key) const;
   void Hold(SessionKey key, Held held);
+  void RetrySoon(SessionKey key);
   // Tries again everything held for `key`. `nowhere`: nobody knows the session.
   void Settle(SessionKey key, bool nowhere = false);
   bool TryHeld(SessionKey key, Held& held, bool nowhere);
@@ -200,6 +201,8 @@ struct Replica::State {
   absl::flat_hash_map<uint64_t, SessionKey> loads_;
   absl::flat_hash_map<SessionKey, std::vector<Held>> held_;
   size_t held_size_ = 0;
+  // Have a retry timer.
+  absl::flat_hash_set<SessionKey> retrying_;
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;

@@ -111,7 +111,9 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
     held_.erase(key);
     held_size_ -= held.size();
     for (const Held& caller : held) {
-      if (caller.kind == Held::Kind::kResolve) {
+      if (caller.kind == Held::Kind::kPeer) {
+        GiveUp(key, caller);
+      } else if (caller.kind == Held::Kind::kResolve) {
         out_->ownership_replies.push_back(
             {caller.id, OwnershipOf(key, Place::Kind::kDeleted, best.owner, best.epoch)});
       } else if (MakesSession(caller.operation)) {
@@ -138,7 +140,7 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
     return Settle(key);
   }
   // An orphan that others hold: one of them takes over; ask again.
-  SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+  RetrySoon(key);
 }
 
 void Replica::State::Learn(SessionKey key, NodeId owner, Epoch epoch) {
@@ -161,9 +163,15 @@ void Replica::State::ForgetLearned(SessionKey key) {
 
 // --- Callers that wait.
 
+void Replica::State::RetrySoon(SessionKey key) {
+  if (retrying_.insert(key).second) {
+    SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+  }
+}
+
 void Replica::State::Hold(SessionKey key, Held held) {
   SetTimer(held.deadline, Timer::kHeld, key);
-  SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+  RetrySoon(key);
   held_[key].push_back(std::move(held));
   ++held_size_;
 }
@@ -182,7 +190,7 @@ void Replica::State::Settle(SessionKey key, bool nowhere) {
   held_size_ += rest.size();
   std::vector<Held>& now_held = held_[key];
   for (Held& held : rest) now_held.push_back(std::move(held));
-  SetTimer(now_.steady + kRetryInterval, Timer::kRetry, key);
+  RetrySoon(key);
 }
 
 // Was the caller answered?

@@ -91,6 +91,15 @@ std::vector<SessionKey> Surveys::OnResult(NodeId peer, const QueryResult& result
   return done;
 }
 
+void Surveys::OnStreamDown(NodeId peer) {
+  std::vector<SessionKey>& unsent = unsent_[peer];
+  for (const auto& [id, sent] : sent_) {
+    if (sent.peer == peer) unsent.insert(unsent.end(), sent.keys.begin(), sent.keys.end());
+  }
+  absl::erase_if(sent_, [&](const auto& sent) { return sent.second.peer == peer; });
+  if (unsent.empty()) unsent_.erase(peer);
+}
+
 std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {
   std::vector<SessionKey> done;
   unsent_.erase(peer);

@@ -46,6 +46,8 @@ class Surveys {
   // Both return the sessions whose surveys nobody needs to answer any more.
   std::vector<SessionKey> OnResult(membership::NodeId peer, const QueryResult& result);
   std::vector<SessionKey> OnPeerGone(membership::NodeId peer);
+  // What `peer` has not answered is asked again.
+  void OnStreamDown(membership::NodeId peer);
 
  private:
   struct Sent {

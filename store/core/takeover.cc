@@ -20,7 +20,8 @@ constexpr milliseconds kValidateTimeout{1'000};
 // Between sweeps: soon while something is unsettled, else rarely.
 constexpr milliseconds kSweepSoon{100};
 constexpr milliseconds kSweepRarely{10'000};
-// Open surveys at which a sweep pauses.
+// Open surveys at which a sweep pauses, and for how long.
+constexpr milliseconds kSweepPause{10};
 constexpr size_t kSurveysMax = 4'096;
 
 }  // namespace
@@ -67,7 +68,11 @@ void Replica::State::Sweep() {
     sweep_at_ = now_.steady + kSweepSoon;
     return;
   }
-  if (surveys_.size() > kSurveysMax) return;
+  sweep_at_ = membership::kNever;
+  if (surveys_.size() > kSurveysMax) {
+    sweep_at_ = now_.steady + kSweepPause;
+    return;
+  }
   std::vector<SessionKey> keys;
   auto it = sweep_started_ ? sessions_.upper_bound(sweep_after_) : sessions_.begin();
   for (; it != sessions_.end() && keys.size() < static_cast<size_t>(options_.slice); ++it) {
