@@ -67,11 +67,11 @@ absl::Status ValidateTiming(const Timing& t) {
     if (!status.ok()) return status;
   }
   if (t.probe_timeout + t.nack_timeout >= t.probe_interval) {
-    return Wrong("membership.probe_interval_ms",
-                 absl::StrFormat("must be above probe_timeout_ms + nack_timeout_ms (%d + %d), is "
-                                 "%d: late nacks would make healthy nodes blame themselves",
-                                 t.probe_timeout.count(), t.nack_timeout.count(),
-                                 t.probe_interval.count()));
+    return Wrong(
+        "membership.probe_interval_ms",
+        absl::StrFormat("must be above probe_timeout_ms + nack_timeout_ms (%d + %d), is "
+                        "%d: late nacks would make healthy nodes blame themselves",
+                        t.probe_timeout.count(), t.nack_timeout.count(), t.probe_interval.count()));
   }
   return absl::OkStatus();
 }

@@ -1,5 +1,5 @@
-// Contacts says whom to write to who is not a live member: seeds and the dead, in turn and for ever,
-// so that a cluster that was split, or a node that started alone, always finds the others.
+// Contacts says whom to write to who is not a live member: seeds and the dead, in turn and for
+// ever, so that a cluster that was split, or a node that started alone, always finds the others.
 //
 // A seed that turned out to be another name of a live member is left in peace.
 //

@@ -46,8 +46,7 @@ Verdict MemberTable::Apply(SteadyTime now, const Update& update, int health) {
   if (order == 0 && stored.state == MemberState::kSuspect) {
     return entry->suspicion->AddWitness(update.accuser) ? Verdict::kWitness : Verdict::kNothing;
   }
-  const bool accused =
-      stored.state == MemberState::kSuspect || stored.state == MemberState::kDead;
+  const bool accused = stored.state == MemberState::kSuspect || stored.state == MemberState::kDead;
   return accused && claim.state == MemberState::kAlive ? Verdict::kStale : Verdict::kNothing;
 }
 
@@ -130,8 +129,7 @@ const MemberTable::Entry* MemberTable::FindLiveByAddress(const Address& address)
   return nullptr;
 }
 
-const MemberTable::Entry* MemberTable::FindLiveByName(absl::string_view name,
-                                                      NodeId except) const {
+const MemberTable::Entry* MemberTable::FindLiveByName(absl::string_view name, NodeId except) const {
   if (self_id_ != except && self_->member.live() && self_->member.name == name) return self_;
   for (const NodeId id : live_) {
     const Entry* entry = Find(id);

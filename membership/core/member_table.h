@@ -43,8 +43,8 @@ class MemberTable {
     NodeId accuser;
     SteadyTime changed{};
     std::optional<SuspicionTimer> suspicion;  // Set exactly while another member is suspect.
-    SteadyTime told_until{};     // No unicast of the accusation before this.
-    SteadyTime refused_until{};  // No further round on refused evidence before this.
+    SteadyTime told_until{};                  // No unicast of the accusation before this.
+    SteadyTime refused_until{};               // No further round on refused evidence before this.
 
     Update ToUpdate() const { return {member, accuser}; }
   };

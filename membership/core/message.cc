@@ -4,14 +4,13 @@ namespace roost::membership {
 namespace {
 
 // Upper bounds of protobuf's encoding: one tag byte (two from field 16 on) and the longest varint.
-constexpr size_t kAddressBytesMax = 2 + 18 + 4;  // tag, length; ip; port
-constexpr size_t kUpdateFixedBytesMax =
-    4 +                 // tag and length in the datagram
-    9 + 11 + 6 + 2 +    // node, boot_epoch, incarnation, state
-    9 +                 // accuser
-    kAddressBytesMax +  // gossip
-    4 + 4 +             // peer_port, forward_port
-    2 + 2 + 2;          // name and zone without their text, draining
+constexpr size_t kAddressBytesMax = 2 + 18 + 4;             // tag, length; ip; port
+constexpr size_t kUpdateFixedBytesMax = 4 +                 // tag and length in the datagram
+                                        9 + 11 + 6 + 2 +    // node, boot_epoch, incarnation, state
+                                        9 +                 // accuser
+                                        kAddressBytesMax +  // gossip
+                                        4 + 4 +             // peer_port, forward_port
+                                        2 + 2 + 2;  // name and zone without their text, draining
 constexpr size_t kBodyBytesMax = 2 + 6 + 9 + kAddressBytesMax;
 constexpr size_t kEnvelopeBytesMax = 3 + 2 + 9 + 11;  // header, cluster, sender, its boot epoch
 

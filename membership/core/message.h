@@ -49,10 +49,10 @@ struct Message {
   MessageKind kind = MessageKind::kGossip;
   NodeId sender;
   uint64_t sender_boot_epoch = 0;
-  uint32_t sequence = 0;      // kPing, kAck, kPingRequest, kNack
-  NodeId target;              // kPing, kPingRequest
-  Address address;            // kPingRequest: of the target. kRefusal: of the name's or id's holder.
-  bool reply_wanted = false;  // kSync
+  uint32_t sequence = 0;  // kPing, kAck, kPingRequest, kNack
+  NodeId target;          // kPing, kPingRequest
+  Address address;        // kPingRequest: of the target. kRefusal: of the name's or id's holder.
+  bool reply_wanted = false;                         // kSync
   RefusalReason reason = RefusalReason::kNameTaken;  // kRefusal
   std::vector<Update> updates;
 

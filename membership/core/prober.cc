@@ -37,8 +37,8 @@ void Prober::Begin(SteadyTime now, const Target& target, std::vector<Target> hel
   round.helpers = std::move(helpers);
   round.refused = refused;
   round.ask_at = now + Scaled(timing_.probe_timeout);
-  round.ends = now + Scaled(refused ? timing_.probe_timeout + timing_.nack_timeout
-                                    : timing_.probe_interval);
+  round.ends =
+      now + Scaled(refused ? timing_.probe_timeout + timing_.nack_timeout : timing_.probe_interval);
   Ping(target, sequence, out);
   if (refused) AskHelpers(sequence, &round, out);
 }

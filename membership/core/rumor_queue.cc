@@ -13,7 +13,8 @@ void RumorQueue::Add(const Update& update) {
   const NodeId id = update.member.id;
   const bool suspicion = update.member.state == MemberState::kSuspect;
   const Key key{id, suspicion ? update.accuser : NodeId{}};
-  for (auto it = rumors_.lower_bound({id, NodeId{}}); it != rumors_.end() && it->first.first == id;) {
+  for (auto it = rumors_.lower_bound({id, NodeId{}});
+       it != rumors_.end() && it->first.first == id;) {
     const int order = CompareClaims(it->second.update.member, update.member);
     if (order > 0) return;
     const auto next = std::next(it);

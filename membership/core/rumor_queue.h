@@ -33,8 +33,8 @@ class RumorQueue {
   size_t size() const { return rumors_.size(); }
 
  private:
-  using Key = std::pair<NodeId, NodeId>;               // member, accuser
-  using Order = std::tuple<int, uint64_t, Key>;        // times sent, age rank (newest first), key
+  using Key = std::pair<NodeId, NodeId>;         // member, accuser
+  using Order = std::tuple<int, uint64_t, Key>;  // times sent, age rank (newest first), key
   struct Rumor {
     Update update;
     int sent = 0;

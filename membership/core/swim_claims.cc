@@ -11,7 +11,8 @@ namespace {
 
 // A newcomer can be refused so long; later both holders of a name stay.
 constexpr std::chrono::seconds kSettleTime{10};
-// All who hear of a suspicion check for themselves in a small cluster, about so many in a large one.
+// All who hear of a suspicion check for themselves in a small cluster, about so many in a large
+// one.
 constexpr double kCheckersWanted = 6;
 constexpr std::chrono::seconds kAskInterval{1};
 
@@ -19,8 +20,7 @@ constexpr std::chrono::seconds kAskInterval{1};
 
 bool Swim::Settled(SteadyTime now) const { return met_ && now - started_ > kSettleTime; }
 
-void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender,
-                   Effects* out) {
+void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender, Effects* out) {
   Update claim = update;
   if (claim.member.id == options_.id) return OnClaimAboutSelf(now, claim, out);
   const MemberTable::Entry* known = table_.Find(claim.member.id);
@@ -95,9 +95,9 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
     // Two processes with one data directory. The one that started later lives on; of two equals the
     // one that had time to settle, or else the lower address.
     if (claim.boot_epoch > self.boot_epoch) {
-      out->fatal = absl::FailedPreconditionError(absl::StrCat(
-          "node id ", self.id.ToString(), " runs at ", claim.gossip.ToString(),
-          " with a later boot epoch: that data directory is a copy of this one"));
+      out->fatal = absl::FailedPreconditionError(
+          absl::StrCat("node id ", self.id.ToString(), " runs at ", claim.gossip.ToString(),
+                       " with a later boot epoch: that data directory is a copy of this one"));
     } else if (Settled(now) || self.gossip < claim.gossip) {
       Refuse(claim.gossip, RefusalReason::kClone, self.gossip, out);
     }
@@ -183,9 +183,9 @@ void Swim::OnRefusal(SteadyTime now, const Message& refusal, Effects* out) {
     return;
   }
   if (Settled(now)) return;
-  out->fatal = absl::AlreadyExistsError(
-      absl::StrCat("node.name \"", options_.name, "\" is taken by the live member at ", holder,
-                   "; names are unique in a cluster"));
+  out->fatal = absl::AlreadyExistsError(absl::StrCat("node.name \"", options_.name,
+                                                     "\" is taken by the live member at ", holder,
+                                                     "; names are unique in a cluster"));
 }
 
 void Swim::TellSender(SteadyTime now, const Address& from, const Message& m, Effects* out) {
@@ -198,8 +198,8 @@ void Swim::TellSender(SteadyTime now, const Address& from, const Message& m, Eff
     return;
   }
   met_ = true;
-  const bool accused = entry->member.state == MemberState::kSuspect ||
-                       entry->member.state == MemberState::kDead;
+  const bool accused =
+      entry->member.state == MemberState::kSuspect || entry->member.state == MemberState::kDead;
   if (accused && m.sender_boot_epoch == entry->member.boot_epoch) Accuse(now, from, entry, out);
 }
 

@@ -83,8 +83,7 @@ class GossipLoop::Shell {
         resolve_timer_(io_),
         leave_timer_(io_),
         resolver_(io_) {
-    view_ = std::make_shared<const View>(0, options_.id,
-                                         std::vector<Member>{swim_.table().self()});
+    view_ = std::make_shared<const View>(0, options_.id, std::vector<Member>{swim_.table().self()});
   }
 
   ~Shell() { Stop(); }

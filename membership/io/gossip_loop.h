@@ -1,7 +1,8 @@
 // GossipLoop runs the membership core on a UDP socket: one thread, one timer.
 //
 // It receives, decodes, calls the core, sends what the core wants sent, and posts new views. It
-// decides nothing. Seeds are "HOST:PORT"; names are resolved off the loop, again and again for ever.
+// decides nothing. Seeds are "HOST:PORT"; names are resolved off the loop, again and again for
+// ever.
 #pragma once
 
 #include <functional>
@@ -27,9 +28,9 @@ class GossipLoop {
     std::function<void(absl::Status)> on_fatal;
   };
 
-  // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port if
-  // it is 0. `seeds` are texts "HOST:PORT", added to options.seeds. Errors name cluster.listen or the
-  // option that is wrong.
+  // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port
+  // if it is 0. `seeds` are texts "HOST:PORT", added to options.seeds. Errors name cluster.listen
+  // or the option that is wrong.
   static absl::StatusOr<std::unique_ptr<GossipLoop>> Create(Options options, Address listen,
                                                             std::vector<std::string> seeds,
                                                             Dependencies deps);
@@ -52,8 +53,8 @@ class GossipLoop {
   // A TCP connection to the member was refused.
   void ReportRefused(NodeId peer);
   void SetDraining(bool draining);
-  // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when the
-  // news was sent a few times, within 1 s; not at all if Stop comes first.
+  // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when
+  // the news was sent a few times, within 1 s; not at all if Stop comes first.
   void Leave(std::function<void()> done);
   uint16_t port() const;
   const Counters& counters() const;

@@ -130,8 +130,7 @@ std::optional<GossipSocket::Received> GossipSocket::Receive(int descriptor, char
                                                             size_t size) {
   for (int attempt = 0; attempt < 4; ++attempt) {
     SocketAddress from;
-    const ssize_t bytes =
-        recvfrom(descriptor, buffer, size, MSG_TRUNC, from.get(), &from.size);
+    const ssize_t bytes = recvfrom(descriptor, buffer, size, MSG_TRUNC, from.get(), &from.size);
     if (bytes >= 0) {
       const std::optional<Address> address = ToAddress(from.storage);
       if (!address) return std::nullopt;

@@ -181,9 +181,8 @@ WireFault DecodeDatagram(absl::string_view datagram, absl::string_view cluster, 
   if (!in.ParseFromArray(body.data(), static_cast<int>(body.size()))) return WireFault::kMalformed;
   if (in.cluster() != cluster) return WireFault::kForeignCluster;
   *message = Message{};
-  if (in.sender() == 0 || in.sender_boot_epoch() == 0 ||
-      in.sender_boot_epoch() > kBootEpochMax || in.updates_size() > kUpdatesMax ||
-      !DecodeBody(in, message)) {
+  if (in.sender() == 0 || in.sender_boot_epoch() == 0 || in.sender_boot_epoch() > kBootEpochMax ||
+      in.updates_size() > kUpdatesMax || !DecodeBody(in, message)) {
     return WireFault::kMalformed;
   }
   message->sender = NodeId{in.sender()};

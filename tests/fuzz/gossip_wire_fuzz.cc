@@ -1,5 +1,5 @@
-// Datagrams from outside: whatever is accepted survives encoding and decoding unchanged, and its size
-// estimate is an upper bound.
+// Datagrams from outside: whatever is accepted survives encoding and decoding unchanged, and its
+// size estimate is an upper bound.
 #include <cassert>
 #include <cstddef>
 #include <cstdint>

@@ -17,9 +17,9 @@ TEST(AddressTest, ParseAndPrintAreInverse) {
 }
 
 TEST(AddressTest, MalformedTextIsNothing) {
-  for (const char* text : {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1",
-                           "10.0.0.1: 1", "::1:7400", "[::1]", "host:1", "[10.0.0.1]:1",
-                           "10.0.0.1:+1", "[]:1"}) {
+  for (const char* text :
+       {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "10.0.0.1: 1",
+        "::1:7400", "[::1]", "host:1", "[10.0.0.1]:1", "10.0.0.1:+1", "[]:1"}) {
     EXPECT_FALSE(Address::Parse(text).has_value()) << text;
   }
 }
@@ -35,9 +35,16 @@ TEST(AddressTest, KnowsItsKind) {
 }
 
 TEST(ViewTest, OrdersCountsAndFinds) {
-  Member dead{.id = NodeId{1}, .state = MemberState::kDead, .name = "n"};
-  Member live{.id = NodeId{3}, .state = MemberState::kSuspect, .name = "n"};
-  Member self{.id = NodeId{2}, .state = MemberState::kAlive, .name = "self"};
+  const auto member = [](uint64_t id, MemberState state, const char* name) {
+    Member m;
+    m.id = NodeId{id};
+    m.state = state;
+    m.name = name;
+    return m;
+  };
+  const Member dead = member(1, MemberState::kDead, "n");
+  const Member live = member(3, MemberState::kSuspect, "n");
+  const Member self = member(2, MemberState::kAlive, "self");
   const View view(1, NodeId{2}, {live, self, dead});
   EXPECT_EQ(view.members()[0].id, NodeId{1});
   EXPECT_EQ(view.live_count(), 2u);

@@ -263,8 +263,8 @@ void MembershipCluster::StartCountingBytes() {
 }
 
 double MembershipCluster::BytesPerNodePerSecond() const {
-  const auto running = std::count_if(nodes_.begin(), nodes_.end(),
-                                     [](const Node& node) { return node.running; });
+  const auto running =
+      std::count_if(nodes_.begin(), nodes_.end(), [](const Node& node) { return node.running; });
   return static_cast<double>(bytes_) / SecondsSince(counting_since_) / static_cast<double>(running);
 }
 
@@ -275,8 +275,8 @@ double MembershipCluster::SecondsSince(SteadyTime start) const {
 void MembershipCluster::Violation(const std::string& what) {
   Note("VIOLATION " + what);
   if (result_.violations.size() >= kViolationsMax) return;
-  result_.violations.push_back(absl::StrCat("seed ", options_.seed, ", ", options_.nodes,
-                                            " nodes: ", what));
+  result_.violations.push_back(
+      absl::StrCat("seed ", options_.seed, ", ", options_.nodes, " nodes: ", what));
 }
 
 void MembershipCluster::Note(const std::string& what) {

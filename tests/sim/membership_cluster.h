@@ -1,9 +1,9 @@
 // A cluster of real membership cores on a virtual network, watched at every step.
 //
-// Checked after each input of each node: the claim held about a member never goes backwards; no claim
-// carries an incarnation that its subject never issued; datagrams and queues are bounded; nobody who
-// runs undisturbed is declared dead. Checked by Run: joins, crashes and heals are known everywhere
-// within computed bounds.
+// Checked after each input of each node: the claim held about a member never goes backwards; no
+// claim carries an incarnation that its subject never issued; datagrams and queues are bounded;
+// nobody who runs undisturbed is declared dead. Checked by Run: joins, crashes and heals are known
+// everywhere within computed bounds.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +26,11 @@ struct MembershipSimOptions {
 
 struct MembershipSimResult {
   std::vector<std::string> violations;
-  int false_deaths = 0;                 // Running members that some node declared dead.
-  std::vector<double> killed_known_s;   // From the end of a process to the last node that knows.
-  std::vector<double> silent_known_s;   // From the end of a host.
-  double agreed_s = 0;                  // From the end of the faults to one view everywhere.
-  double bytes_per_node_per_s = 0;      // Encoded, in the steady state at the end.
+  int false_deaths = 0;                // Running members that some node declared dead.
+  std::vector<double> killed_known_s;  // From the end of a process to the last node that knows.
+  std::vector<double> silent_known_s;  // From the end of a host.
+  double agreed_s = 0;                 // From the end of the faults to one view everywhere.
+  double bytes_per_node_per_s = 0;     // Encoded, in the steady state at the end.
   uint64_t trace_hash = 0;
 };
 

@@ -16,11 +16,12 @@ constexpr seconds kAgreeMax{60};
 // For news to reach everyone once someone has it.
 constexpr seconds kSpreadMax{2};
 
-// The longest that the rules allow in calm: everyone's turn in a rota comes within two rounds of it.
+// The longest that the rules allow in calm: everyone's turn in a rota comes within two rounds of
+// it.
 SteadyDuration SilentKnownMax(const membership::Timing& t, int nodes) {
   const double size = std::max(1.0, std::log10(nodes));
-  const auto suspicion_min = std::chrono::duration_cast<SteadyDuration>(
-      t.probe_interval * t.suspicion_mult * size);
+  const auto suspicion_min =
+      std::chrono::duration_cast<SteadyDuration>(t.probe_interval * t.suspicion_mult * size);
   // The accuser's health may have risen by one, which doubles its interval.
   return t.probe_interval * 2 * (2 * nodes + 1) + suspicion_min * t.suspicion_max_mult + kSpreadMax;
 }
@@ -72,8 +73,8 @@ class Scenario {
     using Crash = MembershipCluster::Crash;
     cluster_.Stop(victim, silent ? Crash::kSilent : Crash::kKilled);
     if (!cluster_.AwaitGoneEverywhere(victim, bound)) {
-      cluster_.Violation(absl::StrCat(silent ? "silent" : "killed", " node ", victim,
-                                      " not known in time"));
+      cluster_.Violation(
+          absl::StrCat(silent ? "silent" : "killed", " node ", victim, " not known in time"));
     }
     auto& known = silent ? cluster_.result().silent_known_s : cluster_.result().killed_known_s;
     known.push_back(cluster_.SecondsSince(start));

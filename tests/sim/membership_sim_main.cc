@@ -16,7 +16,8 @@ namespace {
 
 constexpr char kHelp[] =
     "membership_sim [--nodes N] [--seeds COUNT] [--seed S] [--trace] [--json FILE]\n"
-    "Runs the membership core of N nodes (0: 2 to 9, by the seed) through joins, crashes and faults\n"
+    "Runs the membership core of N nodes (0: 2 to 9, by the seed) through joins, crashes and "
+    "faults\n"
     "on a virtual network, once per seed from 1 to COUNT, or for seed S alone.\n"
     "Exits 1 if a rule was broken; the seed replays it.\n";
 

@@ -22,7 +22,8 @@ TEST(MembershipSimTest, NoRuleIsBrokenUnderAnySeed) {
 
 TEST(MembershipSimTest, SameSeedGivesTheSameRun) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
-    EXPECT_EQ(RunMembershipSim(ForSeed(seed)).trace_hash, RunMembershipSim(ForSeed(seed)).trace_hash);
+    EXPECT_EQ(RunMembershipSim(ForSeed(seed)).trace_hash,
+              RunMembershipSim(ForSeed(seed)).trace_hash);
   }
   EXPECT_NE(RunMembershipSim(ForSeed(1)).trace_hash, RunMembershipSim(ForSeed(9)).trace_hash);
 }

@@ -1,5 +1,5 @@
-// A virtual clock and a network with faults, for simulators of any core. All from one seed: the same
-// seed gives the same run.
+// A virtual clock and a network with faults, for simulators of any core. All from one seed: the
+// same seed gives the same run.
 //
 // Nodes are small numbers. Payloads are opaque closures, so each simulator sends what its core
 // sends.

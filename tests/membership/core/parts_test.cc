@@ -41,9 +41,7 @@ Options SelfOptions() {
   return options;
 }
 
-SuspicionWait Wait(int witnesses) {
-  return {seconds(2), seconds(10), seconds(4), witnesses};
-}
+SuspicionWait Wait(int witnesses) { return {seconds(2), seconds(10), seconds(4), witnesses}; }
 
 TEST(SuspicionTimerTest, EachWitnessBringsTheDeadlineForward) {
   SuspicionTimer timer(Wait(2), NodeId{1}, kStart);

@@ -20,7 +20,9 @@ using std::chrono::seconds;
 
 constexpr uint16_t kPort = 7400;
 
-Address AddressOf(uint64_t id) { return Address::V4(0x0a000000 + static_cast<uint32_t>(id), kPort); }
+Address AddressOf(uint64_t id) {
+  return Address::V4(0x0a000000 + static_cast<uint32_t>(id), kPort);
+}
 
 Update Claim(uint64_t id, uint32_t incarnation = 0, MemberState state = MemberState::kAlive,
              uint64_t accuser = 0, uint64_t boot_epoch = 1) {
@@ -114,10 +116,9 @@ class SwimTest : public ::testing::Test {
   bool Spread(uint64_t about, MemberState state, uint64_t to = 0) const {
     return std::any_of(sent_.begin(), sent_.end(), [&](const Send& send) {
       if (to != 0 && send.to != AddressOf(to)) return false;
-      return std::any_of(send.message.updates.begin(), send.message.updates.end(),
-                         [&](const Update& u) {
-                           return u.member.id == NodeId{about} && u.member.state == state;
-                         });
+      return std::any_of(
+          send.message.updates.begin(), send.message.updates.end(),
+          [&](const Update& u) { return u.member.id == NodeId{about} && u.member.state == state; });
     });
   }
   void Collect() {
@@ -248,7 +249,8 @@ TEST_F(SwimTest, HelperThatReachesTheTargetSavesIt) {
     const size_t before = sent_.size();
     Run(milliseconds(50), {2});
     for (size_t j = before; j < sent_.size(); ++j) {
-      if (sent_[j].to != AddressOf(2) || sent_[j].message.kind != MessageKind::kPingRequest) continue;
+      if (sent_[j].to != AddressOf(2) || sent_[j].message.kind != MessageKind::kPingRequest)
+        continue;
       Message ack = From(2, MessageKind::kAck);
       ack.sequence = sent_[j].message.sequence;
       Receive(2, ack);
@@ -441,7 +443,7 @@ TEST_F(SwimTest, RefusedPortBecomesDeathWellUnderASecondIfHelpersAgree) {
   BeginWith(3);
   swim_->OnRefused(now_, AddressOf(3), &out_);
   Collect();
-  Answer(0, {2});  // The helper's nack.
+  Answer(0, {2});                               // The helper's nack.
   swim_->OnRefused(now_, AddressOf(3), &out_);  // Our ping came back as well.
   Collect();
   Run(milliseconds(10), {2});

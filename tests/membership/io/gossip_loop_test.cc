@@ -29,11 +29,11 @@ class Node {
     options.id = NodeId{id};
     options.boot_epoch = boot_epoch;
     options.advertise = Address::V4(0x7f000001, 0);
-    auto created = GossipLoop::Create(
-        options, Address::V4(0x7f000001, port), std::move(seeds), {[this](absl::Status status) {
-          absl::MutexLock lock(&mutex_);
-          fatal_ = std::move(status);
-        }});
+    auto created = GossipLoop::Create(options, Address::V4(0x7f000001, port), std::move(seeds),
+                                      {[this](absl::Status status) {
+                                        absl::MutexLock lock(&mutex_);
+                                        fatal_ = std::move(status);
+                                      }});
     EXPECT_TRUE(created.ok()) << created.status();
     loop_ = *std::move(created);
     loop_->Subscribe([this](ViewPtr view) {
@@ -150,8 +150,7 @@ TEST_F(GossipLoopTest, ForeignClusterIsCountedAndIgnored) {
   options.id = NodeId{9};
   options.boot_epoch = 1;
   options.advertise = Address::V4(0x7f000001, 0);
-  auto stranger =
-      GossipLoop::Create(options, Address::V4(0x7f000001, 0), {a_.seed()}, {});
+  auto stranger = GossipLoop::Create(options, Address::V4(0x7f000001, 0), {a_.seed()}, {});
   ASSERT_TRUE(stranger.ok());
   (*stranger)->Start();
   const absl::Time deadline = absl::Now() + kPatience;

@@ -11,10 +11,9 @@ namespace roost::membership {
 namespace {
 
 constexpr char kCluster[] = "shop";
-constexpr MessageKind kAllKinds[] = {MessageKind::kPing,    MessageKind::kAck,
-                                     MessageKind::kPingRequest, MessageKind::kNack,
-                                     MessageKind::kJoin,    MessageKind::kSync,
-                                     MessageKind::kRefusal, MessageKind::kGossip};
+constexpr MessageKind kAllKinds[] = {
+    MessageKind::kPing, MessageKind::kAck,  MessageKind::kPingRequest, MessageKind::kNack,
+    MessageKind::kJoin, MessageKind::kSync, MessageKind::kRefusal,     MessageKind::kGossip};
 
 Address V6() {
   Address address;
