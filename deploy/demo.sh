@@ -17,11 +17,11 @@ cluster stays up to play with until Ctrl-C, which stops everything.
   --json FILE     write the figures to FILE
   --nodes N       2 to 9 (default 3)
   --visitors N    1 to 5000 (default 300)
-  --seconds N     how long they visit, 12 to 3600 (default 30)
+  --seconds N     how long they visit, 12 to 3600 (default 40)
 TEXT
 }
 
-ONCE=no JSON="" NODES=3 VISITORS=300 SECONDS_TO_PLAY=30
+ONCE=no JSON="" NODES=3 VISITORS=300 SECONDS_TO_PLAY=40
 while (($#)); do
   case $1 in
     -h | --help) usage; exit 0 ;;
@@ -97,11 +97,11 @@ write_balancer_config() {
   local i
   cat <<CFG
 global
-    maxconn 20000
+    maxconn $((VISITORS + 200))
     log stdout format raw local0
 defaults
     mode tcp
-    maxconn 20000
+    maxconn $((VISITORS + 200))
     timeout connect 500ms
     timeout client 60s
     timeout server 60s
@@ -229,6 +229,8 @@ TEXT
   while :; do sleep 0.5; done
 }
 
+# Connections take descriptors, and the usual soft limit is 1,024.
+ulimit -Sn "$(ulimit -Hn)" 2>/dev/null || true
 build
 start_cluster
 say "$VISITORS visitors for $SECONDS_TO_PLAY s; every answer is checked against the visitor's own journal"

@@ -165,7 +165,12 @@ void Visitor::Judge(const Answer& answer) {
   }
   ++report.carts_checked;
   if (absl::StrContains(answer.body, "\"served_here_before\":true")) ++report.served_before;
-  if (!answer.set_cookie.empty()) cookie_ = CookieOf(answer.set_cookie);
+  if (!answer.set_cookie.empty()) {
+    cookie_ = CookieOf(answer.set_cookie);
+    // The node that made the session owns it: to go on with this connection would always be at
+    // home.
+    requests_left_ = 0;
+  }
   const Verdict verdict = journal_.Check(cart);
   if (verdict == Verdict::kRight) return;
   ++(verdict == Verdict::kWrong ? report.wrong_carts : report.lost_carts);
