@@ -151,6 +151,24 @@ TEST(ScenarioTest, EverySessionIsServedAfterAllNodesWereKilled) {
   }
 }
 
+TEST(ScenarioTest, CopyRefusesALowerEpoch) {
+  ReplicaCluster cluster(2, 24);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  const SessionPtr stale = cluster.OnDisk(0, kKey);
+  auto higher = std::make_shared<Session>(*stale);
+  higher->epoch.n = 5;
+  higher->attributes["cart"].value = "b";
+  cluster.Inject(1, 0, Replicate{90, higher, 1'000});
+  auto lower = std::make_shared<Session>(*stale);
+  lower->version = 9;
+  cluster.Inject(1, 0, Replicate{91, lower, 1'000});
+  EXPECT_EQ(cluster.Entry(1, kKey)->epoch.n, 5u);
+  cluster.Settle(50);
+  EXPECT_EQ(cluster.OnDisk(1, kKey)->attributes.at("cart").value, "b");
+  // The refusal reached the sender, which stopped owning the session.
+  EXPECT_EQ(cluster.counters(0).step_downs.load(), 1u);
+}
+
 TEST(ScenarioTest, DrainHandsEverythingOver) {
   ReplicaCluster cluster(3, 8);
   for (uint64_t i = 0; i < 40; ++i) {
