@@ -67,7 +67,8 @@ asio::awaitable<Answer> HttpClient::Send(http::verb verb, std::string target, st
   answer.connection = connections_;
 
   http::request<http::empty_body> request(verb, target, 11);
-  request.set(http::field::host, "shop.example");
+  request.set(http::field::host,
+              server_.address().to_string() + ":" + std::to_string(server_.port()));
   request.set(http::field::user_agent, "roost-visitors");
   if (!cookie.empty()) request.set(http::field::cookie, "theme=dark; JSESSIONID=" + cookie);
   request.prepare_payload();
