@@ -63,7 +63,8 @@ class Loader {
 
   LoadedConfig Load(const std::string& yaml, const Environment& environment) {
     SetDefaults();
-    ReadYaml(yaml);
+    // What can't be parsed says nothing about its fields: no further complaints.
+    if (!ReadYaml(yaml)) return Finish();
     ReadEnvironment(environment);
     SetDerivedDefaults();
     ForEachField(&config_,
@@ -71,6 +72,11 @@ class Loader {
                    CheckField(path, *section, field);
                  });
     for (const CrossCheck& check : CheckTogether(config_)) AddCrossError(check);
+    return Finish();
+  }
+
+ private:
+  LoadedConfig Finish() {
     std::stable_sort(errors_.begin(), errors_.end(),
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     LoadedConfig loaded;
@@ -79,7 +85,6 @@ class Loader {
     return loaded;
   }
 
- private:
   void SetDefaults() {
     ForEachField(
         &config_, [](const std::string& path, Message* section, const FieldDescriptor* field) {
@@ -110,7 +115,8 @@ class Loader {
     }
   }
 
-  void ReadYaml(const std::string& yaml) {
+  // False if it is not YAML.
+  bool ReadYaml(const std::string& yaml) {
     std::vector<YAML::Node> documents;
     try {
       documents = YAML::LoadAll(yaml);
@@ -120,7 +126,9 @@ class Loader {
       if (!documents.empty()) ReadRoot(documents[0]);
     } catch (const YAML::Exception& error) {  // The one place: yaml-cpp reports by throwing.
       AddError({.line = error.mark.line + 1}, "", absl::StrCat("not YAML: ", error.msg));
+      return false;
     }
+    return true;
   }
 
   void ReadRoot(const YAML::Node& root) {

@@ -13,7 +13,8 @@
 namespace roost::sidecar {
 namespace {
 
-// Messages are fixed texts, so there are few; this only bounds a mistake.
+// Messages are fixed texts and subjects are members or ports, so there are few; this bounds a
+// mistake.
 constexpr size_t kWindowsMax = 1'000;
 
 absl::string_view LevelName(LogLevel level) {
@@ -104,11 +105,11 @@ void Logger::Error(absl::string_view message, Fields fields) {
 }
 void Logger::Flush() { logger_->flush(); }
 
-int64_t Logger::Admit(absl::string_view message) {
+int64_t Logger::Admit(absl::string_view message, absl::string_view subject) {
   const auto now = std::chrono::steady_clock::now();
   absl::MutexLock lock(&mutex_);
   if (windows_.size() >= kWindowsMax) windows_.clear();
-  const auto [found, is_new] = windows_.try_emplace(message);
+  const auto [found, is_new] = windows_.try_emplace(absl::StrCat(message, "\n", subject));
   Window& window = found->second;
   if (is_new || now - window.start >= kWindow) {
     window.start = now;
@@ -123,7 +124,9 @@ int64_t Logger::Admit(absl::string_view message) {
 
 void Logger::Write(LogLevel level, absl::string_view message, Fields fields) {
   if (level < level_.load()) return;
-  const int64_t suppressed = Admit(message);
+  const auto* subject =
+      fields.size() == 0 ? nullptr : absl::get_if<absl::string_view>(&fields.begin()->value);
+  const int64_t suppressed = Admit(message, subject == nullptr ? "" : *subject);
   if (suppressed < 0) return;
   std::string line = absl::StrCat(
       R"({"ts":")", absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone()),

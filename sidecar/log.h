@@ -1,8 +1,9 @@
 // Logger writes one JSON object a line: {"ts","level","msg", fields...}.
 //
 // A message is a fixed text, what varies goes into fields; never a session id, key or attribute
-// value. The same message is written at most `kBurst` times per `kWindow`; then it is counted, and
-// the next one that is written says how many were left out ("suppressed").
+// value. The same message about the same subject (its first field, if that is a text) is written at
+// most `kBurst` times per `kWindow`; then it is counted, and the next one that is written says how
+// many were left out ("suppressed").
 //
 // Thread-safe. Owner: main, alive until the process ends.
 #pragma once
@@ -65,8 +66,8 @@ class Logger {
   };
 
   void Write(LogLevel level, absl::string_view message, Fields fields);
-  // How many lines with `message` were left out before this one; -1: leave this one out too.
-  int64_t Admit(absl::string_view message);
+  // How many such lines were left out before this one; -1: leave this one out too.
+  int64_t Admit(absl::string_view message, absl::string_view subject);
 
   std::unique_ptr<spdlog::logger> logger_;
   std::atomic<LogLevel> level_;

@@ -152,7 +152,7 @@ absl::StatusOr<HttpResponse> Get(uint16_t port, absl::string_view path, absl::st
   auto connection = HttpConnection::Connect(port, timeout);
   if (!connection.ok()) return connection.status();
   std::string request =
-      absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n");
+      absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n");
   if (!cookie.empty()) absl::StrAppend(&request, "Cookie: ", cookie, "\r\n");
   request += "\r\n";
   if (absl::Status sent = connection->Send(request); !sent.ok()) return sent;
