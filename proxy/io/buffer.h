@@ -27,24 +27,20 @@ class BufferPool {
   }
 
   std::unique_ptr<char[]> Take() {
-    ++lent_;
     if (free_.empty()) return std::unique_ptr<char[]>(new char[piece_bytes_]);
     std::unique_ptr<char[]> piece = std::move(free_.back());
     free_.pop_back();
     return piece;
   }
   void Return(std::unique_ptr<char[]> piece) {
-    --lent_;
     if (free_.size() < keep_max_) free_.push_back(std::move(piece));
   }
 
   size_t piece_bytes() const { return piece_bytes_; }
-  size_t lent() const { return lent_; }
 
  private:
   const size_t piece_bytes_;
   const size_t keep_max_;
-  size_t lent_ = 0;
   std::vector<std::unique_ptr<char[]>> free_;
 };
 

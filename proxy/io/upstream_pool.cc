@@ -44,7 +44,6 @@ UpstreamConnection* UpstreamPool::Connect(const UpstreamTarget& target, Upstream
   }
   connection->target_ = target;
   connection->user_ = user;
-  ++open_count_;
   return connection.release();
 }
 
@@ -67,7 +66,6 @@ void UpstreamPool::Discard(UpstreamConnection* connection) {
   connection->Cancel();
   connection->socket.Close();
   connection->in.Release();
-  --open_count_;
   loop_->Defer([connection] { delete connection; });
 }
 

@@ -84,8 +84,6 @@ class UpstreamPool {
   void Prune(const membership::View& view);
   void CloseIdle();
 
-  size_t open_count() const { return open_count_; }
-
  private:
   friend class UpstreamConnection;
   using Idle = std::vector<UpstreamConnection*>;
@@ -96,7 +94,6 @@ class UpstreamPool {
   BufferPool* const buffers_;
   const size_t idle_max_;
   absl::flat_hash_map<UpstreamTarget, Idle> idle_;
-  size_t open_count_ = 0;
 };
 
 }  // namespace roost::proxy
