@@ -127,9 +127,10 @@ absl::StatusOr<HttpResponse> HttpConnection::Receive(std::chrono::milliseconds t
   const bool known = field != response.headers.end() && absl::SimpleAtoi(field->second, &length);
   while (!known || buffer_.size() < length) {
     auto n = Fill(deadline);
-    if (!n.ok()) return n.status();
-    if (*n > 0) continue;
-    if (known) return absl::DataLossError("closed in the middle of the body");
+    if (!n.ok() && absl::IsDeadlineExceeded(n.status())) return n.status();
+    if (n.ok() && *n > 0) continue;
+    // A reset is as good a way to say so as a close.
+    if (known || !n.ok()) return absl::DataLossError("closed in the middle of the body");
     length = buffer_.size();
     break;
   }

@@ -155,12 +155,8 @@ TestApp::Reply TestApp::Handle(const std::string& path, const std::string& sessi
   }
   if (absl::StartsWith(path, "/add/")) return Add(path.substr(5), session_id);
   if (path == "/cart") {
-    roost::v1::GetRequest request;
-    request.set_id(session_id);
     roost::v1::GetResponse response;
-    grpc::ClientContext context;
-    Deadline(&context);
-    const grpc::Status status = sessions_->Get(&context, request, &response);
+    const grpc::Status status = Read(session_id, &response);
     if (!status.ok())
       return {status.error_code() == grpc::NOT_FOUND ? 404 : 503, status.error_message(), ""};
     return {200, response.session().attributes().at("cart").value(), ""};
@@ -184,14 +180,25 @@ TestApp::Reply TestApp::Handle(const std::string& path, const std::string& sessi
   return {404, "no such page", ""};
 }
 
+grpc::Status TestApp::Read(const std::string& session_id, roost::v1::GetResponse* response) {
+  roost::v1::GetRequest request;
+  request.set_id(session_id);
+  grpc::Status status;
+  // The first call after the node was restarted still meets the connection to its dead process.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    grpc::ClientContext context;
+    Deadline(&context);
+    context.set_wait_for_ready(true);
+    status = sessions_->Get(&context, request, response);
+    if (status.error_code() != grpc::UNAVAILABLE) break;
+  }
+  return status;
+}
+
 TestApp::Reply TestApp::Add(const std::string& item, const std::string& session_id) {
   for (int attempt = 0; attempt < 10; ++attempt) {
-    roost::v1::GetRequest get;
-    get.set_id(session_id);
     roost::v1::GetResponse got;
-    grpc::ClientContext get_context;
-    Deadline(&get_context);
-    grpc::Status status = sessions_->Get(&get_context, get, &got);
+    grpc::Status status = Read(session_id, &got);
     if (!status.ok())
       return {status.error_code() == grpc::NOT_FOUND ? 404 : 503, status.error_message(), ""};
     std::string cart = got.session().attributes().at("cart").value();

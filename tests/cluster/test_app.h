@@ -48,6 +48,7 @@ class TestApp {
   void Accept();
   void Serve(int fd);
   Reply Handle(const std::string& path, const std::string& session_id);
+  grpc::Status Read(const std::string& session_id, roost::v1::GetResponse* response);
   Reply Add(const std::string& item, const std::string& session_id);
 
   const std::string name_;

@@ -1,0 +1,232 @@
+// The API over a real gRPC server, with a store that answers what the test says.
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "sidecar/cluster_api.h"
+#include "sidecar/grpc_servers.h"
+#include "sidecar/sessions_api.h"
+#include "sidecar/view_board.h"
+
+namespace roost::sidecar {
+namespace {
+
+using ::testing::HasSubstr;
+
+class FakeStore : public store::SessionStore {
+ public:
+  void Execute(store::Operation operation, ResultCallback done) override {
+    last = std::move(operation);
+    done(result);
+  }
+  void Resolve(store::SessionKey, OwnershipCallback done) override { done(ownership); }
+  void Touch(std::vector<store::SessionKey>) override {}
+  const store::OwnershipIndex& index() const override { return index_; }
+
+  store::Operation last;
+  store::OperationResult result;
+  store::Ownership ownership;
+
+ private:
+  store::OwnershipIndex index_;
+};
+
+membership::ViewPtr MakeView(uint64_t version) {
+  membership::Member self;
+  self.id = membership::NodeId{1};
+  self.name = "web-1";
+  return std::make_shared<membership::View>(version, self.id,
+                                            std::vector<membership::Member>{self});
+}
+
+class ApiTest : public ::testing::Test {
+ protected:
+  ApiTest() {
+    board_.Post(MakeView(1));
+    socket_ = absl::StrCat(std::getenv("TEST_TMPDIR"), "/api.sock");
+    options_ = {.listen = "",
+                .socket = socket_,
+                .services = {&sessions_api_, &cluster_api_, &operator_api_},
+                .message_bytes_max = 1 << 20};
+    auto server = BuildApiServer(options_);
+    EXPECT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials());
+    sessions_ = v1::Sessions::NewStub(channel_);
+    cluster_ = v1::Cluster::NewStub(channel_);
+    operator_ = v1::Operator::NewStub(channel_);
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  }
+  ~ApiTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  ViewBoard board_;
+  FakeStore store_;
+  std::vector<store::ListEntry> entries_;
+  SessionsApi sessions_api_{store::Options{}, &store_, &board_};
+  ClusterApi cluster_api_{&board_};
+  OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
+                             .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
+                             .list =
+                                 [this](auto, bool, size_t limit, auto done) {
+                                   auto page = entries_;
+                                   if (page.size() > limit) page.resize(limit);
+                                   done(page);
+                                 }},
+                            &board_};
+  std::string socket_;
+  ApiServerOptions options_;
+  std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Sessions::Stub> sessions_;
+  std::unique_ptr<v1::Cluster::Stub> cluster_;
+  std::unique_ptr<v1::Operator::Stub> operator_;
+  grpc::ClientContext context_;
+};
+
+TEST_F(ApiTest, CreateMakesAnIdWhereThereIsNone) {
+  store_.result.receipt = {.version = 1, .epoch = {2, membership::NodeId{1}}, .copies = 2};
+  v1::CreateResponse response;
+  ASSERT_TRUE(sessions_->Create(&context_, {}, &response).ok());
+  EXPECT_EQ(response.id().size(), 32u);
+  EXPECT_EQ(response.session_key(), store::KeyOf(store_.last).ToHex());
+  EXPECT_EQ(response.receipt().copies(), 2u);
+  EXPECT_EQ(response.receipt().epoch_node(), "0000000000000001");
+}
+
+TEST_F(ApiTest, ErrorsOfTheStoreKeepTheirCodeAndText) {
+  store_.result.status = absl::AbortedError("expected_version: is 3, the current one is 4");
+  v1::PutRequest request;
+  request.set_id("a");
+  v1::PutResponse response;
+  const grpc::Status status = sessions_->Put(&context_, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("current one is 4"));
+}
+
+TEST_F(ApiTest, GetShowsTheSession) {
+  auto session = std::make_shared<store::Session>();
+  session->version = 9;
+  session->copy_set = {membership::NodeId{1}};
+  session->attributes["cart"].value = "tea";
+  store_.result.session = session;
+  v1::GetRequest request;
+  request.set_id("a");
+  v1::GetResponse response;
+  ASSERT_TRUE(sessions_->Get(&context_, request, &response).ok());
+  EXPECT_EQ(response.session().id(), "a");
+  EXPECT_EQ(response.session().namespace_(), "default");
+  EXPECT_EQ(response.session().owner(), "web-1");
+  EXPECT_EQ(response.session().attributes().at("cart").value(), "tea");
+}
+
+TEST_F(ApiTest, ABadRequestNeverReachesTheStore) {
+  store_.last = store::TouchOp{};
+  v1::GetResponse response;
+  EXPECT_EQ(sessions_->Get(&context_, {}, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(std::holds_alternative<store::TouchOp>(store_.last));
+}
+
+TEST_F(ApiTest, ResolveOfAnUnknownSessionIsNotFound) {
+  v1::ResolveRequest request;
+  request.set_id("a");
+  v1::ResolveResponse response;
+  EXPECT_EQ(sessions_->Resolve(&context_, request, &response).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ApiTest, WatchShowsTheNewestViewAndSkipsOlderOnes) {
+  const auto reader = cluster_->Watch(&context_, {});
+  v1::MembersResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(response.view(), 1u);
+  for (uint64_t version = 2; version <= 500; ++version) board_.Post(MakeView(version));
+  uint64_t before = 1;
+  while (before != 500 && reader->Read(&response)) {
+    EXPECT_GT(response.view(), before);
+    before = response.view();
+  }
+  EXPECT_EQ(before, 500u);
+  context_.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ApiTest, StatusAddsTheCountsOfSessions) {
+  v1::StatusResponse response;
+  ASSERT_TRUE(operator_->Status(&context_, {}, &response).ok());
+  EXPECT_EQ(response.name(), "web-1");
+  EXPECT_EQ(response.sessions_owned(), 5u);
+}
+
+TEST_F(ApiTest, ListSessionsPages) {
+  entries_.resize(5);
+  for (uint64_t i = 0; i < 5; ++i) entries_[i].key = {0, i + 1};
+  v1::ListSessionsRequest request;
+  request.set_page_size(2);
+  v1::ListSessionsResponse response;
+  ASSERT_TRUE(operator_->ListSessions(&context_, request, &response).ok());
+  EXPECT_EQ(response.sessions_size(), 2);
+  EXPECT_EQ(response.next_page_token(), (store::SessionKey{0, 2}).ToHex());
+}
+
+TEST_F(ApiTest, ListSessionsRefusesABadPage) {
+  v1::ListSessionsRequest request;
+  request.set_page_size(1'001);
+  v1::ListSessionsResponse response;
+  EXPECT_EQ(operator_->ListSessions(&context_, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  request.set_page_size(1);
+  request.set_page_token("x");
+  grpc::ClientContext context;
+  EXPECT_EQ(operator_->ListSessions(&context, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ApiTest, TheSocketIsForItsOwnerOnly) {
+  struct stat status = {};
+  ASSERT_EQ(stat(socket_.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+TEST_F(ApiTest, ASocketThatSomebodyListensOnIsLeftAlone) {
+  const auto second = BuildApiServer(options_);
+  ASSERT_FALSE(second.ok());
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr("api.socket: another process"));
+  v1::MembersResponse response;
+  EXPECT_TRUE(cluster_->Members(&context_, {}, &response).ok());
+}
+
+TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
+  const std::string path = absl::StrCat(std::getenv("TEST_TMPDIR"), "/stale.sock");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  close(fd);  // Bound, never listened: as after a kill.
+  ViewBoard board;
+  ClusterApi api(&board);
+  const ApiServerOptions options{
+      .listen = "", .socket = path, .services = {&api}, .message_bytes_max = 1 << 20};
+  auto server = BuildApiServer(options);
+  ASSERT_TRUE(server.ok()) << server.status();
+  (*server)->Shutdown();
+  server->reset();
+  unlink(path.c_str());
+  std::ofstream(path) << "precious";
+  EXPECT_FALSE(BuildApiServer(options).ok());
+  EXPECT_EQ(access(path.c_str(), F_OK), 0);
+}
+
+}  // namespace
+}  // namespace roost::sidecar

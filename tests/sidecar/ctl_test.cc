@@ -1,0 +1,77 @@
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "sidecar/ctl/arguments.h"
+#include "sidecar/ctl/commands.h"
+#include "sidecar/ctl/table.h"
+
+namespace roost::ctl {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ArgumentsTest, OptionsMayStandAnywhereAfterTheirCommand) {
+  const auto arguments = ParseArguments(
+      {"--api", "unix:/x", "owner", "abc", "--namespace=shop", "--json", "--timeout", "7"},
+      "env:1");
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->command, Command::kOwner);
+  EXPECT_EQ(arguments->id, "abc");
+  EXPECT_EQ(arguments->name_space, "shop");
+  EXPECT_EQ(arguments->api, "unix:/x");
+  EXPECT_TRUE(arguments->json);
+  EXPECT_EQ(arguments->timeout, std::chrono::seconds(7));
+}
+
+TEST(ArgumentsTest, TheEnvironmentGivesTheTarget) {
+  EXPECT_EQ(ParseArguments({"status"}, "10.0.0.1:1")->api, "10.0.0.1:1");
+  EXPECT_EQ(ParseArguments({"status"}, "")->api, "127.0.0.1:7402");
+}
+
+TEST(ArgumentsTest, HelpIsOfTheCommand) {
+  EXPECT_EQ(ParseArguments({"members", "--help"}, "")->help_for, Command::kMembers);
+  EXPECT_EQ(ParseArguments({"help", "owner"}, "")->help_for, Command::kOwner);
+  EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
+  for (Command command : {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner,
+                          Command::kSessions, Command::kVersion}) {
+    EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
+  }
+}
+
+TEST(ArgumentsTest, WrongUsageIsNamed) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {},
+           {"stats"},
+           {"owner"},
+           {"owner", "a", "b"},
+           {"owner", "a", "--key", "b"},
+           {"status", "--watch"},
+           {"status", "--limit", "3"},
+           {"sessions", "--limit"},
+           {"sessions", "--limit", "0"},
+           {"sessions", "--limit=100001"},
+           {"status", "--api="},
+           {"status", "--frob"},
+       }) {
+    EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
+        << ::testing::PrintToString(words);
+  }
+}
+
+TEST(TableTest, AlignsAndHidesControlCharacters) {
+  Table table({"A", "LONG"});
+  table.Add({"wide cell", ""});
+  table.Add({"\x1b[31m", "x"});
+  EXPECT_EQ(table.ToString(), "A          LONG\nwide cell  -\n?[31m      x\n");
+}
+
+TEST(CommandsTest, AnUnreachableNodeSaysWhatToLookAt) {
+  const auto arguments = ParseArguments({"status", "--api", "unix:/nonexistent/sock"}, "");
+  ASSERT_TRUE(arguments.ok());
+  const absl::Status status = Run(*arguments, [](absl::string_view) { ADD_FAILURE(); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/nonexistent/sock"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("ROOST_API"));
+}
+
+}  // namespace
+}  // namespace roost::ctl

@@ -1,0 +1,111 @@
+#include "sidecar/metrics.h"
+
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace roost::sidecar {
+namespace {
+
+using ::testing::HasSubstr;
+
+class MetricsTest : public ::testing::Test {
+ protected:
+  MetricsTest() {
+    loops_[0].requests.Add(3);
+    loops_[1].requests.Add(4);
+    loops_[0].grace_held.Add(5);
+    loops_[1].grace_now.Add(2);
+    store_.takeovers = 6;
+    membership_.deaths = 7;
+  }
+
+  std::string Render() {
+    std::vector<membership::Member> members(2);
+    members[0].id = membership::NodeId{1};
+    members[1].id = membership::NodeId{2};
+    members[1].state = membership::MemberState::kDead;
+    return RenderMetrics(
+        {.node = "a\"b\\",
+         .cluster = "shop",
+         .ready = true,
+         .membership = &membership_,
+         .store = &store_,
+         .proxy = {&loops_[0], &loops_[1]},
+         .stats = {.owned = 8, .copied = 9, .tombstones = 10, .under_replicated = 11},
+         .view = std::make_shared<membership::View>(12, membership::NodeId{1}, members),
+         .process = ReadProcessUsage()});
+  }
+
+  membership::Counters membership_;
+  store::Counters store_;
+  proxy::Counters loops_[2];
+};
+
+TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
+  const std::string text = Render();
+  for (const char* line :
+       {"roost_proxy_requests_total 7\n", "roost_grace_requests_total{outcome=\"held\"} 5\n",
+        "roost_grace_held_requests 2\n", "roost_store_takeovers_total 6\n",
+        "roost_member_deaths_total 7\n", "roost_sessions{role=\"owned\"} 8\n",
+        "roost_sessions{role=\"copied\"} 9\n", "roost_sessions{role=\"tombstone\"} 10\n",
+        "roost_members{state=\"alive\"} 1\n", "roost_members{state=\"dead\"} 1\n",
+        "roost_proxy_routed_total{route=\"no_session\"} 0\n", "roost_ready 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(std::string("\n") + line));
+  }
+}
+
+TEST_F(MetricsTest, LabelsAreEscaped) { EXPECT_THAT(Render(), HasSubstr(R"(node="a\"b\\")")); }
+
+// The rules of the text format 0.0.4 and of Prometheus' naming advice.
+TEST_F(MetricsTest, TheTextIsWellFormed) {
+  const std::regex sample(
+      R"(([a-z][a-z0-9_]*)(\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? [0-9.]+)");
+  std::map<std::string, std::string> types;
+  std::set<std::string> helps, series;
+  std::string family;
+  const std::string text = Render();
+  ASSERT_TRUE(absl::EndsWith(text, "\n"));
+  std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  lines.pop_back();
+  for (const std::string& line : lines) {
+    const std::vector<std::string> words = absl::StrSplit(line, absl::MaxSplits(' ', 3));
+    if (absl::StartsWith(line, "# HELP ")) {
+      EXPECT_TRUE(helps.insert(words[2]).second) << line;
+      EXPECT_GT(words.size(), 3u) << line;
+    } else if (absl::StartsWith(line, "# TYPE ")) {
+      family = words[2];
+      EXPECT_TRUE(types.emplace(family, words[3]).second) << line;
+      EXPECT_EQ(helps.count(family), 1u) << line;
+      EXPECT_TRUE(absl::StartsWith(family, "roost_") || absl::StartsWith(family, "process_"));
+      EXPECT_EQ(words[3] == "counter", absl::EndsWith(family, "_total")) << line;
+      EXPECT_FALSE(absl::StrContains(family, "_ms")) << "base units: " << line;
+    } else {
+      std::smatch match;
+      ASSERT_TRUE(std::regex_match(line, match, sample)) << line;
+      EXPECT_EQ(match[1], family) << line;
+      EXPECT_TRUE(series.insert(line.substr(0, line.rfind(' '))).second) << line;
+    }
+  }
+  EXPECT_EQ(helps.size(), types.size());
+}
+
+TEST(ProcessUsageTest, ReadsThisProcess) {
+  const ProcessUsage usage = ReadProcessUsage();
+  EXPECT_GT(usage.resident_bytes, 1'000'000u);
+  EXPECT_GE(usage.virtual_bytes, usage.resident_bytes);
+  EXPECT_GE(usage.threads, 1u);
+  EXPECT_GE(usage.open_fds, 3u);
+  EXPECT_GT(usage.max_fds, usage.open_fds);
+  EXPECT_GT(usage.start_time, 1e9);
+}
+
+}  // namespace
+}  // namespace roost::sidecar

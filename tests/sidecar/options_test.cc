@@ -1,0 +1,95 @@
+#include "sidecar/options.h"
+
+#include "gtest/gtest.h"
+#include "sidecar/config_loader.h"
+
+namespace roost::sidecar {
+namespace {
+
+using membership::Address;
+using std::chrono::milliseconds;
+
+config::v1::Config Load(const std::string& yaml) {
+  const LoadedConfig loaded = ParseConfig("security: {insecure: true}\n" + yaml, "f.yaml", {});
+  EXPECT_TRUE(loaded.errors.empty()) << loaded.errors[0].ToString();
+  return loaded.config;
+}
+
+TEST(OptionsTest, DefaultsPassEveryModulesOwnRules) {
+  EXPECT_TRUE(CheckOptions(Load("")).ok()) << CheckOptions(Load(""));
+}
+
+TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
+  const store::Options store = ToStoreOptions(Load("")), store_default;
+  EXPECT_EQ(store.idle_ttl, store_default.idle_ttl);
+  EXPECT_EQ(store.in_flight_bytes, store_default.in_flight_bytes);
+  EXPECT_EQ(store.pending_max, store_default.pending_max);
+  const proxy::Options proxy = ToProxyOptions(Load("")), proxy_default;
+  EXPECT_EQ(proxy.head_bytes_max, proxy_default.head_bytes_max);
+  EXPECT_EQ(proxy.tunnel_idle, proxy_default.tunnel_idle);
+  EXPECT_EQ(proxy.grace.wait, proxy_default.grace.wait);
+  const membership::Timing timing = ToMembershipOptions(Load("")).timing, timing_default;
+  EXPECT_EQ(timing.probe_timeout, timing_default.probe_timeout);
+  EXPECT_EQ(timing.rejoin_interval, timing_default.rejoin_interval);
+}
+
+TEST(OptionsTest, EveryStoreFieldArrives) {
+  const store::Options store = ToStoreOptions(
+      Load("store: {copies: 3, ack: all, min_copies: refuse, ack_timeout_ms: 1s, idle_ttl_ms: 2m,\n"
+           "  absolute_ttl_ms: 3h, absolute_ttl_max_ms: 4h, attribute_bytes_max: 5KiB,\n"
+           "  session_bytes_max: 6KiB, attributes_max: 7, in_flight_bytes: 80KiB,\n"
+           "  cache_bytes: 9MiB, fsync_interval_ms: 10, pending_max: 11}"));
+  EXPECT_EQ(store.copies, 3);
+  EXPECT_EQ(store.ack, store::Ack::kAll);
+  EXPECT_TRUE(store.refuse_when_degraded);
+  EXPECT_EQ(store.ack_timeout, milliseconds(1'000));
+  EXPECT_EQ(store.idle_ttl, milliseconds(120'000));
+  EXPECT_EQ(store.absolute_ttl, milliseconds(3 * 3'600'000));
+  EXPECT_EQ(store.absolute_ttl_max, milliseconds(4 * 3'600'000));
+  EXPECT_EQ(store.attribute_bytes_max, 5 << 10);
+  EXPECT_EQ(store.session_bytes_max, 6 << 10);
+  EXPECT_EQ(store.attributes_max, 7);
+  EXPECT_EQ(store.in_flight_bytes, 80 << 10);
+  EXPECT_EQ(store.cache_bytes, 9 << 20);
+  EXPECT_EQ(store.fsync_interval, milliseconds(10));
+  EXPECT_EQ(store.pending_max, 11);
+}
+
+TEST(OptionsTest, TrustedNetworksContainWhatTheySay) {
+  const proxy::Options proxy =
+      ToProxyOptions(Load("proxy: {trusted_proxies: [10.0.0.0/8, 192.168.1.7, \"fd00::/16\"]}"));
+  ASSERT_EQ(proxy.trusted_proxies.size(), 3u);
+  const auto contains = [&](int i, const char* address) {
+    return proxy.trusted_proxies[i].Contains(*Address::Parse(address));
+  };
+  EXPECT_TRUE(contains(0, "10.200.3.4:1"));
+  EXPECT_FALSE(contains(0, "11.0.0.1:1"));
+  EXPECT_TRUE(contains(1, "192.168.1.7:5"));
+  EXPECT_FALSE(contains(1, "192.168.1.8:5"));
+  EXPECT_TRUE(contains(2, "[fd00::5]:1"));
+  EXPECT_FALSE(contains(2, "[fd01::5]:1"));
+}
+
+TEST(AdvertisedAddressTest, IsTheConfiguredOneIfThereIsOne) {
+  config::v1::Cluster cluster = Load("cluster: {advertise: 10.1.2.3}").cluster();
+  EXPECT_EQ(AdvertisedAddress(cluster, 7400)->ToString(), "10.1.2.3:7400");
+  cluster.set_advertise("fd00::1");
+  EXPECT_EQ(AdvertisedAddress(cluster, 7)->ToString(), "[fd00::1]:7");
+}
+
+TEST(AdvertisedAddressTest, IsElseWhatItListensOn) {
+  EXPECT_EQ(AdvertisedAddress(Load("cluster: {listen: \"127.0.0.2:1\"}").cluster(), 5)->ToString(),
+            "127.0.0.2:5");
+}
+
+TEST(AdvertisedAddressTest, OfAWildcardIsTheInterfaceTowardsTheFirstSeed) {
+  EXPECT_EQ(
+      AdvertisedAddress(Load("cluster: {seeds: [\"127.0.0.1:7400\"]}").cluster(), 5)->ToString(),
+      "127.0.0.1:5");
+  const auto alone = AdvertisedAddress(Load("").cluster(), 5);
+  ASSERT_TRUE(alone.ok());
+  EXPECT_FALSE(alone->IsWildcard());
+}
+
+}  // namespace
+}  // namespace roost::sidecar
