@@ -67,7 +67,7 @@ TEST(TableTest, AlignsAndHidesControlCharacters) {
 TEST(CommandsTest, AnUnreachableNodeSaysWhatToLookAt) {
   const auto arguments = ParseArguments({"status", "--api", "unix:/nonexistent/sock"}, "");
   ASSERT_TRUE(arguments.ok());
-  const absl::Status status = Run(*arguments, [](absl::string_view) { ADD_FAILURE(); });
+  const absl::Status status = ctl::Run(*arguments, [](absl::string_view) { ADD_FAILURE(); });
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("/nonexistent/sock"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("ROOST_API"));
