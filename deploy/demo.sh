@@ -188,7 +188,7 @@ kill_and_restart_node() {
   echo "kill node-$i $(date +%s%N)" >>"$DIR/events"
   kill -KILL "${PID[roostd-$i]}" "${PID[shop-$i]}"
   wait "${PID[roostd-$i]}" "${PID[shop-$i]}" 2>/dev/null || true
-  sleep 3
+  sleep 2
   say "      >>>  node-$i starts again"
   start_shop "$i"
   start_node "$i"

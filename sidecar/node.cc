@@ -36,7 +36,8 @@ using store::StoreLoop;
 
 constexpr absl::Duration kDrainMax = absl::Seconds(30);
 constexpr absl::Duration kLeaveMax = absl::Seconds(2);
-constexpr std::chrono::seconds kServerStopMax{2};
+// For calls of the application that are under way.
+constexpr std::chrono::seconds kCallsMax{2};
 // A session, its names, and what carries them.
 constexpr int kMessageOverhead = 1 << 20;
 
@@ -56,8 +57,9 @@ void LogChanges(Logger* log, const ViewPtr& before, const membership::View& next
   }
 }
 
-void StopServer(grpc::Server* server) {
-  if (server != nullptr) server->Shutdown(std::chrono::system_clock::now() + kServerStopMax);
+// Calls that still run after `patience` are cancelled.
+void StopServer(grpc::Server* server, std::chrono::milliseconds patience) {
+  if (server != nullptr) server->Shutdown(std::chrono::system_clock::now() + patience);
 }
 
 }  // namespace
@@ -309,11 +311,12 @@ void Node::Stop() {
   if (std::exchange(parts.stopped, true)) return;
   // Nothing new comes in...
   if (parts.proxy) parts.proxy->Stop();
-  StopServer(parts.api_server.get());
+  StopServer(parts.api_server.get(), kCallsMax);
   // ...while what was under way could still be answered.
   if (parts.gossip) parts.gossip->Stop();
   if (parts.store) parts.store->Stop();
-  StopServer(parts.peer_server.get());
+  // Peers keep their streams open for as long as they can: nothing to wait for.
+  StopServer(parts.peer_server.get(), std::chrono::milliseconds(0));
   if (parts.admin) parts.admin->Stop();
   if (parts.table) parts.table->Close();
 }
