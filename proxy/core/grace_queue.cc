@@ -44,7 +44,8 @@ GraceQueue::~GraceQueue() {
   while (oldest_ != kNone) Remove(oldest_);
 }
 
-GraceQueue::Added GraceQueue::Add(SteadyTime now, store::SessionKey key, int64_t bytes) {
+GraceQueue::Added GraceQueue::Add(SteadyTime now, store::SessionKey key, int64_t bytes,
+                                  std::chrono::milliseconds lookup_delay) {
   const auto found = sessions_.find(key);
   if (found != sessions_.end() && found->second.count >= session_requests_max_) {
     return {AddStatus::kSessionFull, 0, false};
@@ -57,7 +58,9 @@ GraceQueue::Added GraceQueue::Add(SteadyTime now, store::SessionKey key, int64_t
   slot.bytes = bytes;
   Session& session = sessions_[key];
   Link(index, &session);
-  return {AddStatus::kHeld, TokenOf(index), session.count == 1};
+  const bool first = session.count == 1;
+  if (first && lookup_delay.count() > 0) SetRetry(key, &session, now + lookup_delay);
+  return {AddStatus::kHeld, TokenOf(index), first && lookup_delay.count() <= 0};
 }
 
 void GraceQueue::OnAnswer(SteadyTime now, store::SessionKey key, const store::Ownership& answer,

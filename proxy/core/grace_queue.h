@@ -67,7 +67,7 @@ class GraceQueue {
   struct Added {
     AddStatus status = AddStatus::kFull;
     Token token = 0;
-    bool start_lookup = false;  // First of its session: call SessionStore::Resolve.
+    bool start_lookup = false;  // First of its session: call SessionStore::Resolve now.
   };
 
   // `budget` outlives the queue.
@@ -76,7 +76,10 @@ class GraceQueue {
   GraceQueue(const GraceQueue&) = delete;
   GraceQueue& operator=(const GraceQueue&) = delete;
 
-  Added Add(membership::SteadyTime now, store::SessionKey key, int64_t bytes);
+  // The lookup of a session that nobody waits for yet starts after `lookup_delay`: what was learned
+  // a moment ago proved wrong, and the cluster needs a little to agree.
+  Added Add(membership::SteadyTime now, store::SessionKey key, int64_t bytes,
+            std::chrono::milliseconds lookup_delay = std::chrono::milliseconds(0));
   // Resolve answered, or the session's record came by itself. Releases all that wait for it, unless
   // RouteAnswer says kHold with `view`: then the lookup is repeated a little later.
   void OnAnswer(membership::SteadyTime now, store::SessionKey key, const store::Ownership& answer,

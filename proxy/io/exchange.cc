@@ -239,7 +239,7 @@ Exchange::Step Exchange::Routed(const Decision& decision) {
   return Step::kAborted;
 }
 
-Exchange::Step Exchange::Hold() {
+Exchange::Step Exchange::Hold(std::chrono::milliseconds lookup_delay) {
   const SteadyTime now = loop_->loop().now();
   if (hold_until_ == SteadyTime{}) {
     hold_until_ = now + loop_->options().grace.wait;
@@ -248,7 +248,7 @@ Exchange::Step Exchange::Hold() {
   }
   client_->Cancel();
   hold_bytes_ = static_cast<int64_t>(client_->in().size());
-  hold_ = loop_->Hold(this, key_, hold_bytes_);
+  hold_ = loop_->Hold(this, key_, hold_bytes_, lookup_delay);
   if (hold_ == 0) return Refuse(Refusal::kGraceFull);
   state_ = State::kHeld;
   return Step::kPending;

@@ -71,7 +71,7 @@ class Exchange final : public UpstreamUser {
   Step ReadHead();
   Step Routed(const Decision& decision);
   void CountRoute(const Decision& decision);
-  Step Hold();
+  Step Hold(std::chrono::milliseconds lookup_delay = std::chrono::milliseconds(0));
   Step WhileHeld();
   Step Attempt(const UpstreamTarget& target, bool fresh);
   Step WhileConnecting();

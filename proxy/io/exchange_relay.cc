@@ -1,4 +1,5 @@
 // The part of Exchange that moves messages: request up, response down, tunnel.
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -10,8 +11,9 @@
 namespace roost::proxy {
 namespace {
 
-// Peers that may turn out not to own the session before the request is refused.
-constexpr int kMissesMax = 3;
+// How long a request waits for the next lookup after so many peers did not own its session.
+constexpr std::chrono::milliseconds kMissDelay{10};
+constexpr std::chrono::milliseconds kMissDelayMax{50};
 
 int64_t WallSeconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(
@@ -128,12 +130,13 @@ Exchange::Step Exchange::InterimResponse() {
 Exchange::Step Exchange::NotOwner() {
   loop_->counters().forward_misses.Add();
   DropUpstream();
-  if (!request_.replayable() || ++misses_ > kMissesMax) {
-    return Refuse(Refusal::kSessionUnavailable);
-  }
+  if (!request_.replayable()) return Refuse(Refusal::kSessionUnavailable);
   // The peer has not passed it on, so this attempt does not count.
   --attempts_;
-  return Hold();
+  // A session that is just being handed over is named by its old owner before its new one knows.
+  const auto delay = std::min(kMissDelay * misses_, kMissDelayMax);
+  ++misses_;
+  return Hold(delay);
 }
 
 Exchange::Step Exchange::FinalResponse() {

@@ -73,6 +73,18 @@ TEST_F(GraceQueueTest, OneLookupPerSessionAndArrivalOrder) {
   EXPECT_TRUE(queue_.Add(kStart, kA, 1).start_lookup);
 }
 
+TEST_F(GraceQueueTest, ADelayedLookupStartsAtItsTime) {
+  const auto a = queue_.Add(kStart, kA, 10, milliseconds(20));
+  EXPECT_FALSE(a.start_lookup);
+  EXPECT_FALSE(queue_.Add(kStart, kA, 10).start_lookup);
+  EXPECT_EQ(queue_.NextDeadline(), kStart + milliseconds(20));
+  effects_.Clear();
+  queue_.OnDeadline(kStart + milliseconds(19), &effects_);
+  EXPECT_TRUE(effects_.lookups.empty());
+  queue_.OnDeadline(kStart + milliseconds(20), &effects_);
+  EXPECT_EQ(effects_.lookups, std::vector<store::SessionKey>{kA});
+}
+
 TEST_F(GraceQueueTest, UnknownAndDeletedReleaseToo) {
   for (const State state : {State::kUnknown, State::kDeleted}) {
     const auto a = queue_.Add(kStart, kA, 10);

@@ -168,6 +168,25 @@ TEST_F(OwnershipTest, PeerThatDoesNotOwnItLeadsToAnotherLookup) {
   EXPECT_EQ(Count(&Counters::forward_misses), 1u);
 }
 
+TEST_F(OwnershipTest, RequestWaitsUntilAHandOverIsKnownToBothSides) {
+  std::atomic<int> misses{0};
+  TestApp peer([&](Stream& s, int) {
+    while (!s.ReadMessage().empty()) {
+      if (++misses == 6) store_.Answer(Key("abc"), OwnedBy(kSelf));
+      s.Send(
+          "HTTP/1.1 421 Misdirected Request\r\nX-Roost-Not-Owner: 1\r\nContent-Length: 0\r\n\r\n");
+    }
+  });
+  StartProxy(EchoScript);
+  SetPeer(peer.address());
+  store_.mutable_index().SetLearned(Key("abc"), kPeer);
+  store_.Answer(Key("abc"), OwnedBy(kPeer));
+  Stream client = Client();
+  client.Send(GetAs("abc"));
+  EXPECT_THAT(client.ReadMessage(), StartsWith("HTTP/1.1 200"));
+  EXPECT_EQ(misses, 6);
+}
+
 TEST_F(OwnershipTest, PeersThatSendEachOtherRoundEndIn503) {
   TestApp peer([](Stream& s, int) {
     while (!s.ReadMessage().empty()) {
