@@ -116,7 +116,8 @@ frontend visitors
 backend nodes
     balance random(1)
     option httpchk GET /readyz
-    default-server check inter 200ms fastinter 100ms downinter 200ms fall 1 rise 1
+    # HAProxy draws a point of a ring; more points a server make equal shares.
+    default-server weight 100 check inter 200ms fastinter 100ms downinter 200ms fall 1 rise 1
 CFG
   for ((i = 1; i <= NODES; i++)); do
     echo "    server node-$i 127.0.0.1:${HTTP[i]} port ${ADMIN[i]}"

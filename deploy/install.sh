@@ -34,7 +34,7 @@ packages_of() {
     demo) echo haproxy curl python3 ;;
     bench) echo haproxy "nginx-light|nginx" wrk curl python3 util-linux ;;
     test) echo python3 curl iproute2 nftables ;;
-    dev) echo clang-14 clang-format-14 clang-tidy-14 gdb valgrind ;;
+    dev) echo clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 gdb valgrind ;;
     *) die "unknown set '$1' (see --help)" ;;
   esac
 }
