@@ -6,11 +6,13 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "sidecar/cluster_api.h"
@@ -41,6 +43,14 @@ class FakeStore : public store::SessionStore {
   store::OwnershipIndex index_;
 };
 
+// A new directory with a short name: a unix socket's path has room for 107 bytes, and the test's
+// own directory may be longer.
+std::string ShortDir() {
+  std::string pattern = "/tmp/roost-api.XXXXXX";
+  EXPECT_NE(mkdtemp(pattern.data()), nullptr);
+  return pattern;
+}
+
 membership::ViewPtr MakeView(uint64_t version) {
   membership::Member self;
   self.id = membership::NodeId{1};
@@ -53,7 +63,7 @@ class ApiTest : public ::testing::Test {
  protected:
   ApiTest() {
     board_.Post(MakeView(1));
-    socket_ = absl::StrCat(std::getenv("TEST_TMPDIR"), "/api.sock");
+    socket_ = ShortDir() + "/api.sock";
     options_ = {.listen = "",
                 .socket = socket_,
                 .services = {&sessions_api_, &cluster_api_, &operator_api_},
@@ -67,7 +77,10 @@ class ApiTest : public ::testing::Test {
     operator_ = v1::Operator::NewStub(channel_);
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   }
-  ~ApiTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  ~ApiTest() override {
+    server_->Shutdown(std::chrono::system_clock::now());
+    std::filesystem::remove_all(std::filesystem::path(socket_).parent_path());
+  }
 
   ViewBoard board_;
   FakeStore store_;
@@ -92,6 +105,56 @@ class ApiTest : public ::testing::Test {
   std::unique_ptr<v1::Operator::Stub> operator_;
   grpc::ClientContext context_;
 };
+
+// Calls `method` with serialized `request`, as a tool does that has only the protocol; the first
+// answer, serialized.
+std::string CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                    const std::string& request) {
+  grpc::GenericStub stub(channel);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto step = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(10);
+    return queue.AsyncNext(&tag, &ok, deadline) == grpc::CompletionQueue::GOT_EVENT && ok;
+  };
+  auto call = stub.PrepareCall(&context, method, &queue);
+  call->StartCall(nullptr);
+  if (!step()) return "";
+  const grpc::Slice out(request);
+  call->Write(grpc::ByteBuffer(&out, 1), nullptr);
+  if (!step()) return "";
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);
+  std::string text;
+  if (step()) {
+    std::vector<grpc::Slice> slices;
+    EXPECT_TRUE(answer.Dump(&slices).ok());
+    for (const grpc::Slice& slice : slices) {
+      text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+    }
+  }
+  context.TryCancel();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  step();
+  return text;
+}
+
+TEST_F(ApiTest, HealthSaysServing) {
+  // HealthCheckResponse{status: SERVING}, see grpc.health.v1.
+  EXPECT_EQ(CallRaw(channel_, "/grpc.health.v1.Health/Check", ""), std::string("\x08\x01"));
+}
+
+TEST_F(ApiTest, ReflectionListsTheServices) {
+  // ServerReflectionRequest{list_services: ""}, see grpc.reflection.v1alpha.
+  const std::string answer =
+      CallRaw(channel_, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+              std::string("\x3a\x00", 2));
+  EXPECT_THAT(answer, HasSubstr("roost.v1.Sessions"));
+  EXPECT_THAT(answer, HasSubstr("roost.v1.Cluster"));
+}
 
 TEST_F(ApiTest, CreateMakesAnIdWhereThereIsNone) {
   store_.result.receipt = {.version = 1, .epoch = {2, membership::NodeId{1}}, .copies = 2};
@@ -207,7 +270,7 @@ TEST_F(ApiTest, ASocketThatSomebodyListensOnIsLeftAlone) {
 }
 
 TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
-  const std::string path = absl::StrCat(std::getenv("TEST_TMPDIR"), "/stale.sock");
+  const std::string path = ShortDir() + "/stale.sock";
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof(address.sun_path) - 1);
@@ -226,6 +289,7 @@ TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
   std::ofstream(path) << "precious";
   EXPECT_FALSE(BuildApiServer(options).ok());
   EXPECT_EQ(access(path.c_str(), F_OK), 0);
+  std::filesystem::remove_all(std::filesystem::path(path).parent_path());
 }
 
 }  // namespace
