@@ -66,7 +66,7 @@ void Replica::State::OnPersisted(uint64_t ticket) {
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
   }
-  for (auto& [peer, ack] : acks) out_->sends.push_back({peer, ToSender(std::move(ack))});
+  for (auto& [peer, ack] : acks) out_->sends.emplace_back(peer, ToSender(std::move(ack)));
   for (const SessionKey key : written) CheckWaits(key);
 }
 

@@ -138,6 +138,7 @@ struct Replica::State {
   void Learn(SessionKey key, NodeId owner, Epoch epoch);
   void ForgetLearned(SessionKey key);
   Answer AnswerFor(SessionKey key, QueryPurpose purpose);
+  void AnswerPeer(SessionKey key, const Held& held);
   void OnQuery(NodeId from, const Query& query);
   void OnQueryResult(NodeId from, const QueryResult& result);
   void CloseSurvey(SessionKey key);

@@ -202,8 +202,7 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
       WantBody(key);
       return false;
     }
-    out_->sends.push_back(
-        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    AnswerPeer(key, held);
     return true;
   }
   Place place;
@@ -219,8 +218,7 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
     return true;
   }
   if (held.kind == Held::Kind::kPeer) {
-    out_->sends.push_back(
-        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    AnswerPeer(key, held);
     return true;
   }
   switch (place.kind) {
@@ -285,8 +283,7 @@ void Replica::State::GiveUp(SessionKey key, const Held& held) {
     return Fail(held.id, absl::UnavailableError("the owner is not known yet"));
   }
   if (held.kind == Held::Kind::kPeer) {
-    out_->sends.push_back(
-        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    AnswerPeer(key, held);
     return;
   }
   const SessionSummary* summary = Find(key);
@@ -340,6 +337,11 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
   return answer;
 }
 
+void Replica::State::AnswerPeer(SessionKey key, const Held& held) {
+  QueryResult result{held.id, {AnswerFor(key, held.purpose)}};
+  out_->sends.emplace_back(held.peer, ToSender(std::move(result)));
+}
+
 void Replica::State::OnQuery(NodeId from, const Query& query) {
   QueryResult result{query.id, {}};
   int64_t bytes = 0;
@@ -373,11 +375,11 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
     result.answers.push_back(AnswerFor(key, query.purpose));
     if (result.answers.back().session != nullptr) bytes += SizeOf(*result.answers.back().session);
     if (bytes >= kAnswerBytesMax) {
-      out_->sends.push_back({from, ToSender(std::exchange(result, QueryResult{query.id, {}}))});
+      out_->sends.emplace_back(from, ToSender(std::exchange(result, QueryResult{query.id, {}})));
       bytes = 0;
     }
   }
-  if (!result.answers.empty()) out_->sends.push_back({from, ToSender(std::move(result))});
+  if (!result.answers.empty()) out_->sends.emplace_back(from, ToSender(std::move(result)));
 }
 
 void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
@@ -401,7 +403,7 @@ void Replica::State::FlushQueries() {
   for (const NodeId peer : surveys_.PeersToAsk()) {
     if (!outbox_.IsUp(peer)) continue;
     for (Query& query : surveys_.TakeQueries(peer)) {
-      out_->sends.push_back({peer, ToReceiver(std::move(query))});
+      out_->sends.emplace_back(peer, ToReceiver(std::move(query)));
     }
   }
 }
