@@ -46,6 +46,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   sealing_.bodies.push_back(body);
   bodies_.Pin(std::move(body));
   learned_.erase(key);
+  Recount(&summary);
   Reindex(key);
   ScheduleExpiry(key);
 }
@@ -60,6 +61,7 @@ void Replica::State::EraseRecord(SessionKey key) {
     batch_.push_back(PutCursor{self_, last_sequence_});
   }
   if (summary.unvalidated) --unvalidated_;
+  AddTo(summary.standing, -1);
   expiry_.erase({summary.expiry_ms, key});
   bodies_.Erase(key);
   handing_over_.erase(key);
@@ -94,6 +96,41 @@ void Replica::State::Reindex(SessionKey key) {
   } else if (!summary->unvalidated) {
     out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner()});
   }
+}
+
+// --- How much there is.
+
+Standing Replica::State::StandingOf(const SessionSummary& summary) const {
+  if (summary.tombstone) return Standing::kTombstone;
+  if (summary.owner() != self_) return Standing::kCopied;
+  const auto live = absl::c_count_if(summary.copy_set, [&](NodeId node) { return !Gone(node); });
+  return live <= options_.copies ? Standing::kOwnedThin : Standing::kOwned;
+}
+
+void Replica::State::AddTo(Standing standing, int64_t n) {
+  switch (standing) {
+    case Standing::kNone:
+      return;
+    case Standing::kOwnedThin:
+      stats_.under_replicated += n;
+      [[fallthrough]];
+    case Standing::kOwned:
+      stats_.owned += n;
+      return;
+    case Standing::kCopied:
+      stats_.copied += n;
+      return;
+    case Standing::kTombstone:
+      stats_.tombstones += n;
+      return;
+  }
+}
+
+void Replica::State::Recount(SessionSummary* summary) {
+  const Standing before = std::exchange(summary->standing, StandingOf(*summary));
+  if (before == summary->standing) return;
+  AddTo(before, -1);
+  AddTo(summary->standing, 1);
 }
 
 // --- Bodies.

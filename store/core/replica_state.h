@@ -36,6 +36,8 @@ struct Replica::State {
     NodeId peer;
     QueryPurpose purpose = QueryPurpose::kResolve;
     SteadyTime deadline;
+    // kResolve: others have been asked on its behalf.
+    bool asked = false;
   };
   // Where a session is, as far as this node can tell now.
   struct Place {
@@ -92,6 +94,10 @@ struct Replica::State {
   void EraseRecord(SessionKey key);
   void StepDown(SessionKey key, Epoch epoch, NodeId owner);
   void Reindex(SessionKey key);
+  // After a change of the record or the view.
+  void Recount(SessionSummary* summary);
+  Standing StandingOf(const SessionSummary& summary) const;
+  void AddTo(Standing standing, int64_t n);
   void ScheduleExpiry(SessionKey key);
   void RunExpiry();
   SessionPtr Body(SessionKey key);
@@ -125,6 +131,8 @@ struct Replica::State {
 
   // resolve.cc: who owns a session.
   Place Locate(SessionKey key);
+  // What this node holds or learned about a session of another node may be old: asks.
+  void Recheck(SessionKey key);
   void StartLookup(SessionKey key, std::vector<NodeId> peers);
   void FinishLookup(SessionKey key, const Survey& survey);
   std::vector<NodeId> LookupPeers(SessionKey key) const;
@@ -183,6 +191,8 @@ struct Replica::State {
   Effects* out_ = nullptr;
 
   SessionTable sessions_;
+  // Of what `sessions_` holds.
+  StoreStats stats_;
   BodyCache bodies_;
   Outbox outbox_;
   WriteWaits writes_;

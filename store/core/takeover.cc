@@ -96,8 +96,9 @@ void Replica::State::Sweep() {
 
 // Does what the view asks for with one session. Idempotent.
 void Replica::State::Review(SessionKey key, int pass) {
-  const SessionSummary* summary = Find(key);
+  SessionSummary* summary = Find(key);
   if (summary == nullptr || view_ == nullptr) return;
+  Recount(summary);
   if (now_.wall >= summary->absolute_deadline_ms) return;
   if (summary->unvalidated) return Validate(key);
   if (summary->owner() == self_) return ReviewOwned(key, pass);
@@ -235,7 +236,9 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   if (summary != nullptr && summary->tombstone) return Settle(key);
   if (!best.known) {
-    if (summary == nullptr) return Settle(key, /*nowhere=*/true);
+    if (summary == nullptr) {
+      return survey.complete() ? Settle(key, /*nowhere=*/true) : RetrySoon(key);
+    }
     // The owner may have come back meanwhile.
     if (FirstInLine(*summary) != self_) return Settle(key);
     return TakeOver(key, summary->epoch.n);
@@ -331,10 +334,7 @@ bool Replica::State::drained() const {
     if (member.id != self_ && member.live() && !member.draining) heirs = true;
   }
   if (!heirs) return true;
-  if (!handing_over_.empty()) return false;
-  return absl::c_none_of(sessions_, [&](const auto& entry) {
-    return !entry.second.tombstone && entry.second.owner() == self_;
-  });
+  return handing_over_.empty() && stats_.owned == 0;
 }
 
 }  // namespace roost::store

@@ -50,6 +50,7 @@ class Ordeal {
         default:
           Write(Pick(kKeys));
       }
+      cluster_.ExpectStatsAreTrue();
       if (testing::Test::HasFailure()) return;
     }
     StartAgain();

@@ -4,6 +4,8 @@
 #include <cassert>
 #include <utility>
 
+#include "gtest/gtest.h"
+
 namespace roost::store {
 
 using membership::Member;
@@ -307,6 +309,25 @@ std::vector<int> ReplicaCluster::Owners(SessionKey key) const {
     if (entry && !entry->tombstone && entry->copy_set.front() == Id(i)) owners.push_back(i);
   }
   return owners;
+}
+
+void ReplicaCluster::ExpectStatsAreTrue() const {
+  for (int i = 0; i < size(); ++i) {
+    if (!running(i)) continue;
+    StoreStats listed;
+    for (const ListEntry& entry : nodes_[i].replica->List(now(), nullptr, false, 100'000)) {
+      if (entry.tombstone) {
+        ++listed.tombstones;
+      } else {
+        ++(entry.copy_set.front() == Id(i) ? listed.owned : listed.copied);
+      }
+    }
+    const StoreStats stats = nodes_[i].replica->Stats();
+    EXPECT_EQ(stats.owned, listed.owned) << "node " << i;
+    EXPECT_EQ(stats.copied, listed.copied) << "node " << i;
+    EXPECT_EQ(stats.tombstones, listed.tombstones) << "node " << i;
+    EXPECT_LE(stats.under_replicated, stats.owned) << "node " << i;
+  }
 }
 
 }  // namespace roost::store

@@ -62,6 +62,8 @@ class ReplicaCluster {
   // Running nodes that would serve the session.
   std::vector<int> Owners(SessionKey key) const;
   std::optional<ListEntry> Entry(int node, SessionKey key) const;
+  // Of every running node: owned, copied and deleted as List has them.
+  void ExpectStatsAreTrue() const;
   // While false, the node's disk persists nothing.
   void SetDiskRunning(int node, bool running) { nodes_[node].disk_running = running; }
   // Replicate messages that went to `node`.

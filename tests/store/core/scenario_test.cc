@@ -5,44 +5,10 @@
 
 #include "store/placement.h"
 #include "tests/store/core/replica_cluster.h"
+#include "tests/store/core/sample_operations.h"
 
 namespace roost::store {
 namespace {
-
-constexpr SessionKey kKey{0x1234, 0x5678};
-
-std::map<std::string, Attribute> Cart(const std::string& value) {
-  return {{"cart", {value, "", 0}}};
-}
-
-CreateOp Create(SessionKey key, const std::string& value, Ack ack = Ack::kOne) {
-  CreateOp op;
-  op.key = key;
-  op.attributes = Cart(value);
-  op.ack = ack;
-  return op;
-}
-
-PutOp Put(SessionKey key, const std::string& value, Ack ack = Ack::kOne) {
-  PutOp op;
-  op.key = key;
-  op.set = Cart(value);
-  op.ack = ack;
-  return op;
-}
-
-std::string ValueAt(ReplicaCluster& cluster, int node, SessionKey key) {
-  const OperationResult result = cluster.Call(node, GetOp{key, true, 0});
-  if (!result.status.ok()) return "error: " + std::string(result.status.message());
-  return result.session->attributes.at("cart").value;
-}
-
-int Other(ReplicaCluster& cluster, SessionKey key, int not_node) {
-  for (int i = 0; i < cluster.size(); ++i) {
-    if (i != not_node && cluster.running(i) && cluster.Entry(i, key)) return i;
-  }
-  return -1;
-}
 
 TEST(ScenarioTest, AcknowledgedWriteSurvivesTheOwnersDeath) {
   ReplicaCluster cluster(3, 1);
