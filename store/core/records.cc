@@ -70,17 +70,21 @@ void Replica::State::EraseRecord(SessionKey key) {
   Reindex(key);
 }
 
+// May changes that are held here be missing from what `winner` has under a higher epoch, at
+// `version` (kVersionUnknown)? Sure only if not.
+bool Replica::State::MayLose(const SessionSummary& held, NodeId winner, uint64_t version) {
+  // Versions never go back along one line of owners.
+  if (version < held.version) return true;
+  if (!OwnedHere(held)) return false;
+  const PeerStream* stream = outbox_.Find(winner);
+  return !held.HasCopyAt(winner) || stream == nullptr || stream->acked < held.sequence;
+}
+
 // Another node owns the session under a higher epoch. The record here is behind; what the new owner
 // wants held here it sends.
-void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
-  const SessionSummary* summary = Find(key);
-  if (summary == nullptr) return;
-  bool unseen = false;
-  for (const NodeId node : summary->copy_set) {
-    const PeerStream* stream = outbox_.Find(node);
-    if (node != self_ && (stream == nullptr || stream->acked < summary->sequence)) unseen = true;
-  }
-  if (unseen && OwnedHere(*summary)) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict) {
+  if (Find(key) == nullptr) return;
+  if (conflict) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);

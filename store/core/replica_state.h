@@ -92,7 +92,9 @@ struct Replica::State {
   void Adopt(const Session& session);
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
-  void StepDown(SessionKey key, Epoch epoch, NodeId owner);
+  static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
+  bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
+  void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
   void Reindex(SessionKey key);
   // After a change of the record or the view.
   void Recount(SessionSummary* summary);

@@ -124,7 +124,10 @@ void Replica::State::OnFenced(const Fenced& fenced) {
     return;
   }
   counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-  StepDown(fenced.key, fenced.epoch, fenced.owner);
+  // Another copy may have taken, and acknowledged, what this one refused.
+  const bool refused = OwnedHere(*summary) && fenced.sequence >= summary->sequence;
+  StepDown(fenced.key, fenced.epoch, fenced.owner,
+           refused || MayLose(*summary, fenced.owner, kVersionUnknown));
 }
 
 // --- Former holders.
@@ -167,7 +170,8 @@ void Replica::State::SendDrops(SessionKey key) {
 void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
-  StepDown(drop.key, drop.epoch, drop.epoch.node);
+  StepDown(drop.key, drop.epoch, drop.epoch.node,
+           MayLose(*summary, drop.epoch.node, kVersionUnknown));
 }
 
 // --- The receiver.
@@ -215,8 +219,8 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version < held->version) return;
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
-    if (next.epoch > held->epoch && OwnedHere(*held) && next.owner() != self_) {
-      if (held->version > next.version) {
+    if (next.epoch > held->epoch && next.owner() != self_) {
+      if (MayLose(*held, next.owner(), next.version)) {
         counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
       }
       FailWaits(key, "the session moved to another node");

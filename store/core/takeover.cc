@@ -200,13 +200,13 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   }
   if (best.known && best.epoch > summary->epoch) {
     if (own) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-    return StepDown(key, best.epoch, best.owner);
+    return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
   }
   if (!summary->unvalidated) return Settle(key);
-  if (best.known && best.epoch == summary->epoch && best.version > summary->version) {
-    // The disk lost its last writes; a copy has them.
-    return StartTakeover(key);
-  }
+  // The disk lost its last writes and a copy has them, or may have: the epoch must go up, or two
+  // writes would share a version.
+  const bool behind = best.known && best.epoch == summary->epoch && best.version > summary->version;
+  if (behind || !survey.complete()) return StartTakeover(key);
   summary->unvalidated = false;
   --unvalidated_;
   Reindex(key);
@@ -254,8 +254,8 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
         best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
     if (!holder) {
       // The copies were moved away from here before the owner died.
-      if (summary != nullptr) return StepDown(key, best.epoch, best.owner);
-      return Settle(key);
+      if (summary == nullptr) return Settle(key);
+      return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
     }
     Session next = *best.session;
     next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
@@ -274,7 +274,8 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   }
   const SessionSummary& summary = *Find(key);
   // Decided anew: the body may have taken its time.
-  if (summary.tombstone || (OwnedHere(summary)) || FirstInLine(summary) != self_) {
+  const bool taken = OwnedHere(summary) && summary.epoch.n > counter_above;
+  if (summary.tombstone || taken || FirstInLine(summary) != self_) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());

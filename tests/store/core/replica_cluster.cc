@@ -39,22 +39,32 @@ void ReplicaCluster::Do(int node, const std::function<void(Replica&, Effects*)>&
 }
 
 void ReplicaCluster::Announce() {
-  ++view_version_;
-  for (int self = 0; self < size(); ++self) {
-    std::vector<Member> members;
-    for (int i = 0; i < size(); ++i) {
-      Member member;
-      member.id = Id(i);
-      member.zone = "zone" + std::to_string(i % 2);
-      member.draining = nodes_[i].draining;
-      const bool cut = cuts_.count({std::min(self, i), std::max(self, i)}) > 0;
-      const bool live = i == self || (running(i) && nodes_[i].believed_live && !cut);
-      member.state = live ? MemberState::kAlive : MemberState::kDead;
-      members.push_back(member);
-    }
-    const auto view = std::make_shared<membership::View>(view_version_, Id(self), members);
-    Do(self, [&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
+  for (int node = 0; node < size(); ++node) AnnounceTo(node);
+}
+
+void ReplicaCluster::AnnounceAtTimes(int64_t within_ms) {
+  for (Node& node : nodes_) {
+    const auto wait = static_cast<int64_t>(random_() % (within_ms * 1'000));
+    node.view_at_us = std::max(node.view_at_us, steady_us_ + wait);
   }
+}
+
+void ReplicaCluster::AnnounceTo(int self) {
+  nodes_[self].view_at_us = -1;
+  ++view_version_;
+  std::vector<Member> members;
+  for (int i = 0; i < size(); ++i) {
+    Member member;
+    member.id = Id(i);
+    member.zone = "zone" + std::to_string(i % 2);
+    member.draining = nodes_[i].draining;
+    const bool cut = cuts_.count({std::min(self, i), std::max(self, i)}) > 0;
+    const bool live = i == self || (running(i) && nodes_[i].believed_live && !cut);
+    member.state = live ? MemberState::kAlive : MemberState::kDead;
+    members.push_back(member);
+  }
+  const auto view = std::make_shared<membership::View>(view_version_, Id(self), members);
+  Do(self, [&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
 }
 
 void ReplicaCluster::Believe(int node, bool live) {
@@ -234,6 +244,9 @@ bool ReplicaCluster::Step() {
   for (int i = 0; i < size(); ++i) {
     Node& n = nodes_[i];
     if (!running(i)) continue;
+    if (n.view_at_us >= 0 && n.view_at_us <= steady_us_) {
+      events.push_back([this, i] { AnnounceTo(i); });
+    }
     if (!n.unpersisted.empty() && n.disk_running) events.push_back([this, i] { PersistOne(i); });
     if (!n.loads.empty()) events.push_back([this, i] { LoadOne(i); });
     if (n.replica->NextDeadline() <= now().steady) {
