@@ -149,6 +149,57 @@ TEST(ScenarioTest, DrainHandsEverythingOver) {
   for (uint64_t i = 0; i < 40; ++i) EXPECT_EQ(ValueAt(cluster, 1 + i % 2, {i, i * 7}), "v");
 }
 
+TEST(ScenarioTest, HeirThatDiesDuringTheHandOverLosesNothing) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ReplicaCluster cluster(4, seed);
+    for (uint64_t i = 0; i < 12; ++i) {
+      ASSERT_TRUE(cluster.Call(0, Create({i, i * 7}, "v" + std::to_string(i))).status.ok());
+    }
+    cluster.SetDraining(0);
+    for (uint64_t i = 0; i < seed; ++i) cluster.Step();
+    cluster.Kill(1);
+    cluster.Announce();
+    ASSERT_TRUE(cluster.RunUntil([&] { return cluster.replica(0).drained(); }));
+    cluster.Settle(500);
+    cluster.Kill(0);
+    cluster.Announce();
+    for (uint64_t i = 0; i < 12; ++i) {
+      EXPECT_EQ(ValueAt(cluster, 2 + i % 2, {i, i * 7}), "v" + std::to_string(i));
+    }
+  }
+}
+
+TEST(ScenarioTest, WritesGoOnWhileTwoNodesDrain) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ReplicaCluster cluster(4, seed);
+    for (uint64_t i = 0; i < 12; ++i) {
+      ASSERT_TRUE(cluster.Call(i % 2, Create({i, i * 7}, "v")).status.ok());
+    }
+    cluster.SetDraining(0);
+    cluster.SetDraining(1);
+    std::map<uint64_t, std::string> values;
+    for (uint64_t i = 0; i < 12; ++i) {
+      const std::string value = "w" + std::to_string(i);
+      for (int again = 0; again < 20; ++again) {
+        if (cluster.Call(i % 4, Put({i, i * 7}, value)).status.ok()) {
+          values[i] = value;
+          break;
+        }
+        cluster.Settle(20);
+      }
+    }
+    EXPECT_EQ(values.size(), 12u);
+    ASSERT_TRUE(cluster.RunUntil(
+        [&] { return cluster.replica(0).drained() && cluster.replica(1).drained(); }));
+    cluster.Kill(0);
+    cluster.Kill(1);
+    cluster.Announce();
+    for (const auto& [i, value] : values) EXPECT_EQ(ValueAt(cluster, 2, {i, i * 7}), value);
+  }
+}
+
 TEST(ScenarioTest, DrainOfTheLastNodeEndsAtOnce) {
   ReplicaCluster cluster(1, 9);
   ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
