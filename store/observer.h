@@ -20,8 +20,8 @@ struct Counters {
   std::atomic<uint64_t> takeovers{0};
   // Replication refused because the receiver knew a higher epoch: this node stepped down.
   std::atomic<uint64_t> step_downs{0};
-  // Changes of this node that lost against a higher epoch. Acknowledged writes among them may be
-  // lost (mode `available`).
+  // Sessions whose changes at this node lost, or may have lost, against a higher epoch: acknowledged
+  // writes among them may be gone (mode `available`). Counted too often rather than too rarely.
   std::atomic<uint64_t> conflicts{0};
   std::atomic<uint64_t> ack_timeouts{0};
   std::atomic<uint64_t> degraded_writes{0};

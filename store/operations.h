@@ -90,10 +90,12 @@ struct OperationResult {
 // Who owns a session, as far as the answering node knows.
 struct Ownership {
   enum class State : uint8_t {
-    kUnknown,   // No live node that was asked knows it.
-    kOwned,     // `owner` is live and serves it.
-    kOrphaned,  // `owner` is dead and nobody has taken over yet; ask again.
-    kDeleted,   // A tombstone: the session is gone for good.
+    kUnknown,  // Every live node that would know it was asked, and none does.
+    kOwned,    // `owner` is live and serves it.
+    // `owner` is dead and nobody has taken over yet; or, without an owner, a node that may know the
+    // session did not answer. Ask again.
+    kOrphaned,
+    kDeleted,  // A tombstone: the session is gone for good.
   };
   State state = State::kUnknown;
   membership::NodeId owner;

@@ -22,9 +22,9 @@ class SessionStore {
   // most Options::ack_timeout in all, while the owner is being found or replaced.
   virtual void Execute(Operation operation, ResultCallback done) = 0;
 
-  // Finds the owner: from memory, else by asking the copy holders. Takes the session over first if
-  // its owner is dead and this node is next in line. Never fails; answers within
-  // Options::ack_timeout.
+  // Finds the owner by asking the copy holders, also if index() names another node: who calls this
+  // was refused there. Takes the session over first if its owner is dead and this node is next in
+  // line. Never fails; answers within Options::ack_timeout, kOrphaned if it can't tell by then.
   virtual void Resolve(SessionKey key, OwnershipCallback done) = 0;
 
   // Counts as accesses; sessions not owned here are skipped. Cheap: no disk write, coalesced.

@@ -11,7 +11,7 @@ Table::Table(std::vector<std::string> header) { rows_.push_back(std::move(header
 void Table::Add(std::vector<std::string> row) {
   assert(row.size() == rows_.front().size());
   for (std::string& cell : row) {
-    if (cell.empty()) cell = "-";
+    if (cell.empty()) cell.push_back('-');
     std::replace_if(
         cell.begin(), cell.end(), [](char c) { return c < 0x20 || c == 0x7f; }, '?');
   }

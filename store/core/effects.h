@@ -83,6 +83,9 @@ struct QueryResult {
 using ToSender = std::variant<ReplicateResult, QueryResult>;
 
 struct Send {
+  Send(membership::NodeId receiver, std::variant<ToReceiver, ToSender> what)
+      : to(receiver), message(std::move(what)) {}
+
   membership::NodeId to;
   std::variant<ToReceiver, ToSender> message;
 };

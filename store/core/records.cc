@@ -46,6 +46,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   sealing_.bodies.push_back(body);
   bodies_.Pin(std::move(body));
   learned_.erase(key);
+  Recount(&summary);
   Reindex(key);
   ScheduleExpiry(key);
 }
@@ -60,6 +61,7 @@ void Replica::State::EraseRecord(SessionKey key) {
     batch_.push_back(PutCursor{self_, last_sequence_});
   }
   if (summary.unvalidated) --unvalidated_;
+  AddTo(summary.standing, -1);
   expiry_.erase({summary.expiry_ms, key});
   bodies_.Erase(key);
   handing_over_.erase(key);
@@ -68,17 +70,21 @@ void Replica::State::EraseRecord(SessionKey key) {
   Reindex(key);
 }
 
+// May changes that are held here be missing from what `winner` has under a higher epoch, at
+// `version` (kVersionUnknown)? Sure only if not.
+bool Replica::State::MayLose(const SessionSummary& held, NodeId winner, uint64_t version) {
+  // Versions never go back along one line of owners.
+  if (version < held.version) return true;
+  if (!OwnedHere(held)) return false;
+  const PeerStream* stream = outbox_.Find(winner);
+  return !held.HasCopyAt(winner) || stream == nullptr || stream->acked < held.sequence;
+}
+
 // Another node owns the session under a higher epoch. The record here is behind; what the new owner
 // wants held here it sends.
-void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
-  const SessionSummary* summary = Find(key);
-  if (summary == nullptr) return;
-  bool unseen = false;
-  for (const NodeId node : summary->copy_set) {
-    const PeerStream* stream = outbox_.Find(node);
-    if (node != self_ && (stream == nullptr || stream->acked < summary->sequence)) unseen = true;
-  }
-  if (unseen && OwnedHere(*summary)) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict) {
+  if (Find(key) == nullptr) return;
+  if (conflict) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);
@@ -94,6 +100,41 @@ void Replica::State::Reindex(SessionKey key) {
   } else if (!summary->unvalidated) {
     out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner()});
   }
+}
+
+// --- How much there is.
+
+Standing Replica::State::StandingOf(const SessionSummary& summary) const {
+  if (summary.tombstone) return Standing::kTombstone;
+  if (summary.owner() != self_) return Standing::kCopied;
+  const auto live = absl::c_count_if(summary.copy_set, [&](NodeId node) { return !Gone(node); });
+  return live <= options_.copies ? Standing::kOwnedThin : Standing::kOwned;
+}
+
+void Replica::State::AddTo(Standing standing, int64_t n) {
+  switch (standing) {
+    case Standing::kNone:
+      return;
+    case Standing::kOwnedThin:
+      stats_.under_replicated += n;
+      [[fallthrough]];
+    case Standing::kOwned:
+      stats_.owned += n;
+      return;
+    case Standing::kCopied:
+      stats_.copied += n;
+      return;
+    case Standing::kTombstone:
+      stats_.tombstones += n;
+      return;
+  }
+}
+
+void Replica::State::Recount(SessionSummary* summary) {
+  const Standing before = std::exchange(summary->standing, StandingOf(*summary));
+  if (before == summary->standing) return;
+  AddTo(before, -1);
+  AddTo(summary->standing, 1);
 }
 
 // --- Bodies.

@@ -66,7 +66,7 @@ void Replica::State::OnPersisted(uint64_t ticket) {
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
   }
-  for (auto& [peer, ack] : acks) out_->sends.push_back({peer, ToSender(std::move(ack))});
+  for (auto& [peer, ack] : acks) out_->sends.emplace_back(peer, ToSender(std::move(ack)));
   for (const SessionKey key : written) CheckWaits(key);
 }
 
@@ -112,7 +112,7 @@ void Replica::State::Recover(Recovered recovered) {
     summary.unvalidated = !stored.tombstone && summary.owner() == self_;
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     if (summary.unvalidated) ++unvalidated_;
-    sessions_[stored.key] = std::move(summary);
+    Recount(&(sessions_[stored.key] = std::move(summary)));
     Reindex(stored.key);
     ScheduleExpiry(stored.key);
   }
@@ -235,7 +235,12 @@ void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) 
 
 void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   state_->Begin(now, out);
-  state_->ForgetLearned(key);
+  const SessionSummary* summary = state_->Find(key);
+  if (summary == nullptr) {
+    state_->ForgetLearned(key);
+  } else if (!summary->tombstone && summary->owner() != state_->self_) {
+    state_->Recheck(key);
+  }
   state_->End();
 }
 
@@ -313,22 +318,7 @@ bool Replica::drained() const { return state_->drained(); }
 
 bool Replica::recovered() const { return state_->unvalidated_ == 0; }
 
-StoreStats Replica::Stats() const {
-  StoreStats stats;
-  for (const auto& [key, summary] : state_->sessions_) {
-    if (summary.tombstone) {
-      ++stats.tombstones;
-    } else if (summary.owner() != state_->self_) {
-      ++stats.copied;
-    } else {
-      ++stats.owned;
-      const auto live = std::count_if(summary.copy_set.begin(), summary.copy_set.end(),
-                                      [&](NodeId node) { return !state_->Gone(node); });
-      if (live <= state_->options_.copies) ++stats.under_replicated;
-    }
-  }
-  return stats;
-}
+StoreStats Replica::Stats() const { return state_->stats_; }
 
 std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owned_only,
                                      size_t limit) const {

@@ -45,7 +45,7 @@ class Replica {
   void Resolve(Now now, uint64_t operation_id, SessionKey key, Effects* out);
   void Touch(Now now, const std::vector<SessionKey>& keys, Effects* out);
   // A forwarded call was refused or could not be delivered: what was learned about `key` is
-  // dropped.
+  // dropped, a copy held here is compared with the others.
   void OnForwardRefused(Now now, SessionKey key, Effects* out);
 
   // The stream that this node opened to `peer` is up; `last_sequence` is what the peer says it has
@@ -73,6 +73,7 @@ class Replica {
   // False while sessions that this node believes to own are still being validated after a start.
   bool recovered() const;
 
+  // Sessions one failure away from loss are counted as of the last sweep.
   StoreStats Stats() const;
   // Keys after `after` (exclusive), ascending, at most `limit`.
   std::vector<ListEntry> List(Now now, const SessionKey* after, bool owned_only,

@@ -36,6 +36,8 @@ struct Replica::State {
     NodeId peer;
     QueryPurpose purpose = QueryPurpose::kResolve;
     SteadyTime deadline;
+    // kResolve: others have been asked on its behalf.
+    bool asked = false;
   };
   // Where a session is, as far as this node can tell now.
   struct Place {
@@ -90,8 +92,14 @@ struct Replica::State {
   void Adopt(const Session& session);
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
-  void StepDown(SessionKey key, Epoch epoch, NodeId owner);
+  static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
+  bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
+  void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
   void Reindex(SessionKey key);
+  // After a change of the record or the view.
+  void Recount(SessionSummary* summary);
+  Standing StandingOf(const SessionSummary& summary) const;
+  void AddTo(Standing standing, int64_t n);
   void ScheduleExpiry(SessionKey key);
   void RunExpiry();
   SessionPtr Body(SessionKey key);
@@ -125,6 +133,8 @@ struct Replica::State {
 
   // resolve.cc: who owns a session.
   Place Locate(SessionKey key);
+  // What this node holds or learned about a session of another node may be old: asks.
+  void Recheck(SessionKey key);
   void StartLookup(SessionKey key, std::vector<NodeId> peers);
   void FinishLookup(SessionKey key, const Survey& survey);
   std::vector<NodeId> LookupPeers(SessionKey key) const;
@@ -138,6 +148,7 @@ struct Replica::State {
   void Learn(SessionKey key, NodeId owner, Epoch epoch);
   void ForgetLearned(SessionKey key);
   Answer AnswerFor(SessionKey key, QueryPurpose purpose);
+  void AnswerPeer(SessionKey key, const Held& held);
   void OnQuery(NodeId from, const Query& query);
   void OnQueryResult(NodeId from, const QueryResult& result);
   void CloseSurvey(SessionKey key);
@@ -182,6 +193,8 @@ struct Replica::State {
   Effects* out_ = nullptr;
 
   SessionTable sessions_;
+  // Of what `sessions_` holds.
+  StoreStats stats_;
   BodyCache bodies_;
   Outbox outbox_;
   WriteWaits writes_;

@@ -15,7 +15,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kLookupTimeout{500};
 constexpr milliseconds kRetryInterval{50};
 constexpr size_t kLearnedMax = 100'000;
-// Records in one answer; more go into further messages.
+// Of records in one message of answers, or one larger record; the others go into further messages.
 constexpr int64_t kAnswerBytesMax = 1 << 20;
 
 bool NeedsBody(const Operation& operation) {
@@ -92,6 +92,12 @@ std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
   return peers;
 }
 
+void Replica::State::Recheck(SessionKey key) {
+  if (Find(key) != nullptr) return Validate(key);
+  ForgetLearned(key);
+  (void)Locate(key);
+}
+
 void Replica::State::StartLookup(SessionKey key, std::vector<NodeId> peers) {
   const auto deadline = now_.steady + kLookupTimeout;
   surveys_.Open(key, QueryPurpose::kResolve, std::move(peers), deadline);
@@ -102,6 +108,9 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   if (Find(key) != nullptr) return Settle(key);
   if (!best.known) {
+    // Who did not answer may own it. Asked again, until the view says that it is gone or the
+    // callers give up.
+    if (!survey.complete()) return RetrySoon(key);
     counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
     return Settle(key, /*nowhere=*/true);
   }
@@ -202,8 +211,7 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
       WantBody(key);
       return false;
     }
-    out_->sends.push_back(
-        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    AnswerPeer(key, held);
     return true;
   }
   Place place;
@@ -212,15 +220,22 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   } else {
     place = Locate(key);
   }
-  if (place.kind == Kind::kWait || place.kind == Kind::kOrphan) return false;
+  if (place.kind == Kind::kWait || place.kind == Kind::kOrphan) {
+    held.asked = true;
+    return false;
+  }
   if (held.kind == Held::Kind::kResolve) {
+    if (place.kind == Kind::kElsewhere && !std::exchange(held.asked, true)) {
+      Recheck(key);
+      return false;
+    }
+    if (place.kind == Kind::kElsewhere && surveys_.IsOpen(key)) return false;
     out_->ownership_replies.push_back(
         {held.id, OwnershipOf(key, place.kind, place.owner, place.epoch)});
     return true;
   }
   if (held.kind == Held::Kind::kPeer) {
-    out_->sends.push_back(
-        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    AnswerPeer(key, held);
     return true;
   }
   switch (place.kind) {
@@ -285,16 +300,14 @@ void Replica::State::GiveUp(SessionKey key, const Held& held) {
     return Fail(held.id, absl::UnavailableError("the owner is not known yet"));
   }
   if (held.kind == Held::Kind::kPeer) {
-    out_->sends.push_back(
-        {held.peer, ToSender(QueryResult{held.id, {AnswerFor(key, held.purpose)}})});
+    AnswerPeer(key, held);
     return;
   }
   const SessionSummary* summary = Find(key);
-  Ownership ownership;
-  if (summary != nullptr) {
-    ownership = OwnershipOf(key, Place::Kind::kOrphan, summary->owner(), summary->epoch);
-  }
-  out_->ownership_replies.push_back({held.id, std::move(ownership)});
+  const NodeId owner = summary == nullptr ? NodeId{} : summary->owner();
+  const Epoch epoch = summary == nullptr ? Epoch{} : summary->epoch;
+  out_->ownership_replies.push_back(
+      {held.id, OwnershipOf(key, Place::Kind::kOrphan, owner, epoch)});
 }
 
 Ownership Replica::State::OwnershipOf(SessionKey key, Place::Kind kind, NodeId owner, Epoch epoch) {
@@ -340,6 +353,11 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
   return answer;
 }
 
+void Replica::State::AnswerPeer(SessionKey key, const Held& held) {
+  QueryResult result{held.id, {AnswerFor(key, held.purpose)}};
+  out_->sends.emplace_back(held.peer, ToSender(std::move(result)));
+}
+
 void Replica::State::OnQuery(NodeId from, const Query& query) {
   QueryResult result{query.id, {}};
   int64_t bytes = 0;
@@ -370,14 +388,16 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
       Hold(key, std::move(held));
       continue;
     }
-    result.answers.push_back(AnswerFor(key, query.purpose));
-    if (result.answers.back().session != nullptr) bytes += SizeOf(*result.answers.back().session);
-    if (bytes >= kAnswerBytesMax) {
-      out_->sends.push_back({from, ToSender(std::exchange(result, QueryResult{query.id, {}}))});
+    Answer answer = AnswerFor(key, query.purpose);
+    const int64_t size = answer.session == nullptr ? 0 : SizeOf(*answer.session);
+    if (!result.answers.empty() && bytes + size > kAnswerBytesMax) {
+      out_->sends.emplace_back(from, ToSender(std::exchange(result, QueryResult{query.id, {}})));
       bytes = 0;
     }
+    bytes += size;
+    result.answers.push_back(std::move(answer));
   }
-  if (!result.answers.empty()) out_->sends.push_back({from, ToSender(std::move(result))});
+  if (!result.answers.empty()) out_->sends.emplace_back(from, ToSender(std::move(result)));
 }
 
 void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
@@ -401,7 +421,7 @@ void Replica::State::FlushQueries() {
   for (const NodeId peer : surveys_.PeersToAsk()) {
     if (!outbox_.IsUp(peer)) continue;
     for (Query& query : surveys_.TakeQueries(peer)) {
-      out_->sends.push_back({peer, ToReceiver(std::move(query))});
+      out_->sends.emplace_back(peer, ToReceiver(std::move(query)));
     }
   }
 }

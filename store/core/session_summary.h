@@ -16,6 +16,15 @@ namespace roost::store {
 // Two fit without an allocation: the default is an owner and one copy.
 using CopySet = absl::InlinedVector<membership::NodeId, 2>;
 
+// What a session counts as in StoreStats.
+enum class Standing : uint8_t {
+  kNone,
+  kOwned,
+  kOwnedThin,  // Too few of its copies are live.
+  kCopied,
+  kTombstone,
+};
+
 struct SessionSummary {
   Epoch epoch;
   uint64_t version = 0;
@@ -36,6 +45,7 @@ struct SessionSummary {
   bool unvalidated = false;
   // A copy found on disk at start, which may have been replaced meanwhile.
   bool doubtful = false;
+  Standing standing = Standing::kNone;
 
   membership::NodeId owner() const {
     return copy_set.empty() ? membership::NodeId{} : copy_set.front();

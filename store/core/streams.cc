@@ -31,7 +31,7 @@ void Replica::State::OnStreamUp(NodeId peer, uint64_t last_sequence) {
     const SessionSummary* summary = Find(drop.key);
     // Placed there again meanwhile.
     if (summary != nullptr && summary->HasCopyAt(peer)) continue;
-    out_->sends.push_back({peer, ToReceiver(drop)});
+    out_->sends.emplace_back(peer, ToReceiver(drop));
   }
   undelivered_drops_.erase(drops);
 }
@@ -59,7 +59,7 @@ void Replica::State::Pump(NodeId peer, PeerStream* stream) {
   }
   if (stream->tell_at == membership::kNever) stream->tell_at = now_.steady + kTellAfter;
   if (stream->sent - stream->told < kSkippedMax && now_.steady < stream->tell_at) return;
-  out_->sends.push_back({peer, ToReceiver(CursorUpdate{stream->sent})});
+  out_->sends.emplace_back(peer, ToReceiver(CursorUpdate{stream->sent}));
   stream->told = stream->sent;
   stream->tell_at = membership::kNever;
 }
@@ -77,7 +77,7 @@ bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequen
   const SessionSummary& summary = *Find(key);
   const int64_t remaining =
       std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
-  out_->sends.push_back({peer, ToReceiver(Replicate{sequence, std::move(body), remaining})});
+  out_->sends.emplace_back(peer, ToReceiver(Replicate{sequence, std::move(body), remaining}));
   return true;
 }
 
@@ -124,7 +124,10 @@ void Replica::State::OnFenced(const Fenced& fenced) {
     return;
   }
   counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-  StepDown(fenced.key, fenced.epoch, fenced.owner);
+  // Another copy may have taken, and acknowledged, what this one refused.
+  const bool refused = OwnedHere(*summary) && fenced.sequence >= summary->sequence;
+  StepDown(fenced.key, fenced.epoch, fenced.owner,
+           refused || MayLose(*summary, fenced.owner, kVersionUnknown));
 }
 
 // --- Former holders.
@@ -156,7 +159,7 @@ void Replica::State::SendDrops(SessionKey key) {
   for (const NodeId node : it->second.former) {
     const Drop drop{key, it->second.epoch};
     if (outbox_.IsUp(node)) {
-      out_->sends.push_back({node, ToReceiver(drop)});
+      out_->sends.emplace_back(node, ToReceiver(drop));
     } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
       waiting.push_back(drop);
     }
@@ -167,7 +170,8 @@ void Replica::State::SendDrops(SessionKey key) {
 void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
-  StepDown(drop.key, drop.epoch, drop.epoch.node);
+  StepDown(drop.key, drop.epoch, drop.epoch.node,
+           MayLose(*summary, drop.epoch.node, kVersionUnknown));
 }
 
 // --- The receiver.
@@ -215,8 +219,8 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version < held->version) return;
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
-    if (next.epoch > held->epoch && OwnedHere(*held) && next.owner() != self_) {
-      if (held->version > next.version) {
+    if (next.epoch > held->epoch && next.owner() != self_) {
+      if (MayLose(*held, next.owner(), next.version)) {
         counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
       }
       FailWaits(key, "the session moved to another node");

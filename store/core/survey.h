@@ -23,8 +23,9 @@ struct Survey {
   membership::SteadyTime deadline;
   // The newest answer; a tombstone beats every live record. `known` is false if there is none.
   Answer best;
-  // Peers that gave an answer at all.
-  int answered = 0;
+
+  // Has everybody who could be asked answered? Otherwise "not known" means nothing.
+  bool complete() const { return waiting.empty(); }
 };
 
 class Surveys {

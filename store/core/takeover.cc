@@ -96,8 +96,9 @@ void Replica::State::Sweep() {
 
 // Does what the view asks for with one session. Idempotent.
 void Replica::State::Review(SessionKey key, int pass) {
-  const SessionSummary* summary = Find(key);
+  SessionSummary* summary = Find(key);
   if (summary == nullptr || view_ == nullptr) return;
+  Recount(summary);
   if (now_.wall >= summary->absolute_deadline_ms) return;
   if (summary->unvalidated) return Validate(key);
   if (summary->owner() == self_) return ReviewOwned(key, pass);
@@ -199,13 +200,13 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   }
   if (best.known && best.epoch > summary->epoch) {
     if (own) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-    return StepDown(key, best.epoch, best.owner);
+    return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
   }
   if (!summary->unvalidated) return Settle(key);
-  if (best.known && best.epoch == summary->epoch && best.version > summary->version) {
-    // The disk lost its last writes; a copy has them.
-    return StartTakeover(key);
-  }
+  // The disk lost its last writes and a copy has them, or may have: the epoch must go up, or two
+  // writes would share a version.
+  const bool behind = best.known && best.epoch == summary->epoch && best.version > summary->version;
+  if (behind || !survey.complete()) return StartTakeover(key);
   summary->unvalidated = false;
   --unvalidated_;
   Reindex(key);
@@ -235,7 +236,9 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   if (summary != nullptr && summary->tombstone) return Settle(key);
   if (!best.known) {
-    if (summary == nullptr) return Settle(key, /*nowhere=*/true);
+    if (summary == nullptr) {
+      return survey.complete() ? Settle(key, /*nowhere=*/true) : RetrySoon(key);
+    }
     // The owner may have come back meanwhile.
     if (FirstInLine(*summary) != self_) return Settle(key);
     return TakeOver(key, summary->epoch.n);
@@ -251,8 +254,8 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
         best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
     if (!holder) {
       // The copies were moved away from here before the owner died.
-      if (summary != nullptr) return StepDown(key, best.epoch, best.owner);
-      return Settle(key);
+      if (summary == nullptr) return Settle(key);
+      return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
     }
     Session next = *best.session;
     next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
@@ -271,7 +274,8 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   }
   const SessionSummary& summary = *Find(key);
   // Decided anew: the body may have taken its time.
-  if (summary.tombstone || (OwnedHere(summary)) || FirstInLine(summary) != self_) {
+  const bool taken = OwnedHere(summary) && summary.epoch.n > counter_above;
+  if (summary.tombstone || taken || FirstInLine(summary) != self_) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
@@ -331,10 +335,7 @@ bool Replica::State::drained() const {
     if (member.id != self_ && member.live() && !member.draining) heirs = true;
   }
   if (!heirs) return true;
-  if (!handing_over_.empty()) return false;
-  return absl::c_none_of(sessions_, [&](const auto& entry) {
-    return !entry.second.tombstone && entry.second.owner() == self_;
-  });
+  return handing_over_.empty() && stats_.owned == 0;
 }
 
 }  // namespace roost::store

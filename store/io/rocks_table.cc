@@ -332,13 +332,18 @@ absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   rocksdb::WriteOptions options;
   options.sync = sync;
   const rocksdb::Status status = database_->db->Write(options, &batch);
-  return status.ok() ? absl::OkStatus() : DiskError("write", status);
+  if (status.ok()) return absl::OkStatus();
+  broken_.store(true);
+  return DiskError("write", status);
 }
 
 absl::Status RocksTable::Sync() {
   assert(database_ != nullptr);
+  if (broken_.load()) return absl::InternalError("store: sync: an earlier write failed");
   const rocksdb::Status status = database_->db->FlushWAL(true);
-  return status.ok() ? absl::OkStatus() : DiskError("sync", status);
+  if (status.ok()) return absl::OkStatus();
+  broken_.store(true);
+  return DiskError("sync", status);
 }
 
 absl::StatusOr<SessionPtr> RocksTable::Load(SessionKey key) const {
@@ -355,7 +360,7 @@ absl::StatusOr<SessionPtr> RocksTable::Load(SessionKey key) const {
 
 void RocksTable::Close() {
   if (database_ == nullptr) return;
-  database_->db->FlushWAL(true).PermitUncheckedError();
+  if (!broken_.load()) database_->db->FlushWAL(true).PermitUncheckedError();
   database_.reset();
 }
 

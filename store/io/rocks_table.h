@@ -10,6 +10,7 @@
 // and Close while nothing else runs.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -56,7 +57,8 @@ class RocksTable {
   // disk can't be read.
   absl::StatusOr<SessionPtr> Load(SessionKey key) const;
 
-  // Forces everything to disk and releases the directory. Idempotent.
+  // Forces everything to disk, unless a write has failed before, and releases the directory.
+  // Idempotent.
   void Close();
 
  private:
@@ -68,6 +70,8 @@ class RocksTable {
   std::unique_ptr<Database> database_;
   Identity identity_;
   uint64_t corrupt_records_ = 0;
+  // A write or sync failed. RocksDB asserts that nobody syncs such a log again.
+  std::atomic<bool> broken_{false};
 };
 
 }  // namespace roost::store

@@ -48,6 +48,13 @@ OperationResult Failure(absl::Status status) {
   return result;
 }
 
+// "Unknown" would let the session be made a second time.
+Ownership CannotTell() {
+  Ownership ownership;
+  ownership.state = Ownership::State::kOrphaned;
+  return ownership;
+}
+
 OperationResult NoAnswer(const Operation& operation) {
   return Failure(IsWrite(operation)
                      ? absl::DeadlineExceededError("outcome unknown: the owner did not answer")
@@ -101,11 +108,11 @@ class StoreLoop::Loop {
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
-    if (!Admit().ok()) return done(Ownership{});
+    if (!Admit().ok()) return done(CannotTell());
     PostOrRun([this, key, done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
-        return done(Ownership{});
+        return done(CannotTell());
       }
       const uint64_t id = ++last_id_;
       lookups_.emplace(id, std::move(done));
@@ -414,7 +421,7 @@ class StoreLoop::Loop {
     for (const uint64_t id : calls_.Ids()) {
       Finish(id, NoAnswer(calls_.Find(id)->operation));
     }
-    for (auto& [id, done] : std::exchange(lookups_, {})) done(Ownership{});
+    for (auto& [id, done] : std::exchange(lookups_, {})) done(CannotTell());
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }
 

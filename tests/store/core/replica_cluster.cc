@@ -4,6 +4,8 @@
 #include <cassert>
 #include <utility>
 
+#include "gtest/gtest.h"
+
 namespace roost::store {
 
 using membership::Member;
@@ -37,22 +39,32 @@ void ReplicaCluster::Do(int node, const std::function<void(Replica&, Effects*)>&
 }
 
 void ReplicaCluster::Announce() {
-  ++view_version_;
-  for (int self = 0; self < size(); ++self) {
-    std::vector<Member> members;
-    for (int i = 0; i < size(); ++i) {
-      Member member;
-      member.id = Id(i);
-      member.zone = "zone" + std::to_string(i % 2);
-      member.draining = nodes_[i].draining;
-      const bool cut = cuts_.count({std::min(self, i), std::max(self, i)}) > 0;
-      const bool live = i == self || (running(i) && nodes_[i].believed_live && !cut);
-      member.state = live ? MemberState::kAlive : MemberState::kDead;
-      members.push_back(member);
-    }
-    const auto view = std::make_shared<membership::View>(view_version_, Id(self), members);
-    Do(self, [&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
+  for (int node = 0; node < size(); ++node) AnnounceTo(node);
+}
+
+void ReplicaCluster::AnnounceAtTimes(int64_t within_ms) {
+  for (Node& node : nodes_) {
+    const auto wait = static_cast<int64_t>(random_() % (within_ms * 1'000));
+    node.view_at_us = std::max(node.view_at_us, steady_us_ + wait);
   }
+}
+
+void ReplicaCluster::AnnounceTo(int self) {
+  nodes_[self].view_at_us = -1;
+  ++view_version_;
+  std::vector<Member> members;
+  for (int i = 0; i < size(); ++i) {
+    Member member;
+    member.id = Id(i);
+    member.zone = "zone" + std::to_string(i % 2);
+    member.draining = nodes_[i].draining;
+    const bool cut = cuts_.count({std::min(self, i), std::max(self, i)}) > 0;
+    const bool live = i == self || (running(i) && nodes_[i].believed_live && !cut);
+    member.state = live ? MemberState::kAlive : MemberState::kDead;
+    members.push_back(member);
+  }
+  const auto view = std::make_shared<membership::View>(view_version_, Id(self), members);
+  Do(self, [&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
 }
 
 void ReplicaCluster::Believe(int node, bool live) {
@@ -232,6 +244,9 @@ bool ReplicaCluster::Step() {
   for (int i = 0; i < size(); ++i) {
     Node& n = nodes_[i];
     if (!running(i)) continue;
+    if (n.view_at_us >= 0 && n.view_at_us <= steady_us_) {
+      events.push_back([this, i] { AnnounceTo(i); });
+    }
     if (!n.unpersisted.empty() && n.disk_running) events.push_back([this, i] { PersistOne(i); });
     if (!n.loads.empty()) events.push_back([this, i] { LoadOne(i); });
     if (n.replica->NextDeadline() <= now().steady) {
@@ -307,6 +322,25 @@ std::vector<int> ReplicaCluster::Owners(SessionKey key) const {
     if (entry && !entry->tombstone && entry->copy_set.front() == Id(i)) owners.push_back(i);
   }
   return owners;
+}
+
+void ReplicaCluster::ExpectStatsAreTrue() const {
+  for (int i = 0; i < size(); ++i) {
+    if (!running(i)) continue;
+    StoreStats listed;
+    for (const ListEntry& entry : nodes_[i].replica->List(now(), nullptr, false, 100'000)) {
+      if (entry.tombstone) {
+        ++listed.tombstones;
+      } else {
+        ++(entry.copy_set.front() == Id(i) ? listed.owned : listed.copied);
+      }
+    }
+    const StoreStats stats = nodes_[i].replica->Stats();
+    EXPECT_EQ(stats.owned, listed.owned) << "node " << i;
+    EXPECT_EQ(stats.copied, listed.copied) << "node " << i;
+    EXPECT_EQ(stats.tombstones, listed.tombstones) << "node " << i;
+    EXPECT_LE(stats.under_replicated, stats.owned) << "node " << i;
+  }
 }
 
 }  // namespace roost::store

@@ -26,6 +26,8 @@ class ReplicaCluster {
   NodeId Id(int node) const { return NodeId{static_cast<uint64_t>(node) + 1}; }
   // Tells every running node who is live.
   void Announce();
+  // As Announce, but each node hears of it at a time of its own, at most `within_ms` from now.
+  void AnnounceAtTimes(int64_t within_ms);
   // As Announce, with `node` as seen by all others `live` or not, although it runs.
   void Believe(int node, bool live);
   void SetDraining(int node);
@@ -62,6 +64,8 @@ class ReplicaCluster {
   // Running nodes that would serve the session.
   std::vector<int> Owners(SessionKey key) const;
   std::optional<ListEntry> Entry(int node, SessionKey key) const;
+  // Of every running node: owned, copied and deleted as List has them.
+  void ExpectStatsAreTrue() const;
   // While false, the node's disk persists nothing.
   void SetDiskRunning(int node, bool running) { nodes_[node].disk_running = running; }
   // Replicate messages that went to `node`.
@@ -84,6 +88,8 @@ class ReplicaCluster {
     bool draining = false;
     bool disk_running = true;
     int replicates = 0;
+    // When the node hears of the members as they are then; negative: it knows.
+    int64_t view_at_us = -1;
   };
   struct Stream {
     bool up = false;
@@ -92,6 +98,7 @@ class ReplicaCluster {
   };
 
   Now now() const;
+  void AnnounceTo(int node);
   void Apply(int node, Effects* effects);
   void PersistOne(int node);
   void LoadOne(int node);

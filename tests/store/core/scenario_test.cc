@@ -5,44 +5,10 @@
 
 #include "store/placement.h"
 #include "tests/store/core/replica_cluster.h"
+#include "tests/store/core/sample_operations.h"
 
 namespace roost::store {
 namespace {
-
-constexpr SessionKey kKey{0x1234, 0x5678};
-
-std::map<std::string, Attribute> Cart(const std::string& value) {
-  return {{"cart", {value, "", 0}}};
-}
-
-CreateOp Create(SessionKey key, const std::string& value, Ack ack = Ack::kOne) {
-  CreateOp op;
-  op.key = key;
-  op.attributes = Cart(value);
-  op.ack = ack;
-  return op;
-}
-
-PutOp Put(SessionKey key, const std::string& value, Ack ack = Ack::kOne) {
-  PutOp op;
-  op.key = key;
-  op.set = Cart(value);
-  op.ack = ack;
-  return op;
-}
-
-std::string ValueAt(ReplicaCluster& cluster, int node, SessionKey key) {
-  const OperationResult result = cluster.Call(node, GetOp{key, true, 0});
-  if (!result.status.ok()) return "error: " + std::string(result.status.message());
-  return result.session->attributes.at("cart").value;
-}
-
-int Other(ReplicaCluster& cluster, SessionKey key, int not_node) {
-  for (int i = 0; i < cluster.size(); ++i) {
-    if (i != not_node && cluster.running(i) && cluster.Entry(i, key)) return i;
-  }
-  return -1;
-}
 
 TEST(ScenarioTest, AcknowledgedWriteSurvivesTheOwnersDeath) {
   ReplicaCluster cluster(3, 1);
@@ -181,6 +147,57 @@ TEST(ScenarioTest, DrainHandsEverythingOver) {
   cluster.Kill(0);
   cluster.Announce();
   for (uint64_t i = 0; i < 40; ++i) EXPECT_EQ(ValueAt(cluster, 1 + i % 2, {i, i * 7}), "v");
+}
+
+TEST(ScenarioTest, HeirThatDiesDuringTheHandOverLosesNothing) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ReplicaCluster cluster(4, seed);
+    for (uint64_t i = 0; i < 12; ++i) {
+      ASSERT_TRUE(cluster.Call(0, Create({i, i * 7}, "v" + std::to_string(i))).status.ok());
+    }
+    cluster.SetDraining(0);
+    for (uint64_t i = 0; i < seed; ++i) cluster.Step();
+    cluster.Kill(1);
+    cluster.Announce();
+    ASSERT_TRUE(cluster.RunUntil([&] { return cluster.replica(0).drained(); }));
+    cluster.Settle(500);
+    cluster.Kill(0);
+    cluster.Announce();
+    for (uint64_t i = 0; i < 12; ++i) {
+      EXPECT_EQ(ValueAt(cluster, 2 + i % 2, {i, i * 7}), "v" + std::to_string(i));
+    }
+  }
+}
+
+TEST(ScenarioTest, WritesGoOnWhileTwoNodesDrain) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ReplicaCluster cluster(4, seed);
+    for (uint64_t i = 0; i < 12; ++i) {
+      ASSERT_TRUE(cluster.Call(i % 2, Create({i, i * 7}, "v")).status.ok());
+    }
+    cluster.SetDraining(0);
+    cluster.SetDraining(1);
+    std::map<uint64_t, std::string> values;
+    for (uint64_t i = 0; i < 12; ++i) {
+      const std::string value = "w" + std::to_string(i);
+      for (int again = 0; again < 20; ++again) {
+        if (cluster.Call(i % 4, Put({i, i * 7}, value)).status.ok()) {
+          values[i] = value;
+          break;
+        }
+        cluster.Settle(20);
+      }
+    }
+    EXPECT_EQ(values.size(), 12u);
+    ASSERT_TRUE(cluster.RunUntil(
+        [&] { return cluster.replica(0).drained() && cluster.replica(1).drained(); }));
+    cluster.Kill(0);
+    cluster.Kill(1);
+    cluster.Announce();
+    for (const auto& [i, value] : values) EXPECT_EQ(ValueAt(cluster, 2, {i, i * 7}), value);
+  }
 }
 
 TEST(ScenarioTest, DrainOfTheLastNodeEndsAtOnce) {

@@ -1,14 +1,19 @@
 // Store loops in one process, over loopback gRPC, with views made by hand.
 #include "store/io/store_loop.h"
 
+#include <sys/resource.h>
+
 #include <chrono>
+#include <csignal>
 #include <future>
+#include <set>
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
+#include "proto/replication.grpc.pb.h"
 #include "tests/store/io/sample_session.h"
 
 namespace roost::store {
@@ -46,6 +51,7 @@ class Node {
     dependencies.table = table_.get();
     dependencies.cluster = kCluster;
     dependencies.on_peer_refused = [this](NodeId) { ++refused_; };
+    dependencies.on_fatal = [this](absl::Status) { ++fatal_; };
     auto loop = StoreLoop::Create(options_, std::move(dependencies));
     ASSERT_TRUE(loop.ok()) << loop.status();
     loop_ = *std::move(loop);
@@ -78,6 +84,7 @@ class Node {
   NodeId id() const { return table_->identity().id; }
   StoreLoop& loop() { return *loop_; }
   int refused() const { return refused_.load(); }
+  int fatal() const { return fatal_.load(); }
 
   OperationResult Execute(Operation operation) {
     std::promise<OperationResult> promise;
@@ -96,6 +103,98 @@ class Node {
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
   std::atomic<int> refused_{0};
+  std::atomic<int> fatal_{0};
+};
+
+// A peer that takes streams, says that it owns every session (or nothing at all), and loses every
+// call that is forwarded to it.
+class LossyPeer final : public peer::v1::Peer::Service {
+ public:
+  explicit LossyPeer(bool answers) : answers_(answers) {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(this);
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    server_ = builder.BuildAndStart();
+  }
+  ~LossyPeer() override { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  Member member() const {
+    Member member;
+    member.id = kId;
+    member.boot_epoch = 1;
+    member.name = "lossy";
+    member.gossip = membership::Address::V4(0x7f000001, 1);
+    member.peer_port = static_cast<uint16_t>(port_);
+    return member;
+  }
+  int calls() const { return calls_.load(); }
+
+  grpc::Status Replicate(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<peer::v1::ReceiverFrame, peer::v1::SenderFrame>* stream) override {
+    peer::v1::SenderFrame in;
+    if (!stream->Read(&in)) return grpc::Status::OK;
+    peer::v1::ReceiverFrame greeting;
+    peer::v1::ReceiverHello* hello = greeting.add_messages()->mutable_hello();
+    hello->set_node(kId.value);
+    hello->set_boot_epoch(1);
+    hello->set_protocol(1);
+    stream->Write(greeting);
+    while (stream->Read(&in)) {
+      peer::v1::ReceiverFrame out;
+      for (const peer::v1::SenderMessage& message : in.messages()) {
+        if (answers_ && message.has_query()) Answer(message.query(), &out);
+      }
+      if (out.messages_size() > 0) stream->Write(out);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Execute(grpc::ServerContext*, const peer::v1::ExecuteRequest*,
+                       peer::v1::ExecuteResponse*) override {
+    ++calls_;
+    return {grpc::StatusCode::UNAVAILABLE, "connection lost"};
+  }
+
+ private:
+  static constexpr NodeId kId{77};
+
+  static void Answer(const peer::v1::Query& query, peer::v1::ReceiverFrame* out) {
+    peer::v1::QueryResult* result = out->add_messages()->mutable_query_result();
+    result->set_id(query.id());
+    for (const std::string& key : query.keys()) {
+      peer::v1::QueryResult::Answer* answer = result->add_answers();
+      answer->set_key(key);
+      answer->set_known(true);
+      answer->set_version(1);
+      answer->set_owner(kId.value);
+      answer->mutable_epoch()->set_n(1);
+      answer->mutable_epoch()->set_node(kId.value);
+    }
+  }
+
+  const bool answers_;
+  int port_ = 0;
+  std::atomic<int> calls_{0};
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// Writes beyond `bytes` into one file fail while this lives.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    if (getrlimit(RLIMIT_FSIZE, &before_) != 0) std::abort();
+    rlimit now = before_;
+    now.rlim_cur = bytes;
+    if (setrlimit(RLIMIT_FSIZE, &now) != 0) std::abort();
+  }
+  ~FileSizeLimit() {
+    if (setrlimit(RLIMIT_FSIZE, &before_) != 0) std::abort();
+  }
+
+ private:
+  rlimit before_;
 };
 
 class StoreLoopTest : public testing::Test {
@@ -221,7 +320,9 @@ TEST_F(StoreLoopTest, RestartedCopyGoesOnFromItsCursor) {
     const OperationResult put = nodes_[0]->Execute(PutCart(NewSession(2).key, "nuts"));
     return put.status.ok() && put.receipt.copies == 2;
   }));
+  // What changed while it was away, not all fifty from the beginning.
   EXPECT_GT(nodes_[1]->loop().counters().replicated_in.load(), 0u);
+  EXPECT_LT(nodes_[1]->loop().counters().replicated_in.load(), 20u);
   StopNode(0);
   ShareView();
   EXPECT_TRUE(Eventually([&] { return Cart(1, NewSession(1).key) == "figs"; }));
@@ -272,6 +373,90 @@ TEST_F(StoreLoopTest, DrainHandsSessionsOver) {
   std::promise<StoreStats> stats;
   nodes_[1]->loop().Stats([&](StoreStats s) { stats.set_value(s); });
   EXPECT_EQ(stats.get_future().get().owned, 10u);
+}
+
+TEST_F(StoreLoopTest, WriteIsNotRepeatedAfterALostForward) {
+  Options options;
+  options.ack_timeout = milliseconds(500);
+  AddNodes(1, options);
+  LossyPeer peer(/*answers=*/true);
+  members_.push_back(peer.member());
+  nodes_[0]->loop().SetView(
+      std::make_shared<const membership::View>(++version_, members_[0].id, members_));
+  const OperationResult put = nodes_[0]->Execute(PutCart(NewSession(1).key, "figs"));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(put.status)) << put.status;
+  EXPECT_EQ(peer.calls(), 1);
+  // Reading twice does no harm.
+  const OperationResult get = nodes_[0]->Execute(GetOp{.key = NewSession(2).key});
+  EXPECT_TRUE(absl::IsUnavailable(get.status)) << get.status;
+  EXPECT_GT(peer.calls(), 2);
+  nodes_[0]->Stop();
+}
+
+TEST_F(StoreLoopTest, NoMoreThanPendingMaxCallsAreUnderWay) {
+  Options options;
+  options.ack_timeout = milliseconds(500);
+  options.pending_max = 3;
+  AddNodes(1, options);
+  LossyPeer peer(/*answers=*/false);
+  members_.push_back(peer.member());
+  nodes_[0]->loop().SetView(
+      std::make_shared<const membership::View>(++version_, members_[0].id, members_));
+  absl::Mutex mutex;
+  std::vector<absl::Status> answers;
+  const auto count = [&] {
+    absl::MutexLock lock(&mutex);
+    return answers.size();
+  };
+  for (uint64_t n = 1; n <= 4; ++n) {
+    nodes_[0]->loop().Execute(GetOp{.key = NewSession(n).key}, [&](OperationResult result) {
+      absl::MutexLock lock(&mutex);
+      answers.push_back(result.status);
+    });
+  }
+  // The fourth is refused at once, the others when their time is up.
+  ASSERT_EQ(count(), 1u);
+  EXPECT_TRUE(absl::IsResourceExhausted(answers[0])) << answers[0];
+  ASSERT_TRUE(Eventually([&] { return count() == 4; }));
+  for (size_t i = 1; i < 4; ++i) EXPECT_TRUE(absl::IsUnavailable(answers[i])) << answers[i];
+  EXPECT_TRUE(absl::IsUnavailable(nodes_[0]->Execute(GetOp{.key = NewSession(9).key}).status));
+  nodes_[0]->Stop();
+}
+
+TEST_F(StoreLoopTest, FailedDiskWriteIsFatalAndNothingIsAcknowledgedAfterIt) {
+  AddNodes(1);
+  absl::Mutex mutex;
+  std::set<uint64_t> acknowledged;
+  int answered = 0;
+  constexpr uint64_t kWrites = 64;
+  {
+    FileSizeLimit limit(1 << 20);
+    for (uint64_t n = 1; n <= kWrites; ++n) {
+      CreateOp create = NewSession(n);
+      create.attributes["cart"].value = std::string(64 << 10, 'x');
+      nodes_[0]->loop().Execute(create, [&, n](OperationResult result) {
+        absl::MutexLock lock(&mutex);
+        ++answered;
+        if (result.status.ok()) acknowledged.insert(n);
+      });
+    }
+    EXPECT_TRUE(Eventually([&] { return nodes_[0]->fatal() == 1; }));
+  }
+  // The disk would work again, but what it lost can't be told.
+  nodes_[0]->loop().Execute(NewSession(kWrites + 1), [&](OperationResult result) {
+    absl::MutexLock lock(&mutex);
+    ++answered;
+    EXPECT_FALSE(result.status.ok());
+  });
+  nodes_[0]->Stop();
+  EXPECT_EQ(answered, static_cast<int>(kWrites) + 1);
+  EXPECT_LT(acknowledged.size(), kWrites);
+  EXPECT_EQ(nodes_[0]->fatal(), 1);
+  StartNode(0);
+  ShareView();
+  for (const uint64_t n : acknowledged) {
+    EXPECT_EQ(Cart(0, NewSession(n).key), std::string(64 << 10, 'x')) << n;
+  }
 }
 
 TEST_F(StoreLoopTest, RefusesCallsBeforeTheStartAndAfterTheStop) {

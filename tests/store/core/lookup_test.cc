@@ -1,0 +1,168 @@
+// Lookups: who may be believed not to know, and what becomes of knowledge that is out of date.
+#include <gtest/gtest.h>
+
+#include "store/core/session_summary.h"
+#include "tests/store/core/lone_replica.h"
+#include "tests/store/core/replica_cluster.h"
+#include "tests/store/core/sample_operations.h"
+
+namespace roost::store {
+namespace {
+
+using State = Ownership::State;
+
+TEST(LookupTest, SilentPeerIsNotTakenForIgnorance) {
+  ReplicaCluster cluster(3, 1);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  const int stranger = 3 - Other(cluster, kKey, 0);
+  // Nobody has noticed yet: the view still says that all are live.
+  cluster.Cut(stranger, 0, true);
+  cluster.Cut(stranger, 3 - stranger, true);
+  EXPECT_EQ(cluster.Call(stranger, Create(kKey, "b")).status.code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(cluster.Call(stranger, LearnOp{kKey}).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(cluster.Find(stranger, kKey).state, State::kOrphaned);
+  EXPECT_EQ(cluster.counters(stranger).resolve_unknown.load(), 0u);
+  cluster.Cut(stranger, 0, false);
+  cluster.Cut(stranger, 3 - stranger, false);
+  EXPECT_EQ(ValueAt(cluster, stranger, kKey), "a");
+  EXPECT_EQ(cluster.Owners(kKey), std::vector<int>{0});
+}
+
+TEST(LookupTest, CallerOutlastsAPeerThatIsSilentForAWhile) {
+  ReplicaCluster cluster(2, 3);
+  cluster.Cut(0, 1, true);
+  const uint64_t id = cluster.Execute(1, Create(kKey, "a"));
+  cluster.Settle(1'000);
+  EXPECT_EQ(cluster.ReplyTo(id), nullptr);
+  cluster.Cut(0, 1, false);
+  ASSERT_TRUE(cluster.RunUntil([&] { return cluster.ReplyTo(id) != nullptr; }, 900));
+  EXPECT_TRUE(cluster.ReplyTo(id)->status.ok()) << cluster.ReplyTo(id)->status;
+}
+
+TEST(LookupTest, LookupIsDecidedWithoutAPeerThatDied) {
+  ReplicaCluster cluster(2, 4);
+  cluster.Settle(100);
+  cluster.Cut(0, 1, true);
+  const uint64_t create = cluster.Execute(1, Create(kKey, "a"));
+  const uint64_t resolve = cluster.Resolve(1, {7, 8});
+  cluster.Settle(700);
+  EXPECT_EQ(cluster.ReplyTo(create), nullptr);
+  EXPECT_EQ(cluster.OwnershipFor(resolve), nullptr);
+  cluster.Kill(0);
+  cluster.Announce();
+  cluster.Settle(60);
+  ASSERT_NE(cluster.ReplyTo(create), nullptr);
+  EXPECT_TRUE(cluster.ReplyTo(create)->status.ok());
+  ASSERT_NE(cluster.OwnershipFor(resolve), nullptr);
+  EXPECT_EQ(cluster.OwnershipFor(resolve)->state, State::kUnknown);
+}
+
+TEST(LookupTest, ResolveAsksAgainWhenTheLearnedOwnerHasMovedOn) {
+  ReplicaCluster cluster(4, 5);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  const int copy = Other(cluster, kKey, 0);
+  const int stranger = copy == 3 ? 2 : 3;
+  ASSERT_EQ(cluster.Find(stranger, kKey).owner, cluster.Id(0));
+  cluster.SetDraining(0);
+  cluster.Settle(500);
+  ASSERT_EQ(cluster.Owners(kKey), std::vector<int>{copy});
+  EXPECT_EQ(cluster.Find(stranger, kKey).owner, cluster.Id(copy));
+}
+
+// Four nodes; the stranger gets a record that names node 0, which has handed the session over.
+class StaleCopyTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(cluster_.Call(0, Create(kKey, "a")).status.ok());
+    const SessionPtr old = cluster_.OnDisk(0, kKey);
+    cluster_.SetDraining(0);
+    cluster_.Settle(500);
+    owner_ = cluster_.Owners(kKey).at(0);
+    ASSERT_NE(owner_, 0);
+    for (int i = 1; i < 4; ++i) {
+      if (!cluster_.Entry(i, kKey)) stranger_ = i;
+    }
+    ASSERT_GE(stranger_, 0);
+    cluster_.Inject(stranger_, 0, Replicate{90, old, 1'000'000});
+    ASSERT_EQ(cluster_.Entry(stranger_, kKey)->copy_set.front(), cluster_.Id(0));
+  }
+
+  ReplicaCluster cluster_{4, 6};
+  int owner_ = -1;
+  int stranger_ = -1;
+};
+
+TEST_F(StaleCopyTest, ResolveFindsTheOwnerBehindAStaleCopy) {
+  EXPECT_EQ(cluster_.Find(stranger_, kKey).owner, cluster_.Id(owner_));
+}
+
+TEST_F(StaleCopyTest, StaleCopyIsForgottenWhenItsOwnerRefuses) {
+  EXPECT_EQ(cluster_.Call(stranger_, GetOp{kKey}).status.code(), absl::StatusCode::kUnavailable);
+  cluster_.Settle(200);
+  EXPECT_FALSE(cluster_.Entry(stranger_, kKey));
+  EXPECT_EQ(ValueAt(cluster_, stranger_, kKey), "a");
+}
+
+TEST(LookupTest, AnswersWithRecordsAreBoundedByBytes) {
+  LoneReplica lone;
+  constexpr size_t kBodyBytes = 100 << 10;
+  Query query{.id = 77, .purpose = QueryPurpose::kTakeover, .keys = {}};
+  for (uint64_t i = 1; i <= kQueryKeysMax; ++i) {
+    const SessionKey key{i, i};
+    // Every other one is not known here.
+    if (i % 2 == 0) {
+      ASSERT_TRUE(lone.Call(Create(key, std::string(kBodyBytes, 'x'), Ack::kLocal)).status.ok());
+    }
+    query.keys.push_back(key);
+  }
+  lone.Receive(2, query);
+  // Bodies that the cache has dropped come from the disk, one by one.
+  for (size_t i = 0; i < lone.loads.size(); ++i) {
+    const Load load = lone.loads[i];
+    lone.Loaded(load, lone.disk.at(load.key));
+  }
+  size_t answers = 0;
+  size_t records = 0;
+  for (const QueryResult& result : lone.TakeSent<QueryResult>()) {
+    EXPECT_EQ(result.id, 77u);
+    int64_t bytes = 0;
+    for (const Answer& answer : result.answers) {
+      ++answers;
+      if (answer.session == nullptr) continue;
+      ++records;
+      bytes += SizeOf(*answer.session);
+    }
+    EXPECT_LE(bytes, 1 << 20);
+  }
+  EXPECT_EQ(answers, kQueryKeysMax);
+  EXPECT_EQ(records, kQueryKeysMax / 2);
+}
+
+TEST(LookupTest, StatsAgreeWithTheListing) {
+  ReplicaCluster cluster(3, 7);
+  for (uint64_t i = 0; i < 30; ++i) {
+    ASSERT_TRUE(cluster.Call(i % 3, Create({i, i * 7}, "v")).status.ok());
+  }
+  for (uint64_t i = 0; i < 30; i += 5) {
+    ASSERT_TRUE(cluster.Call(0, DeleteOp{{i, i * 7}, Ack::kOne}).status.ok());
+  }
+  cluster.Kill(2);
+  cluster.Announce();
+  cluster.Settle(1'000);
+  cluster.ExpectStatsAreTrue();
+  cluster.Kill(1);
+  cluster.Announce();
+  cluster.Settle(1'000);
+  cluster.ExpectStatsAreTrue();
+  EXPECT_EQ(cluster.replica(0).Stats().owned, 24u);
+  EXPECT_EQ(cluster.replica(0).Stats().under_replicated, 24u);
+  cluster.Start(1);
+  cluster.Announce();
+  cluster.Settle(3'000);
+  cluster.ExpectStatsAreTrue();
+  EXPECT_EQ(cluster.replica(0).Stats().under_replicated, 0u);
+}
+
+}  // namespace
+}  // namespace roost::store
