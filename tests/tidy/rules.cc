@@ -38,10 +38,10 @@ constexpr absl::string_view kClocks[] = {
 
 const std::set<std::string>& TopLevel() {
   static const auto* names = new std::set<std::string>{
-      ".bazelrc",        ".ci",          ".clang-format", ".clang-tidy", ".gitignore",
-      "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE",       "README.md",   "SECURITY.md",
-      "WORKSPACE",       "clients",      "deploy",        "membership",  "proto",
-      "proxy",           "sidecar",      "store",         "tests"};
+      ".bazelrc",        ".ci",       ".clang-format", ".clang-tidy", ".gitignore",
+      "ARCHITECTURE.md", "BUILD",     "CHANGELOG.md",  "LICENSE",     "README.md",
+      "SECURITY.md",     "WORKSPACE", "clients",       "deploy",      "membership",
+      "proto",           "proxy",     "sidecar",       "store",       "tests"};
   return *names;
 }
 
