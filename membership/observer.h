@@ -17,6 +17,10 @@ struct Counters {
   std::atomic<uint64_t> dropped_malformed{0};
   std::atomic<uint64_t> dropped_foreign_cluster{0};
   std::atomic<uint64_t> dropped_version{0};
+  std::atomic<uint64_t> dropped_plaintext{0};  // Not sealed, but this node has keys.
+  std::atomic<uint64_t> dropped_wrong_key{0};  // Sealed with a key that this node does not have.
+  std::atomic<uint64_t> dropped_forged{0};     // Not made, or changed, by a holder of the key.
+  std::atomic<uint64_t> dropped_replayed{0};
   std::atomic<uint64_t> send_errors{0};
   std::atomic<uint64_t> probes_failed{0};
   std::atomic<uint64_t> suspicions{0};

@@ -96,6 +96,10 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
   out->Sample(c.dropped_malformed, {{"reason", "malformed"}});
   out->Sample(c.dropped_foreign_cluster, {{"reason", "foreign_cluster"}});
   out->Sample(c.dropped_version, {{"reason", "version"}});
+  out->Sample(c.dropped_plaintext, {{"reason", "plaintext"}});
+  out->Sample(c.dropped_wrong_key, {{"reason", "wrong_key"}});
+  out->Sample(c.dropped_forged, {{"reason", "forged"}});
+  out->Sample(c.dropped_replayed, {{"reason", "replayed"}});
   out->Counter("roost_gossip_send_errors_total", "Datagrams that could not be sent.",
                c.send_errors);
   out->Counter("roost_member_probes_failed_total", "Probe rounds without an answer.",

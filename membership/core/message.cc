@@ -27,7 +27,7 @@ size_t EncodedBytesMax(const Update& update) {
 }
 
 size_t EncodedBytesMax(const Message& message, size_t cluster_name_bytes) {
-  size_t bytes = kEnvelopeBytesMax + cluster_name_bytes + kBodyBytesMax;
+  size_t bytes = kEnvelopeBytesMax + cluster_name_bytes + kBodyBytesMax + kSealBytes;
   for (const Update& update : message.updates) bytes += EncodedBytesMax(update);
   return bytes;
 }

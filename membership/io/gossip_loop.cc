@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "membership/core/swim.h"
+#include "membership/io/gossip_seal.h"
 #include "membership/io/gossip_socket.h"
 #include "membership/io/gossip_wire.h"
 
@@ -34,6 +35,7 @@ constexpr std::chrono::seconds kLeaveMax{1};
 // Then the timer gets its turn.
 constexpr int kDatagramsPerTurn = 128;
 constexpr size_t kSeedsMax = 256;
+constexpr std::chrono::minutes kReportInterval{1};
 
 struct SeedName {
   std::string host;
@@ -52,6 +54,56 @@ absl::StatusOr<SeedName> ParseSeed(const std::string& text) {
         absl::StrCat("cluster.seeds: \"", text, "\" is not HOST:PORT"));
   }
   return SeedName{text.substr(0, colon), text.substr(colon + 1), {}, false};
+}
+
+// Why a datagram was dropped; no counter: it was not.
+struct Drop {
+  absl::string_view reason;
+  std::atomic<uint64_t> Counters::*counter = nullptr;
+};
+
+constexpr Drop kDropMalformed{"malformed", &Counters::dropped_malformed};
+constexpr Drop kDropVersion{"version", &Counters::dropped_version};
+constexpr Drop kDropForeign{"foreign_cluster", &Counters::dropped_foreign_cluster};
+constexpr Drop kDropPlaintext{"plaintext", &Counters::dropped_plaintext};
+constexpr Drop kDropWrongKey{"wrong_key", &Counters::dropped_wrong_key};
+constexpr Drop kDropForged{"forged", &Counters::dropped_forged};
+constexpr Drop kDropReplayed{"replayed", &Counters::dropped_replayed};
+
+Drop ToDrop(WireFault fault) {
+  switch (fault) {
+    case WireFault::kMalformed:
+      return kDropMalformed;
+    case WireFault::kVersion:
+      return kDropVersion;
+    case WireFault::kForeignCluster:
+      return kDropForeign;
+    case WireFault::kNone:
+      break;
+  }
+  return {};
+}
+
+Drop ToDrop(SealFault fault) {
+  switch (fault) {
+    case SealFault::kMalformed:
+      return kDropMalformed;
+    case SealFault::kPlaintext:
+      return kDropPlaintext;
+    case SealFault::kVersion:
+      return kDropVersion;
+    case SealFault::kForeignCluster:
+      return kDropForeign;
+    case SealFault::kUnknownKey:
+      return kDropWrongKey;
+    case SealFault::kForged:
+      return kDropForged;
+    case SealFault::kReplayed:
+      return kDropReplayed;
+    case SealFault::kNone:
+      break;
+  }
+  return {};
 }
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
@@ -83,6 +135,7 @@ class GossipLoop::Shell {
         resolve_timer_(io_),
         leave_timer_(io_),
         resolver_(io_) {
+    if (deps_.keys != nullptr) seal_.emplace(options_.cluster, deps_.keys);
     view_ = std::make_shared<const View>(0, options_.id, std::vector<Member>{swim_.table().self()});
   }
 
@@ -131,6 +184,11 @@ class GossipLoop::Shell {
     });
   }
 
+  void SetKeys(KeyringPtr keys) {
+    assert(seal_.has_value());
+    asio::post(io_, [this, keys = std::move(keys)] { seal_->SetKeys(keys); });
+  }
+
   void Subscribe(std::function<void(ViewPtr)> subscriber) {
     assert(!thread_.joinable());
     subscribers_.push_back(std::move(subscriber));
@@ -171,31 +229,51 @@ class GossipLoop::Shell {
     ++counters_.datagrams_received;
     counters_.bytes_received += received.bytes;
     Message message;
-    const WireFault fault =
-        received.bytes > buffer_.size()
-            ? WireFault::kMalformed
-            : DecodeDatagram({buffer_.data(), received.bytes}, options_.cluster, &message);
-    switch (fault) {
-      case WireFault::kMalformed:
-        ++counters_.dropped_malformed;
-        return;
-      case WireFault::kVersion:
-        ++counters_.dropped_version;
-        return;
-      case WireFault::kForeignCluster:
-        ++counters_.dropped_foreign_cluster;
-        return;
-      case WireFault::kNone:
-        break;
-    }
+    const Drop drop = received.bytes > buffer_.size()
+                          ? kDropMalformed
+                          : Decode({buffer_.data(), received.bytes}, &message);
+    if (drop.counter != nullptr) return Refuse(drop, received.from);
     Effects effects;
     swim_.OnMessage(Now(), received.from, message, &effects);
     Carry(&effects);
   }
 
+  Drop Decode(absl::string_view datagram, Message* message) {
+    if (!seal_) {
+      // Without keys, a sealed format is not unknown: it is a key that is missing.
+      const bool sealed = datagram.size() > 2 && datagram.substr(0, 2) == "RG" &&
+                          static_cast<uint8_t>(datagram[2]) == kSealedFormatVersion;
+      return sealed ? kDropWrongKey : ToDrop(DecodeDatagram(datagram, options_.cluster, message));
+    }
+    GossipSeal::Opened opened;
+    const SealFault fault = seal_->Open(datagram, &opened);
+    if (fault != SealFault::kNone) return ToDrop(fault);
+    const Drop drop = ToDrop(DecodeDatagram(opened.datagram, options_.cluster, message));
+    if (drop.counter != nullptr) return drop;
+    if (message->sender != opened.sender || message->sender_boot_epoch != opened.boot_epoch) {
+      return kDropMalformed;
+    }
+    if (opened.former_life && message->kind != MessageKind::kJoin) return kDropReplayed;
+    return {};
+  }
+
+  void Refuse(const Drop& drop, const Address& from) {
+    ++(counters_.*drop.counter);
+    const SteadyTime now = Now();
+    if (!deps_.on_refused_datagram || now < next_report_) return;
+    next_report_ = now + kReportInterval;
+    deps_.on_refused_datagram(drop.reason, from);
+  }
+
+  std::string Encode(const Message& message) {
+    std::string datagram = EncodeDatagram(message, options_.cluster);
+    if (!seal_) return datagram;
+    return seal_->Seal(message.sender, message.sender_boot_epoch, datagram);
+  }
+
   void Carry(Effects* effects) {
     for (const Send& send : effects->sends) {
-      const std::string datagram = EncodeDatagram(send.message, options_.cluster);
+      const std::string datagram = Encode(send.message);
       assert(datagram.size() <= kDatagramBytesMax);
       if (GossipSocket::Send(descriptor_.native_handle(), send.to, datagram)) {
         ++counters_.datagrams_sent;
@@ -308,6 +386,8 @@ class GossipLoop::Shell {
   size_t next_name_ = 0;
   std::mt19937_64 random_;
   Swim swim_;
+  std::optional<GossipSeal> seal_;
+  SteadyTime next_report_{};
   SteadyTime armed_{};
   bool fatal_ = false;
   std::function<void()> on_left_;
@@ -369,6 +449,7 @@ void GossipLoop::SetDraining(bool draining) {
     swim->SetDraining(now, draining, effects);
   });
 }
+void GossipLoop::SetKeys(KeyringPtr keys) { shell_->SetKeys(std::move(keys)); }
 void GossipLoop::Leave(std::function<void()> done) { shell_->Leave(std::move(done)); }
 
 }  // namespace roost::membership

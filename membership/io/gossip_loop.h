@@ -12,7 +12,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "membership/address.h"
+#include "membership/keyring.h"
 #include "membership/node_id.h"
 #include "membership/observer.h"
 #include "membership/options.h"
@@ -26,6 +28,13 @@ class GossipLoop {
     // The cluster refused this node (its name or id belongs to a live member): it must stop. Runs
     // once, on the gossip thread; must not call Stop itself.
     std::function<void(absl::Status)> on_fatal;
+    // Seals every datagram and takes none that is not; null: neither. A running node can't change
+    // between the two.
+    KeyringPtr keys = nullptr;
+    // On the gossip thread, at most once a minute: a datagram of this address was refused; `reason`
+    // is that of the metric. Every one is counted (Counters::dropped_*).
+    std::function<void(absl::string_view reason, const Address& from)> on_refused_datagram =
+        nullptr;
   };
 
   // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port
@@ -56,6 +65,8 @@ class GossipLoop {
   // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when
   // the news was sent a few times, within 1 s; not at all if Stop comes first.
   void Leave(std::function<void()> done);
+  // REQUIRES: there were keys from the start.
+  void SetKeys(KeyringPtr keys);
   uint16_t port() const;
   const Counters& counters() const;
 

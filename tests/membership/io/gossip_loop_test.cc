@@ -12,68 +12,13 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "tests/membership/io/loop_node.h"
 
 namespace roost::membership {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(15);
-
-// A node whose views are awaited, not polled.
-class Node {
- public:
-  Node(uint64_t id, uint64_t boot_epoch, std::vector<std::string> seeds, uint16_t port = 0,
-       std::string name = "") {
-    Options options;
-    options.cluster = "test";
-    options.name = name.empty() ? absl::StrCat("n", id) : name;
-    options.id = NodeId{id};
-    options.boot_epoch = boot_epoch;
-    options.advertise = Address::V4(0x7f000001, 0);
-    auto created = GossipLoop::Create(options, Address::V4(0x7f000001, port), std::move(seeds),
-                                      {[this](absl::Status status) {
-                                        absl::MutexLock lock(&mutex_);
-                                        fatal_ = std::move(status);
-                                      }});
-    EXPECT_TRUE(created.ok()) << created.status();
-    loop_ = *std::move(created);
-    loop_->Subscribe([this](ViewPtr view) {
-      absl::MutexLock lock(&mutex_);
-      view_ = std::move(view);
-    });
-    loop_->Start();
-  }
-
-  template <typename Predicate>
-  bool Await(Predicate predicate) {
-    absl::MutexLock lock(&mutex_);
-    const auto holds = [&] { return view_ != nullptr && predicate(*view_); };
-    return mutex_.AwaitWithTimeout(absl::Condition(&holds), kPatience);
-  }
-  bool AwaitLive(size_t count) {
-    return Await([count](const View& view) { return view.live_count() == count; });
-  }
-  bool AwaitState(uint64_t id, MemberState state) {
-    return Await([id, state](const View& view) {
-      const Member* member = view.Find(NodeId{id});
-      return member != nullptr && member->state == state;
-    });
-  }
-  absl::Status AwaitFatal() {
-    absl::MutexLock lock(&mutex_);
-    const auto holds = [&] { return !fatal_.ok(); };
-    mutex_.AwaitWithTimeout(absl::Condition(&holds), kPatience);
-    return fatal_;
-  }
-
-  std::string seed() const { return absl::StrCat("127.0.0.1:", loop_->port()); }
-  GossipLoop& loop() { return *loop_; }
-
- private:
-  absl::Mutex mutex_;
-  ViewPtr view_;
-  absl::Status fatal_;
-  std::unique_ptr<GossipLoop> loop_;  // Last: its thread uses the rest.
-};
+using testing::kPatience;
+using testing::Node;
 
 class GossipLoopTest : public ::testing::Test {
  protected:
