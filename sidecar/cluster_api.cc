@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
 #include "sidecar/api_conversions.h"
 
@@ -86,6 +87,26 @@ absl::StatusOr<std::optional<store::SessionKey>> ParseToken(const std::string& t
   return key;
 }
 
+void Show(const membership::Keyring& keys, v1::KeysResponse* response) {
+  for (const membership::GossipKey& key : keys.keys()) {
+    v1::KeysResponse::Key* shown = response->add_keys();
+    shown->set_id(membership::KeyIdText(key.id()));
+    shown->set_primary(key.id() == keys.primary().id());
+  }
+}
+
+// A key in a request must not cross a network in the clear.
+bool IsLocal(const grpc::CallbackServerContext& context) {
+  const std::string peer = context.peer();
+  return absl::StartsWith(peer, "unix:") || absl::StartsWith(peer, "ipv4:127.") ||
+         absl::StartsWith(peer, "ipv6:[::1]") || absl::StartsWith(peer, "ipv6:%5B::1%5D");
+}
+
+absl::Status NoKeys() {
+  return absl::FailedPreconditionError(
+      "gossip is not sealed: security.keys_file is not set in the node's configuration");
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ClusterApi::Members(grpc::CallbackServerContext* context,
@@ -144,6 +165,42 @@ grpc::ServerUnaryReactor* OperatorApi::ListSessions(grpc::CallbackServerContext*
                   reactor->Finish(grpc::Status::OK);
                 });
   return reactor;
+}
+
+grpc::ServerUnaryReactor* OperatorApi::ListKeys(grpc::CallbackServerContext* context,
+                                                const v1::ListKeysRequest*,
+                                                v1::KeysResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  if (sources_.keys != nullptr) Show(*sources_.keys->keys(), response);
+  reactor->Finish(sources_.keys == nullptr ? ToGrpcStatus(NoKeys()) : grpc::Status::OK);
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* OperatorApi::ChangeKeys(grpc::CallbackServerContext* context,
+                                                  const v1::ChangeKeysRequest* request,
+                                                  v1::KeysResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto changed = IsLocal(*context) ? Change(*request)
+                                         : absl::PermissionDeniedError(
+                                               "keys are changed from the node's own machine only");
+  if (changed.ok()) Show(**changed, response);
+  reactor->Finish(changed.ok() ? grpc::Status::OK : ToGrpcStatus(changed.status()));
+  return reactor;
+}
+
+absl::StatusOr<membership::KeyringPtr> OperatorApi::Change(const v1::ChangeKeysRequest& request) {
+  if (sources_.keys == nullptr) return NoKeys();
+  switch (request.change_case()) {
+    case v1::ChangeKeysRequest::kAdd:
+      return sources_.keys->Add(request.add());
+    case v1::ChangeKeysRequest::kUse:
+      return sources_.keys->Use(request.use());
+    case v1::ChangeKeysRequest::kRemove:
+      return sources_.keys->Remove(request.remove());
+    case v1::ChangeKeysRequest::CHANGE_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("change: one of add, use and remove is wanted");
 }
 
 }  // namespace roost::sidecar

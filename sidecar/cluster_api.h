@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proto/cluster.grpc.pb.h"
+#include "sidecar/gossip_keys.h"
 #include "sidecar/view_board.h"
 #include "store/operations.h"
 #include "store/session_key.h"
@@ -42,6 +43,8 @@ class OperatorApi final : public v1::Operator::CallbackService {
     std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
+    // Null if gossip is not sealed.
+    GossipKeys* keys = nullptr;
   };
 
   OperatorApi(Sources sources, const ViewBoard* board)
@@ -53,8 +56,16 @@ class OperatorApi final : public v1::Operator::CallbackService {
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const v1::ListSessionsRequest* request,
                                          v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* ListKeys(grpc::CallbackServerContext* context,
+                                     const v1::ListKeysRequest* request,
+                                     v1::KeysResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeKeys(grpc::CallbackServerContext* context,
+                                       const v1::ChangeKeysRequest* request,
+                                       v1::KeysResponse* response) override;
 
  private:
+  absl::StatusOr<membership::KeyringPtr> Change(const v1::ChangeKeysRequest& request);
+
   const Sources sources_;
   const ViewBoard* const board_;
 };

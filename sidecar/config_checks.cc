@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "membership/address.h"
 
 namespace roost::sidecar {
@@ -82,16 +83,27 @@ void CheckListeners(const config::v1::Config& config, std::vector<CrossCheck>* f
   }
 }
 
+// What a listener takes that is neither authenticated nor encrypted. Empty if nothing is.
+std::string Unprotected(const std::string& field, const config::v1::Security& security) {
+  // The visitors' side is meant to be reached from outside.
+  if (field == "proxy.listen") return "";
+  if (field == "cluster.forward_listen") return "HTTP forwarded by peers";
+  if (field != "cluster.listen") return "this listener";
+  std::vector<std::string> what;
+  if (security.keys_file().empty()) what.push_back("gossip (no security.keys_file)");
+  what.push_back("the peers' gRPC");
+  return absl::StrJoin(what, " and ");
+}
+
 void CheckSecurity(const config::v1::Config& config, std::vector<CrossCheck>* found) {
   if (config.security().insecure()) return;
   for (const Listener& listener : Listeners(config)) {
-    // The visitors' side is meant to be reached from outside.
-    if (listener.field == "proxy.listen" || listener.address.IsLoopback()) continue;
-    found->push_back(
-        {{listener.field, "security.insecure"},
-         absl::StrCat(listener.address.ToString(),
-                      " is beyond loopback, and this listener neither authenticates nor encrypts; "
-                      "if the network is trusted, say so with security.insecure: true")});
+    const std::string what = Unprotected(listener.field, config.security());
+    if (what.empty() || listener.address.IsLoopback()) continue;
+    found->push_back({{listener.field, "security.insecure"},
+                      absl::StrCat(listener.address.ToString(), " is beyond loopback, and ", what,
+                                   " would be neither authenticated nor encrypted; if the network "
+                                   "is trusted, say so with security.insecure: true")});
   }
 }
 

@@ -95,6 +95,7 @@ constexpr FieldRule kRules[] = {
     IpAndPort("admin.listen", "127.0.0.1:7403"),
     {"log.level", config::v1::info},
     {"security.insecure", 0, 0, 1},
+    Text("security.keys_file", "", 0, 4'000, TextForm::kPath),
 };
 
 bool IsNameChar(char c, bool dot) {

@@ -15,6 +15,7 @@
 #include "proxy/io/proxy_server.h"
 #include "sidecar/admin_server.h"
 #include "sidecar/cluster_api.h"
+#include "sidecar/gossip_keys.h"
 #include "sidecar/grpc_servers.h"
 #include "sidecar/metrics.h"
 #include "sidecar/options.h"
@@ -79,6 +80,7 @@ struct Node::Parts {
   std::unique_ptr<StoreLoop> store;
   std::unique_ptr<grpc::Server> peer_server;
   std::unique_ptr<ProxyServer> proxy;
+  std::unique_ptr<GossipKeys> keys;  // Null: gossip is not sealed.
   std::unique_ptr<GossipLoop> gossip;
   std::unique_ptr<SessionsApi> sessions_api;
   std::unique_ptr<ClusterApi> cluster_api;
@@ -91,6 +93,7 @@ struct Node::Parts {
   absl::Status BuildStore(uint16_t* peer_port);
   absl::Status BuildProxy();
   absl::Status BuildGossip(uint16_t peer_port);
+  absl::Status LoadKeys();
   absl::Status BuildApi();
   absl::Status BuildAdmin();
 
@@ -154,13 +157,34 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
   options.forward_port = proxy->forward_address().port;
   // One port number for both: the one that the peers' server got.
   const Address listen = Address::Parse(config.cluster().listen())->WithPort(peer_port);
-  auto created =
-      GossipLoop::Create(std::move(options), listen,
-                         {config.cluster().seeds().begin(), config.cluster().seeds().end()},
-                         {.on_fatal = dependencies.on_fatal});
+  if (absl::Status status = LoadKeys(); !status.ok()) return status;
+  auto created = GossipLoop::Create(
+      std::move(options), listen,
+      {config.cluster().seeds().begin(), config.cluster().seeds().end()},
+      {.on_fatal = dependencies.on_fatal,
+       .keys = keys == nullptr ? nullptr : keys->keys(),
+       .on_refused_datagram = [this](absl::string_view reason, const Address& from) {
+         log()->Warn("gossip datagram refused; roost_gossip_dropped_total counts them",
+                     {{"reason", reason}, {"from", from.ToString()}});
+       }});
   if (!created.ok()) return created.status();
   gossip = *std::move(created);
+  if (keys != nullptr) {
+    keys->Listen([this](membership::KeyringPtr ring) {
+      log()->Info("gossip keys changed", {{"primary", membership::KeyIdText(ring->primary().id())},
+                                          {"held", static_cast<int64_t>(ring->keys().size())}});
+      gossip->SetKeys(std::move(ring));
+    });
+  }
   gossip->Subscribe([this](ViewPtr view) { OnView(std::move(view)); });
+  return absl::OkStatus();
+}
+
+absl::Status Node::Parts::LoadKeys() {
+  if (config.security().keys_file().empty()) return absl::OkStatus();
+  auto loaded = GossipKeys::Load(config.security().keys_file());
+  if (!loaded.ok()) return loaded.status();
+  keys = *std::move(loaded);
   return absl::OkStatus();
 }
 
@@ -173,7 +197,8 @@ absl::Status Node::Parts::BuildApi() {
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
           .stats = [this](auto done) { store->Stats(std::move(done)); },
           .list = [this](auto after, bool owned_only, size_t limit,
-                         auto done) { store->List(after, owned_only, limit, std::move(done)); }},
+                         auto done) { store->List(after, owned_only, limit, std::move(done)); },
+          .keys = keys.get()},
       &board);
   auto server = BuildApiServer(
       {.listen = config.api().listen(),

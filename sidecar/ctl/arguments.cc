@@ -19,8 +19,19 @@ const std::map<std::string, Command>& Commands() {
   static const auto* commands = new std::map<std::string, Command>{
       {"help", Command::kHelp},     {"version", Command::kVersion},
       {"status", Command::kStatus}, {"members", Command::kMembers},
-      {"owner", Command::kOwner},   {"sessions", Command::kSessions}};
+      {"owner", Command::kOwner},   {"sessions", Command::kSessions},
+      {"keys", Command::kKeys}};
   return *commands;
+}
+
+const std::map<std::string, KeysAction>& KeysActions() {
+  static const auto* actions = new std::map<std::string, KeysAction>{
+      {"generate", KeysAction::kGenerate},
+      {"list", KeysAction::kList},
+      {"add", KeysAction::kAdd},
+      {"use", KeysAction::kUse},
+      {"remove", KeysAction::kRemove}};
+  return *actions;
 }
 
 absl::Status Usage(absl::string_view reason) {
@@ -39,7 +50,7 @@ class Parser {
     absl::Status status;
     for (size_t i = 0; i < words.size() && status.ok(); ++i) {
       const size_t equals = words[i].find('=');
-      if (!absl::StartsWith(words[i], "-")) {
+      if (!absl::StartsWith(words[i], "-") || words[i] == "-") {
         status = TakeWord(words[i]);
       } else if (absl::StartsWith(words[i], "--") && equals != std::string::npos) {
         status = TakeOption(words[i].substr(0, equals), words[i].substr(equals + 1));
@@ -73,8 +84,44 @@ class Parser {
       arguments_.help_for = Commands().at(word);
     } else if (*command_ == Command::kOwner && arguments_.id.empty() && !word.empty()) {
       arguments_.id = word;
+    } else if (*command_ == Command::kKeys) {
+      return TakeKeysWord(word);
     } else {
       return Usage("too many arguments");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeKeysWord(const std::string& word) {
+    const bool takes_operand = arguments_.keys_action == KeysAction::kAdd ||
+                               arguments_.keys_action == KeysAction::kUse ||
+                               arguments_.keys_action == KeysAction::kRemove;
+    if (arguments_.keys_action == KeysAction::kNone) {
+      const auto found = KeysActions().find(word);
+      if (found == KeysActions().end()) return Usage(absl::StrCat("keys can't ", word));
+      arguments_.keys_action = found->second;
+    } else if (takes_operand && arguments_.operand.empty() && !word.empty()) {
+      arguments_.operand = word;
+    } else {
+      return Usage("too many arguments");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FinishKeys() {
+    switch (arguments_.keys_action) {
+      case KeysAction::kNone:
+        return Usage("keys needs one of generate, list, add, use, remove");
+      case KeysAction::kAdd:
+        if (arguments_.operand.empty()) arguments_.operand = "-";
+        return absl::OkStatus();
+      case KeysAction::kUse:
+      case KeysAction::kRemove:
+        if (arguments_.operand.empty()) return Usage("a key id is missing");
+        return absl::OkStatus();
+      case KeysAction::kGenerate:
+      case KeysAction::kList:
+        break;
     }
     return absl::OkStatus();
   }
@@ -128,6 +175,7 @@ class Parser {
     if (*command_ == Command::kOwner && arguments_.id.empty() == arguments_.key.empty()) {
       return Usage("owner needs a session id, or --key");
     }
+    if (*command_ == Command::kKeys) return FinishKeys();
     return absl::OkStatus();
   }
 
@@ -143,7 +191,7 @@ constexpr char kCommonHelp[] =
     "                   $ROOST_API\n"
     "  --timeout SECONDS  default 5\n"
     "\n"
-    "Exit code: 0 done, 1 the node can't be reached or failed, 2 wrong usage, 3 no such session.\n";
+    "Exit code: 0 done, 1 the node can't be reached or failed, 2 wrong usage, 3 no such session or key.\n";
 
 }  // namespace
 
@@ -177,6 +225,18 @@ std::string HelpText(Command command) {
           "  --owned          only those that it owns\n"
           "  --limit N        at most N, 1 to 100000; default 100\n",
           kCommonHelp);
+    case Command::kKeys:
+      return absl::StrCat(
+          "roostctl keys generate        a new gossip key, on standard output\n"
+          "roostctl keys list            the keys that the node holds, by id\n"
+          "roostctl keys add [FILE]      another key, from FILE or standard input: it opens\n"
+          "roostctl keys use ID          the key that seals from now on\n"
+          "roostctl keys remove ID       forgets a key\n\n"
+          "To begin: (umask 077; roostctl keys generate > /etc/roost/gossip.keys), the same file\n"
+          "on every node, named in security.keys_file. To change the key of a running cluster:\n"
+          "generate one; add it on every node; use it on every node; remove the old one on every\n"
+          "node. Each step also writes the node's keys file.\n",
+          kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:
@@ -188,6 +248,7 @@ std::string HelpText(Command command) {
       "  roostctl members [--watch]     the members as the node sees them\n"
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
+      "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl version\n"
       "  roostctl COMMAND --help        more about a command\n",
       kCommonHelp);

@@ -9,7 +9,10 @@
 
 namespace roost::ctl {
 
-enum class Command { kHelp, kVersion, kStatus, kMembers, kOwner, kSessions };
+enum class Command { kHelp, kVersion, kStatus, kMembers, kOwner, kSessions, kKeys };
+
+// Of `roostctl keys`.
+enum class KeysAction { kNone, kGenerate, kList, kAdd, kUse, kRemove };
 
 struct Arguments {
   Command command = Command::kHelp;
@@ -23,6 +26,9 @@ struct Arguments {
   std::string id;
   std::string key;
   std::string name_space;  // owner
+  KeysAction keys_action = KeysAction::kNone;
+  // keys: the file of `add` ("-": standard input), the key id of `use` and `remove`.
+  std::string operand;
   // "HOST:PORT" or "unix:PATH".
   std::string api = "127.0.0.1:7402";
   std::chrono::milliseconds timeout{5'000};

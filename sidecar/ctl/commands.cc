@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <iostream>
 #include <memory>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "google/protobuf/util/json_util.h"
 #include "grpcpp/grpcpp.h"
+#include "membership/keyring.h"
 #include "proto/cluster.grpc.pb.h"
 #include "proto/sessions.grpc.pb.h"
 #include "sidecar/ctl/table.h"
@@ -194,6 +197,70 @@ absl::Status Sessions(const Arguments& arguments, const Print& print) {
   return absl::OkStatus();
 }
 
+// The one key in a file, or on standard input.
+absl::StatusOr<membership::GossipKey> ReadKey(const std::string& file) {
+  std::ifstream opened;
+  if (file != "-") opened.open(file);
+  std::istream& in = file == "-" ? std::cin : opened;
+  if (!in) return absl::UnavailableError(absl::StrCat("can't read ", file));
+  // One byte more than allowed tells that there is more.
+  std::string text(membership::Keyring::kTextBytesMax + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(in.gcount()));
+  const auto keys = membership::Keyring::Parse(text);
+  const std::string name = file == "-" ? "standard input" : file;
+  if (!keys.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", keys.status().message()));
+  }
+  if (keys->keys().size() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": holds ", keys->keys().size(), " keys; one is added at a time"));
+  }
+  return keys->primary();
+}
+
+absl::StatusOr<v1::ChangeKeysRequest> ToChange(const Arguments& arguments) {
+  v1::ChangeKeysRequest request;
+  if (arguments.keys_action == KeysAction::kUse) {
+    request.set_use(arguments.operand);
+  } else if (arguments.keys_action == KeysAction::kRemove) {
+    request.set_remove(arguments.operand);
+  } else {
+    const auto key = ReadKey(arguments.operand);
+    if (!key.ok()) return key.status();
+    request.set_add(key->ToBase64());
+  }
+  return request;
+}
+
+absl::Status Keys(const Arguments& arguments, const Print& print) {
+  if (arguments.keys_action == KeysAction::kGenerate) {
+    print(membership::GossipKey::Generate().ToBase64() + "\n");
+    return absl::OkStatus();
+  }
+  const auto stub = v1::Operator::NewStub(Connect(arguments));
+  v1::KeysResponse response;
+  grpc::Status status;
+  if (arguments.keys_action == KeysAction::kList) {
+    status = stub->ListKeys(NewContext(arguments).get(), {}, &response);
+  } else {
+    const auto change = ToChange(arguments);
+    if (!change.ok()) return change.status();
+    status = stub->ChangeKeys(NewContext(arguments).get(), *change, &response);
+  }
+  if (!status.ok()) return ToStatus(status, arguments);
+  if (arguments.json) {
+    print(ToJson(response, false));
+    return absl::OkStatus();
+  }
+  Table table({"KEY", "USE"});
+  for (const auto& key : response.keys()) {
+    table.Add({key.id(), key.primary() ? "seals and opens" : "opens"});
+  }
+  print(table.ToString());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Run(const Arguments& arguments, const Print& print) {
@@ -206,6 +273,8 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Owner(arguments, print);
     case Command::kSessions:
       return Sessions(arguments, print);
+    case Command::kKeys:
+      return Keys(arguments, print);
     case Command::kHelp:
     case Command::kVersion:
       break;

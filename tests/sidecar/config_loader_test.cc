@@ -191,6 +191,20 @@ TEST(ConfigLoaderTest, ListeningBeyondLoopbackNeedsInsecure) {
   EXPECT_THAT(Errors("security: {insecure: true}"), IsEmpty());
 }
 
+TEST(ConfigLoaderTest, TheRefusalSaysWhatIsStillUnprotected) {
+  const auto listen_error = [](const char* security) {
+    for (const std::string& error : Errors(security)) {
+      if (error.find("cluster.listen:") != std::string::npos) return error;
+    }
+    return std::string();
+  };
+  EXPECT_THAT(listen_error(""), HasSubstr("gossip (no security.keys_file) and the peers' gRPC"));
+  EXPECT_THAT(listen_error("security: {keys_file: /k}"), Not(HasSubstr("gossip")));
+  EXPECT_THAT(listen_error("security: {keys_file: /k}"), HasSubstr("the peers' gRPC"));
+  EXPECT_THAT(Errors("security: {keys_file: /k}"),
+              Contains(AllOf(HasSubstr("cluster.forward_listen"), HasSubstr("HTTP forwarded"))));
+}
+
 TEST(ConfigLoaderTest, TheEnvironmentOverridesTheFile) {
   const LoadedConfig loaded =
       ParseConfig(absl::StrCat(kBase, "node: {name: file}\nproxy: {threads: 3}"), "f.yaml",

@@ -1,5 +1,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "membership/keyring.h"
 #include "sidecar/ctl/arguments.h"
 #include "sidecar/ctl/commands.h"
 #include "sidecar/ctl/table.h"
@@ -54,6 +55,46 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
+  }
+}
+
+TEST(ArgumentsTest, KeysTakeAnActionAndItsOperand) {
+  const auto parse = [](std::vector<std::string> words) {
+    words.insert(words.begin(), "keys");
+    return ParseArguments(words, "");
+  };
+  EXPECT_EQ(parse({"list"})->keys_action, KeysAction::kList);
+  EXPECT_EQ(parse({"add"})->operand, "-");
+  EXPECT_EQ(parse({"add", "-"})->operand, "-");
+  EXPECT_EQ(parse({"add", "/k"})->operand, "/k");
+  EXPECT_EQ(parse({"use", "01234567", "--json"})->operand, "01234567");
+  EXPECT_EQ(parse({"remove", "01234567"})->keys_action, KeysAction::kRemove);
+  for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{
+           {}, {"shuffle"}, {"use"}, {"remove"}, {"list", "x"}, {"generate", "x"},
+           {"use", "a", "b"}}) {
+    EXPECT_FALSE(parse(bad).ok()) << ::testing::PrintToString(bad);
+  }
+}
+
+TEST(CommandsTest, GenerateNeedsNoNodeAndMakesAKeyEachTime) {
+  const auto generate = [] {
+    std::string text;
+    EXPECT_TRUE(ctl::Run(*ParseArguments({"keys", "generate"}, "unix:/nonexistent"),
+                    [&text](absl::string_view printed) { text += std::string(printed); })
+                    .ok());
+    return text;
+  };
+  const std::string key = generate();
+  EXPECT_TRUE(membership::Keyring::Parse(key).ok());
+  EXPECT_NE(generate(), key);
+}
+
+TEST(CommandsTest, AddRefusesWhatIsNoKeyBeforeAskingTheNode) {
+  for (const char* file : {"/nonexistent/key", "/etc/hostname", "/dev/zero"}) {
+    const absl::Status status =
+        ctl::Run(*ParseArguments({"keys", "add", file}, "unix:/nonexistent"),
+            [](absl::string_view) { ADD_FAILURE(); });
+    EXPECT_THAT(std::string(status.message()), HasSubstr(file));
   }
 }
 
