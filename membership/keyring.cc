@@ -26,8 +26,7 @@ uint32_t IdOf(const std::array<uint8_t, GossipKey::kBytes>& bytes) {
   std::copy(kIdLabel.begin(), kIdLabel.end(), input.begin());
   std::copy(bytes.begin(), bytes.end(), input.begin() + kIdLabel.size());
   uint8_t digest[EVP_MAX_MD_SIZE];
-  const int done =
-      EVP_Digest(input.data(), input.size(), digest, nullptr, EVP_sha256(), nullptr);
+  const int done = EVP_Digest(input.data(), input.size(), digest, nullptr, EVP_sha256(), nullptr);
   assert(done == 1);
   (void)done;
   OPENSSL_cleanse(input.data(), input.size());
@@ -41,8 +40,7 @@ absl::Status NoSuchKey(uint32_t id) {
 
 }  // namespace
 
-GossipKey::GossipKey(const std::array<uint8_t, kBytes>& bytes)
-    : bytes_(bytes), id_(IdOf(bytes)) {}
+GossipKey::GossipKey(const std::array<uint8_t, kBytes>& bytes) : bytes_(bytes), id_(IdOf(bytes)) {}
 
 GossipKey::~GossipKey() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
 
@@ -106,8 +104,7 @@ absl::StatusOr<Keyring> Keyring::Create(std::vector<GossipKey> keys) {
 
 absl::StatusOr<Keyring> Keyring::Parse(absl::string_view text) {
   if (text.size() > kTextBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("is larger than ", kTextBytesMax, " bytes"));
+    return absl::InvalidArgumentError(absl::StrCat("is larger than ", kTextBytesMax, " bytes"));
   }
   std::vector<GossipKey> keys;
   int number = 0;
@@ -117,8 +114,7 @@ absl::StatusOr<Keyring> Keyring::Parse(absl::string_view text) {
     if (line.empty() || line.front() == '#') continue;
     absl::StatusOr<GossipKey> key = GossipKey::Parse(line);
     if (!key.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("line ", number, " ", key.status().message()));
+      return absl::InvalidArgumentError(absl::StrCat("line ", number, " ", key.status().message()));
     }
     keys.push_back(*std::move(key));
   }

@@ -96,6 +96,9 @@ absl::Status Options::Validate() const {
   if (advertise.IsWildcard()) {
     return Wrong("cluster.advertise", "must be an address that peers can reach, not a wildcard");
   }
+  if (absl::Status status = CheckNumber("cluster.expect", expect, 1, 1'000); !status.ok()) {
+    return status;
+  }
   return ValidateTiming(timing);
 }
 

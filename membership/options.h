@@ -51,6 +51,13 @@ struct Options {
   uint16_t peer_port = 0;
   uint16_t forward_port = 0;
   std::vector<Address> seeds;
+  // Read again and again, for more seeds; empty: none.
+  std::string seeds_file;
+  // IPv4 group to find members by; port 0: none.
+  Address multicast;
+  // So many nodes, this one included, must have met before there is a cluster. 1: a node whose
+  // discovery succeeded and found nobody else is one alone. 1 to 1,000.
+  int expect = 1;
   Timing timing;
 
   // Names the first field that breaks its rule, as in proto/config.proto.

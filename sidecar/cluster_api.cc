@@ -180,9 +180,10 @@ grpc::ServerUnaryReactor* OperatorApi::ChangeKeys(grpc::CallbackServerContext* c
                                                   const v1::ChangeKeysRequest* request,
                                                   v1::KeysResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto changed = IsLocal(*context) ? Change(*request)
-                                         : absl::PermissionDeniedError(
-                                               "keys are changed from the node's own machine only");
+  const auto changed =
+      IsLocal(*context)
+          ? Change(*request)
+          : absl::PermissionDeniedError("keys are changed from the node's own machine only");
   if (changed.ok()) Show(**changed, response);
   reactor->Finish(changed.ok() ? grpc::Status::OK : ToGrpcStatus(changed.status()));
   return reactor;

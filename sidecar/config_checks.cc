@@ -112,11 +112,27 @@ void CheckAdvertise(const config::v1::Cluster& cluster, std::vector<CrossCheck>*
   found->push_back({{"cluster.advertise"}, "must be an address that peers can reach"});
 }
 
+void CheckMulticast(const config::v1::Cluster& cluster, std::vector<CrossCheck>* found) {
+  const auto group = Address::Parse(cluster.multicast());
+  if (!group) return;
+  const bool is_group = group->IsV4() && (group->ip[12] & 0xf0) == 0xe0 && group->port != 0;
+  if (!is_group) {
+    found->push_back(
+        {{"cluster.multicast"}, "must be an IPv4 group (224.0.0.0 to 239.255.255.255) and a port"});
+  }
+  const auto listen = Address::Parse(cluster.listen());
+  if (listen && !listen->IsV4()) {
+    found->push_back(
+        {{"cluster.multicast", "cluster.listen"}, "needs an IPv4 address in cluster.listen"});
+  }
+}
+
 }  // namespace
 
 std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
   std::vector<CrossCheck> found;
   CheckAdvertise(config.cluster(), &found);
+  CheckMulticast(config.cluster(), &found);
   CheckMembership(config.membership(), &found);
   CheckStore(config.store(), &found);
   CheckListeners(config, &found);

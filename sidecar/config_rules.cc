@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "membership/address.h"
 #include "proto/config.pb.h"
 
@@ -38,10 +39,13 @@ constexpr FieldRule kRules[] = {
     Text("node.zone", "", 0, 64, TextForm::kPlain),
     Text("node.data_dir", "/var/lib/roost", 1, 4'000, TextForm::kPath),
     Text("cluster.name", "roost", 1, 64, TextForm::kClusterName),
-    Text("cluster.seeds", "", 0, 64, TextForm::kHostAndPort),
+    Text("cluster.seeds", "", 0, 64, TextForm::kSeed),
     IpAndPort("cluster.listen", "0.0.0.0:7400"),
     Text("cluster.advertise", "", 0, kAddressLengthMax, TextForm::kIp),
     IpAndPort("cluster.forward_listen", "0.0.0.0:7401"),
+    IpAndPort("cluster.multicast", "", 0),
+    Text("cluster.seeds_file", "", 0, 4'000, TextForm::kPath),
+    {"cluster.expect", 1, 1, 1'000},
     {"membership.probe_interval_ms", 500, 50, kMinute},
     {"membership.probe_timeout_ms", 150, 10, kMinute},
     {"membership.nack_timeout_ms", 120, 10, kMinute},
@@ -112,7 +116,10 @@ bool All(absl::string_view text, Predicate predicate) {
   return std::all_of(text.begin(), text.end(), predicate);
 }
 
-bool IsHostAndPort(absl::string_view text) {
+bool IsSeed(absl::string_view text) {
+  if (absl::ConsumePrefix(&text, "srv:")) {
+    return !text.empty() && All(text, [](char c) { return IsNameChar(c, true); });
+  }
   const auto address = Address::Parse(text);
   if (address) return address->port != 0;
   const std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(text, ':');
@@ -171,9 +178,9 @@ std::string TextProblem(TextForm form, absl::string_view text) {
     case TextForm::kAddress:
       if (Address::Parse(text)) return "";
       return "is not an address such as 10.0.0.1:7400 or [fd00::1]:7400";
-    case TextForm::kHostAndPort:
-      if (IsHostAndPort(text)) return "";
-      return "is not a host and port such as 10.0.0.1:7400 or node-1.example:7400";
+    case TextForm::kSeed:
+      if (IsSeed(text)) return "";
+      return "is not a host and port such as 10.0.0.1:7400 or node-1.example:7400, nor srv:NAME";
     case TextForm::kNetwork:
       if (IsNetwork(text)) return "";
       return "is not an IP or a network such as 10.0.0.0/8";

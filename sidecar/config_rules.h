@@ -20,7 +20,7 @@ enum class TextForm : uint8_t {
   kCookieName,   // An RFC 9110 token.
   kIp,           // IP literal.
   kAddress,      // IP:PORT
-  kHostAndPort,  // IP or DNS name, then :PORT, port not 0.
+  kSeed,         // IP or DNS name, then :PORT, port not 0; or srv:NAME.
   kNetwork,      // IP or IP/prefix
 };
 

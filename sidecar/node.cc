@@ -236,7 +236,7 @@ void Node::Parts::OnView(ViewPtr view) {
 
 std::string Node::Parts::WhyNotReady() const {
   if (draining) return "draining: sessions are being handed over";
-  if (!gossip->joined()) return "starting: no other member has answered yet";
+  if (!gossip->joined()) return absl::StrCat("starting: ", gossip->WhyNotJoined());
   if (!store->recovered()) return "starting: sessions from disk are being validated";
   return "";
 }

@@ -104,6 +104,11 @@ membership::Options ToMembershipOptions(const config::v1::Config& config) {
   options.cluster = config.cluster().name();
   options.name = config.node().name();
   options.zone = config.node().zone();
+  options.seeds_file = config.cluster().seeds_file();
+  if (!config.cluster().multicast().empty()) {
+    options.multicast = ParseChecked(config.cluster().multicast());
+  }
+  options.expect = config.cluster().expect();
   const config::v1::Membership& from = config.membership();
   membership::Timing& to = options.timing;
   to.probe_interval = milliseconds(from.probe_interval_ms());
@@ -191,7 +196,10 @@ absl::StatusOr<Address> AdvertisedAddress(const config::v1::Cluster& cluster, ui
   if (!cluster.advertise().empty()) return ParseIp(cluster.advertise(), port);
   const Address listen = ParseChecked(cluster.listen());
   if (!listen.IsWildcard()) return listen.WithPort(port);
-  if (cluster.seeds().empty()) return DefaultLocalAddress().WithPort(port);
+  // What an SRV name stands for is only found later.
+  if (cluster.seeds().empty() || absl::StartsWith(cluster.seeds(0), "srv:")) {
+    return DefaultLocalAddress().WithPort(port);
+  }
   const auto towards_seed = LocalAddressTowards(cluster.seeds(0));
   if (towards_seed.ok()) return towards_seed->WithPort(port);
   return absl::UnavailableError(

@@ -14,8 +14,8 @@ namespace roost::membership {
 
 // No datagram is larger, so none is ever fragmented on a sane network.
 inline constexpr size_t kDatagramBytesMax = 1'200;
-// What sealing (membership/io/gossip_seal.h) adds to a datagram. Always kept free, so that what fits
-// does not depend on whether a cluster has keys.
+// What sealing (membership/io/gossip_seal.h) adds to a datagram. Always kept free, so that what
+// fits does not depend on whether a cluster has keys.
 inline constexpr size_t kSealBytes = 56;
 // Boot counters beyond are refused as garbage, so that nobody can exhaust the counter of another.
 inline constexpr uint64_t kBootEpochMax = uint64_t{1} << 62;
@@ -62,7 +62,8 @@ struct Message {
   friend bool operator==(const Message&, const Message&) = default;
 };
 
-// Never less than what the encoding takes, framing and kSealBytes included; tests/membership/io proves it.
+// Never less than what the encoding takes, framing and kSealBytes included; tests/membership/io
+// proves it.
 size_t EncodedBytesMax(const Update& update);
 size_t EncodedBytesMax(const Message& message, size_t cluster_name_bytes);
 

@@ -43,8 +43,8 @@ ReplayGuard::Sender* ReplayGuard::Find(NodeId id) {
 Freshness ReplayGuard::Take(NodeId id, uint64_t boot_epoch, uint64_t salt, uint64_t sequence) {
   Sender* sender = Find(id);
   std::vector<Life>& lives = sender->lives;
-  const auto life = std::find_if(lives.begin(), lives.end(),
-                                 [salt](const Life& l) { return l.salt == salt; });
+  const auto life =
+      std::find_if(lives.begin(), lives.end(), [salt](const Life& l) { return l.salt == salt; });
   if (boot_epoch < sender->boot_epoch && life == lives.end()) return Freshness::kFormerLife;
   if (boot_epoch > sender->boot_epoch) {
     // A process may raise its own boot epoch; its sequence goes on, so its window does too.

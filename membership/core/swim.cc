@@ -56,6 +56,7 @@ void Swim::SetSeeds(SteadyTime now, const std::vector<Address>& seeds, bool unre
 }
 
 bool Swim::joined() const {
+  if (options_.expect > 1) return met_ && enough_met_;
   return met_ || (!unresolved_seeds_ && !contacts_.HasOtherSeeds(options_.id));
 }
 
@@ -76,6 +77,8 @@ void Swim::BeginInput(SteadyTime now) {
 void Swim::EndInput(SteadyTime now, Effects* out) {
   if (!changed_) return;
   changed_ = false;
+  // The dead count: who comes back to a cluster with a dead member has heard of it too.
+  if (table_.entries().size() >= static_cast<size_t>(options_.expect)) enough_met_ = true;
   std::vector<Member> listed = table_.Listed(now);
   listed_count_ = listed.size();
   out->view = std::make_shared<const View>(++view_version_, options_.id, std::move(listed));

@@ -49,7 +49,7 @@ class Swim {
   // The news of Leave was sent a few times, or there is nobody to tell.
   bool LeaveSent() const;
 
-  // Met another member, or has no other seeds to wait for.
+  // Options::expect nodes have met; if that is 1, also if there is no other seed to wait for.
   bool joined() const;
   int health_score() const { return prober_.health(); }
   // For checkers: claims and queue as they are now.
@@ -117,6 +117,7 @@ class Swim {
   NodeId list_cursor_;        // Where the next list starts that does not fit.
   bool unresolved_seeds_ = false;
   bool met_ = false;
+  bool enough_met_ = false;
   int left_ticks_ = 0;
   uint64_t view_version_ = 0;
   size_t listed_count_ = 0;

@@ -3,7 +3,6 @@
 #include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/udp.hpp>
 #include <boost/asio/posix/descriptor_base.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -14,13 +13,14 @@
 #include <utility>
 
 #include "absl/random/bit_gen_ref.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "membership/core/swim.h"
-#include "membership/io/gossip_seal.h"
+#include "membership/io/datagram_codec.h"
+#include "membership/io/discovery.h"
 #include "membership/io/gossip_socket.h"
-#include "membership/io/gossip_wire.h"
+#include "membership/io/multicast.h"
+#include "membership/io/seed_text.h"
 
 namespace roost::membership {
 namespace {
@@ -28,114 +28,36 @@ namespace {
 namespace asio = boost::asio;
 using boost::system::error_code;
 
-constexpr std::chrono::seconds kResolveInterval{15};
-// While a name does not resolve.
-constexpr std::chrono::seconds kResolveRetry{2};
 constexpr std::chrono::seconds kLeaveMax{1};
 // Then the timer gets its turn.
 constexpr int kDatagramsPerTurn = 128;
-constexpr size_t kSeedsMax = 256;
-constexpr std::chrono::minutes kReportInterval{1};
-
-struct SeedName {
-  std::string host;
-  std::string port;
-  std::vector<Address> addresses;  // As it resolved last.
-  bool resolved = false;
-};
-
-absl::StatusOr<SeedName> ParseSeed(const std::string& text) {
-  const size_t colon = text.rfind(':');
-  uint32_t port = 0;
-  if (colon == std::string::npos || colon == 0 || text.size() > 260 ||
-      !absl::SimpleAtoi(text.substr(colon + 1), &port) || port == 0 || port > 65535 ||
-      text.find(':') != colon) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cluster.seeds: \"", text, "\" is not HOST:PORT"));
-  }
-  return SeedName{text.substr(0, colon), text.substr(colon + 1), {}, false};
-}
-
-// Why a datagram was dropped; no counter: it was not.
-struct Drop {
-  absl::string_view reason;
-  std::atomic<uint64_t> Counters::*counter = nullptr;
-};
-
-constexpr Drop kDropMalformed{"malformed", &Counters::dropped_malformed};
-constexpr Drop kDropVersion{"version", &Counters::dropped_version};
-constexpr Drop kDropForeign{"foreign_cluster", &Counters::dropped_foreign_cluster};
-constexpr Drop kDropPlaintext{"plaintext", &Counters::dropped_plaintext};
-constexpr Drop kDropWrongKey{"wrong_key", &Counters::dropped_wrong_key};
-constexpr Drop kDropForged{"forged", &Counters::dropped_forged};
-constexpr Drop kDropReplayed{"replayed", &Counters::dropped_replayed};
-
-Drop ToDrop(WireFault fault) {
-  switch (fault) {
-    case WireFault::kMalformed:
-      return kDropMalformed;
-    case WireFault::kVersion:
-      return kDropVersion;
-    case WireFault::kForeignCluster:
-      return kDropForeign;
-    case WireFault::kNone:
-      break;
-  }
-  return {};
-}
-
-Drop ToDrop(SealFault fault) {
-  switch (fault) {
-    case SealFault::kMalformed:
-      return kDropMalformed;
-    case SealFault::kPlaintext:
-      return kDropPlaintext;
-    case SealFault::kVersion:
-      return kDropVersion;
-    case SealFault::kForeignCluster:
-      return kDropForeign;
-    case SealFault::kUnknownKey:
-      return kDropWrongKey;
-    case SealFault::kForged:
-      return kDropForged;
-    case SealFault::kReplayed:
-      return kDropReplayed;
-    case SealFault::kNone:
-      break;
-  }
-  return {};
-}
-
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
-
-Address FromAsio(const asio::ip::udp::endpoint& endpoint) {
-  if (endpoint.address().is_v4()) {
-    return Address::V4(endpoint.address().to_v4().to_uint(), endpoint.port());
-  }
-  Address address;
-  const auto bytes = endpoint.address().to_v6().to_bytes();
-  std::copy(bytes.begin(), bytes.end(), address.ip.begin());
-  address.port = endpoint.port();
-  return address;
-}
 
 }  // namespace
 
 class GossipLoop::Shell {
  public:
-  Shell(Options options, GossipSocket socket, std::vector<SeedName> names, Dependencies deps)
+  // `group` is set if options.multicast is.
+  Shell(Options options, GossipSocket socket, std::optional<GossipSocket> group,
+        Discovery::Sources sources, Dependencies deps)
       : options_(std::move(options)),
         deps_(std::move(deps)),
         port_(socket.port()),
-        names_(std::move(names)),
+        codec_(options_.cluster, deps_.keys, &counters_, deps_.on_refused_datagram),
         random_(std::random_device{}()),
         swim_(options_, random_),
         descriptor_(io_, socket.Release()),
+        group_(io_),
         timer_(io_),
-        resolve_timer_(io_),
-        leave_timer_(io_),
-        resolver_(io_) {
-    if (deps_.keys != nullptr) seal_.emplace(options_.cluster, deps_.keys);
+        announce_timer_(io_),
+        leave_timer_(io_) {
+    if (group) group_.assign(group->Release());
+    if (!sources.seeds.empty() || !sources.seeds_file.empty()) {
+      found_.complete = false;
+      discovery_ = std::make_unique<Discovery>(std::move(sources), [this](Discovery::Found found) {
+        asio::post(io_, [this, found = std::move(found)] { OnFound(found); });
+      });
+    }
     view_ = std::make_shared<const View>(0, options_.id, std::vector<Member>{swim_.table().self()});
   }
 
@@ -146,12 +68,18 @@ class GossipLoop::Shell {
     asio::post(io_, [this] {
       Effects effects;
       swim_.Start(Now(), &effects);
-      if (!names_.empty()) swim_.SetSeeds(Now(), options_.seeds, true, &effects);
+      if (group_.is_open()) listeners_.emplace(Now());
+      // Before anyone is told of the start: it decides whether this node is one alone.
+      SetSeeds(&effects);
       Carry(&effects);
       WaitForDatagrams();
-      Resolve();
+      if (group_.is_open()) {
+        WaitForGroup();
+        Announce();
+      }
     });
     thread_ = std::thread([this] { io_.run(); });
+    if (discovery_ != nullptr) discovery_->Start();
   }
 
   void Stop() {
@@ -160,6 +88,8 @@ class GossipLoop::Shell {
     error_code ignored;
     // Peers learn of it at once: their next datagram is refused.
     descriptor_.close(ignored);
+    group_.close(ignored);
+    if (discovery_ != nullptr) discovery_->Stop();
   }
 
   void Leave(std::function<void()> done) {
@@ -185,8 +115,8 @@ class GossipLoop::Shell {
   }
 
   void SetKeys(KeyringPtr keys) {
-    assert(seal_.has_value());
-    asio::post(io_, [this, keys = std::move(keys)] { seal_->SetKeys(keys); });
+    assert(deps_.keys != nullptr);
+    asio::post(io_, [this, keys = std::move(keys)] { codec_.SetKeys(keys); });
   }
 
   void Subscribe(std::function<void(ViewPtr)> subscriber) {
@@ -199,6 +129,15 @@ class GossipLoop::Shell {
     return view_;
   }
   bool joined() const { return joined_.load(std::memory_order_acquire); }
+  std::string WhyNotJoined() const {
+    if (joined()) return "";
+    absl::MutexLock lock(&mutex_);
+    const size_t known = view_->members().size();
+    if (known > 1 || (options_.expect > 1 && problem_.empty())) {
+      return absl::StrCat("cluster.expect: ", known, " of ", options_.expect, " nodes have met");
+    }
+    return problem_.empty() ? "no other member has answered yet" : "discovery fails: " + problem_;
+  }
   uint16_t port() const { return port_; }
   const Counters& counters() const { return counters_; }
 
@@ -226,62 +165,96 @@ class GossipLoop::Shell {
   }
 
   void OnDatagram(const GossipSocket::Received& received) {
-    ++counters_.datagrams_received;
-    counters_.bytes_received += received.bytes;
-    Message message;
-    const Drop drop = received.bytes > buffer_.size()
-                          ? kDropMalformed
-                          : Decode({buffer_.data(), received.bytes}, &message);
-    if (drop.counter != nullptr) return Refuse(drop, received.from);
+    const auto message =
+        codec_.Decode(Now(), received.from, {buffer_.data(), buffer_.size()}, received.bytes);
+    if (!message) return;
     Effects effects;
-    swim_.OnMessage(Now(), received.from, message, &effects);
+    swim_.OnMessage(Now(), received.from, *message, &effects);
     Carry(&effects);
   }
 
-  Drop Decode(absl::string_view datagram, Message* message) {
-    if (!seal_) {
-      // Without keys, a sealed format is not unknown: it is a key that is missing.
-      const bool sealed = datagram.size() > 2 && datagram.substr(0, 2) == "RG" &&
-                          static_cast<uint8_t>(datagram[2]) == kSealedFormatVersion;
-      return sealed ? kDropWrongKey : ToDrop(DecodeDatagram(datagram, options_.cluster, message));
-    }
-    GossipSeal::Opened opened;
-    const SealFault fault = seal_->Open(datagram, &opened);
-    if (fault != SealFault::kNone) return ToDrop(fault);
-    const Drop drop = ToDrop(DecodeDatagram(opened.datagram, options_.cluster, message));
-    if (drop.counter != nullptr) return drop;
-    if (message->sender != opened.sender || message->sender_boot_epoch != opened.boot_epoch) {
-      return kDropMalformed;
-    }
-    if (opened.former_life && message->kind != MessageKind::kJoin) return kDropReplayed;
-    return {};
+  void WaitForGroup() {
+    group_.async_wait(asio::posix::descriptor_base::wait_read, [this](const error_code& e) {
+      if (e) return;
+      for (int i = 0; i < kDatagramsPerTurn; ++i) {
+        const auto received =
+            GossipSocket::Receive(group_.native_handle(), buffer_.data(), buffer_.size());
+        if (!received) break;
+        OnAnnouncement(*received);
+      }
+      WaitForGroup();
+    });
   }
 
-  void Refuse(const Drop& drop, const Address& from) {
-    ++(counters_.*drop.counter);
-    const SteadyTime now = Now();
-    if (!deps_.on_refused_datagram || now < next_report_) return;
-    next_report_ = now + kReportInterval;
-    deps_.on_refused_datagram(drop.reason, from);
+  void OnAnnouncement(const GossipSocket::Received& received) {
+    const auto message =
+        codec_.Decode(Now(), received.from, {buffer_.data(), buffer_.size()}, received.bytes);
+    if (!message) return;
+    if (message->sender == options_.id) return listeners_->HeardOurselves();
+    const bool told = !message->updates.empty() && message->updates[0].addressed() &&
+                      message->updates[0].member.id == message->sender;
+    const Address where = told ? message->updates[0].member.gossip : received.from;
+    if (listeners_->Heard(Now(), where)) UpdateSeeds();
   }
 
-  std::string Encode(const Message& message) {
-    std::string datagram = EncodeDatagram(message, options_.cluster);
-    if (!seal_) return datagram;
-    return seal_->Seal(message.sender, message.sender_boot_epoch, datagram);
+  // Tells the group where this node is, for ever, and looks who is still there.
+  void Announce() {
+    const Member& self = swim_.table().self();
+    if (self.live()) {
+      Message message;
+      message.sender = self.id;
+      message.sender_boot_epoch = self.boot_epoch;
+      message.updates.push_back({self, NodeId{}});
+      SendTo(options_.multicast, message);
+    }
+    announce_timer_.expires_after(GroupListeners::kAnnounceInterval);
+    announce_timer_.async_wait([this](const error_code& error) {
+      if (error) return;
+      UpdateSeeds();
+      Announce();
+    });
+  }
+
+  void SendTo(const Address& to, const Message& message) {
+    const std::string datagram = codec_.Encode(message);
+    if (GossipSocket::Send(descriptor_.native_handle(), to, datagram)) {
+      ++counters_.datagrams_sent;
+      counters_.bytes_sent += datagram.size();
+    } else {
+      ++counters_.send_errors;
+    }
+  }
+
+  void OnFound(const Discovery::Found& found) {
+    found_ = found;
+    {
+      absl::MutexLock lock(&mutex_);
+      problem_ = found.problem;
+    }
+    UpdateSeeds();
+  }
+
+  void UpdateSeeds() {
+    Effects effects;
+    SetSeeds(&effects);
+    Carry(&effects);
+  }
+
+  // Seeds of every kind, as they are known now.
+  void SetSeeds(Effects* effects) {
+    std::vector<Address> seeds = options_.seeds;
+    seeds.insert(seeds.end(), found_.addresses.begin(), found_.addresses.end());
+    bool incomplete = !found_.complete;
+    if (listeners_) {
+      const std::vector<Address> present = listeners_->Present(Now());
+      seeds.insert(seeds.end(), present.begin(), present.end());
+      incomplete = incomplete || !listeners_->Settled(Now());
+    }
+    swim_.SetSeeds(Now(), seeds, incomplete, effects);
   }
 
   void Carry(Effects* effects) {
-    for (const Send& send : effects->sends) {
-      const std::string datagram = Encode(send.message);
-      assert(datagram.size() <= kDatagramBytesMax);
-      if (GossipSocket::Send(descriptor_.native_handle(), send.to, datagram)) {
-        ++counters_.datagrams_sent;
-        counters_.bytes_sent += datagram.size();
-      } else {
-        ++counters_.send_errors;
-      }
-    }
+    for (const Send& send : effects->sends) SendTo(send.to, send.message);
     Count(effects->tally);
     joined_.store(swim_.joined(), std::memory_order_release);
     if (effects->view != nullptr) Publish(std::move(effects->view));
@@ -330,48 +303,6 @@ class GossipLoop::Shell {
     });
   }
 
-  // One name after the other, then a pause, for ever.
-  void Resolve() {
-    if (names_.empty()) return;
-    if (next_name_ == names_.size()) {
-      next_name_ = 0;
-      bool unresolved = false;
-      for (const SeedName& name : names_) unresolved |= !name.resolved;
-      resolve_timer_.expires_after(unresolved ? kResolveRetry : kResolveInterval);
-      resolve_timer_.async_wait([this](const error_code& error) {
-        if (!error) Resolve();
-      });
-      return;
-    }
-    const SeedName& name = names_[next_name_];
-    resolver_.async_resolve(
-        name.host, name.port,
-        [this](const error_code& error, const asio::ip::udp::resolver::results_type& results) {
-          if (error == asio::error::operation_aborted) return;
-          if (!error) OnResolved(results);
-          ++next_name_;
-          Resolve();
-        });
-  }
-
-  void OnResolved(const asio::ip::udp::resolver::results_type& results) {
-    SeedName& name = names_[next_name_];
-    name.resolved = true;
-    name.addresses.clear();
-    for (const auto& result : results) {
-      if (name.addresses.size() < kSeedsMax) name.addresses.push_back(FromAsio(result.endpoint()));
-    }
-    std::vector<Address> seeds = options_.seeds;
-    bool unresolved = false;
-    for (const SeedName& n : names_) {
-      seeds.insert(seeds.end(), n.addresses.begin(), n.addresses.end());
-      unresolved |= !n.resolved;
-    }
-    Effects effects;
-    swim_.SetSeeds(Now(), seeds, unresolved, &effects);
-    Carry(&effects);
-  }
-
   const Options options_;
   const Dependencies deps_;
   const uint16_t port_;
@@ -380,25 +311,26 @@ class GossipLoop::Shell {
   std::atomic<bool> joined_{false};
   mutable absl::Mutex mutex_;
   ViewPtr view_ ABSL_GUARDED_BY(mutex_);
+  std::string problem_ ABSL_GUARDED_BY(mutex_);  // Of discovery.
 
   // From here on: gossip thread only.
-  std::vector<SeedName> names_;
-  size_t next_name_ = 0;
+  Discovery::Found found_{.addresses = {}, .complete = true, .problem = {}};
+  std::optional<GroupListeners> listeners_;
+  DatagramCodec codec_;
   std::mt19937_64 random_;
   Swim swim_;
-  std::optional<GossipSeal> seal_;
-  SteadyTime next_report_{};
   SteadyTime armed_{};
   bool fatal_ = false;
   std::function<void()> on_left_;
   std::array<char, kDatagramBytesMax + 1> buffer_;
   asio::io_context io_{1};
   asio::posix::stream_descriptor descriptor_;
+  asio::posix::stream_descriptor group_;
   asio::steady_timer timer_;
-  asio::steady_timer resolve_timer_;
+  asio::steady_timer announce_timer_;
   asio::steady_timer leave_timer_;
-  asio::ip::udp::resolver resolver_;
   std::thread thread_;
+  std::unique_ptr<Discovery> discovery_;  // Last: it posts to io_.
 };
 
 absl::StatusOr<std::unique_ptr<GossipLoop>> GossipLoop::Create(Options options, Address listen,
@@ -409,21 +341,34 @@ absl::StatusOr<std::unique_ptr<GossipLoop>> GossipLoop::Create(Options options, 
     return absl::InvalidArgumentError(
         absl::StrCat("cluster.seeds: at most ", kSeedsMax, ", is ", seeds.size()));
   }
-  std::vector<SeedName> names;
-  for (const std::string& seed : seeds) {
-    if (const std::optional<Address> address = Address::Parse(seed); address && address->port) {
+  Discovery::Sources sources{.seeds = {},
+                             .seeds_file = options.seeds_file,
+                             .ipv4 = listen.IsV4() || listen.IsWildcard(),
+                             .ipv6 = !listen.IsV4()};
+  for (const std::string& text : seeds) {
+    if (const std::optional<Address> address = Address::Parse(text); address && address->port) {
       options.seeds.push_back(*address);
       continue;
     }
-    absl::StatusOr<SeedName> name = ParseSeed(seed);
-    if (!name.ok()) return name.status();
-    names.push_back(*std::move(name));
+    absl::StatusOr<Seed> seed = ParseSeed(text);
+    if (!seed.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("cluster.seeds: ", seed.status().message()));
+    }
+    sources.seeds.push_back(*std::move(seed));
   }
   absl::StatusOr<GossipSocket> socket = GossipSocket::Bind(listen);
   if (!socket.ok()) return socket.status();
+  std::optional<GossipSocket> group;
+  if (options.multicast.port != 0) {
+    absl::StatusOr<GossipSocket> joined =
+        JoinGroup(options.multicast, listen, socket->descriptor());
+    if (!joined.ok()) return joined.status();
+    group.emplace(*std::move(joined));
+  }
   if (options.advertise.port == 0) options.advertise.port = socket->port();
-  return std::unique_ptr<GossipLoop>(new GossipLoop(std::make_unique<Shell>(
-      std::move(options), *std::move(socket), std::move(names), std::move(deps))));
+  return std::unique_ptr<GossipLoop>(new GossipLoop(
+      std::make_unique<Shell>(std::move(options), *std::move(socket), std::move(group),
+                              std::move(sources), std::move(deps))));
 }
 
 GossipLoop::GossipLoop(std::unique_ptr<Shell> shell) : shell_(std::move(shell)) {}
@@ -436,6 +381,7 @@ void GossipLoop::Start() { shell_->Start(); }
 void GossipLoop::Stop() { shell_->Stop(); }
 ViewPtr GossipLoop::view() const { return shell_->view(); }
 bool GossipLoop::joined() const { return shell_->joined(); }
+std::string GossipLoop::WhyNotJoined() const { return shell_->WhyNotJoined(); }
 uint16_t GossipLoop::port() const { return shell_->port(); }
 const Counters& GossipLoop::counters() const { return shell_->counters(); }
 

@@ -1,8 +1,8 @@
 // GossipLoop runs the membership core on a UDP socket: one thread, one timer.
 //
 // It receives, decodes, calls the core, sends what the core wants sent, and posts new views. It
-// decides nothing. Seeds are "HOST:PORT"; names are resolved off the loop, again and again for
-// ever.
+// decides nothing. Where members may be is found off the loop, again and again for ever: see
+// Discovery and GroupListeners.
 #pragma once
 
 #include <functional>
@@ -38,7 +38,7 @@ class GossipLoop {
   };
 
   // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port
-  // if it is 0. `seeds` are texts "HOST:PORT", added to options.seeds. Errors name cluster.listen
+  // if it is 0. `seeds` are texts (ParseSeed), added to options.seeds. Errors name cluster.listen
   // or the option that is wrong.
   static absl::StatusOr<std::unique_ptr<GossipLoop>> Create(Options options, Address listen,
                                                             std::vector<std::string> seeds,
@@ -57,8 +57,11 @@ class GossipLoop {
 
   // Any thread, all of these.
   ViewPtr view() const;  // Never null: before Start it lists this node alone.
-  // Met another member, or has no other seeds.
+  // Options::expect nodes have met; if that is 1, also if discovery succeeded and lists only this
+  // one.
   bool joined() const;
+  // Empty if joined, else what is missing.
+  std::string WhyNotJoined() const;
   // A TCP connection to the member was refused.
   void ReportRefused(NodeId peer);
   void SetDraining(bool draining);

@@ -124,9 +124,8 @@ GossipSeal::Subkey GossipSeal::Derive(const GossipKey& key, const Header& header
   info.push_back(1);  // HKDF's counter: the first block is all that is wanted.
   Subkey subkey;
   unsigned size = 0;
-  const uint8_t* const done =
-      HMAC(EVP_sha256(), key.bytes().data(), GossipKey::kBytes, Bytes(info), info.size(),
-           subkey.bytes.data(), &size);
+  const uint8_t* const done = HMAC(EVP_sha256(), key.bytes().data(), GossipKey::kBytes, Bytes(info),
+                                   info.size(), subkey.bytes.data(), &size);
   assert(done != nullptr && size == subkey.bytes.size());
   (void)done;
   return subkey;
@@ -140,13 +139,12 @@ void GossipSeal::Begin(bool sealing, const Subkey& subkey, const Header& header,
     nonce[kNonceBytes - 1 - i] = static_cast<uint8_t>(header.sequence >> 8 * i);
   }
   int size = 0;
-  const bool done =
-      EVP_CipherInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr, subkey.bytes.data(), nonce,
-                        sealing ? 1 : 0) == 1 &&
-      EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(encoded),
-                       static_cast<int>(encoded.size())) == 1 &&
-      EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(cluster_),
-                       static_cast<int>(cluster_.size())) == 1;
+  const bool done = EVP_CipherInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr,
+                                      subkey.bytes.data(), nonce, sealing ? 1 : 0) == 1 &&
+                    EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(encoded),
+                                     static_cast<int>(encoded.size())) == 1 &&
+                    EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(cluster_),
+                                     static_cast<int>(cluster_.size())) == 1;
   assert(done);
   (void)done;
 }
@@ -164,12 +162,11 @@ std::string GossipSeal::Seal(NodeId sender, uint64_t boot_epoch, absl::string_vi
   out.resize(kHeaderBytes + body.size() + kTagBytes);
   uint8_t* const sealed = Bytes(&out) + kHeaderBytes;
   int size = 0;
-  const bool done =
-      EVP_CipherUpdate(context_.get(), sealed, &size, Bytes(body),
-                       static_cast<int>(body.size())) == 1 &&
-      EVP_CipherFinal_ex(context_.get(), sealed + size, &size) == 1 &&
-      EVP_CIPHER_CTX_ctrl(context_.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes, sealed + body.size()) ==
-          1;
+  const bool done = EVP_CipherUpdate(context_.get(), sealed, &size, Bytes(body),
+                                     static_cast<int>(body.size())) == 1 &&
+                    EVP_CipherFinal_ex(context_.get(), sealed + size, &size) == 1 &&
+                    EVP_CIPHER_CTX_ctrl(context_.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes,
+                                        sealed + body.size()) == 1;
   assert(done);
   (void)done;
   return out;
@@ -188,8 +185,8 @@ bool GossipSeal::Decrypt(const Header& header, absl::string_view datagram, std::
   out->resize(kPlainHeaderBytes + body.size());
   uint8_t* const opened = Bytes(out) + kPlainHeaderBytes;
   int size = 0;
-  if (EVP_CipherUpdate(context_.get(), opened, &size, Bytes(body),
-                       static_cast<int>(body.size())) != 1 ||
+  if (EVP_CipherUpdate(context_.get(), opened, &size, Bytes(body), static_cast<int>(body.size())) !=
+          1 ||
       EVP_CIPHER_CTX_ctrl(context_.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes, Bytes(&tag)) != 1 ||
       EVP_CipherFinal_ex(context_.get(), opened + size, &size) != 1) {
     return false;

@@ -73,7 +73,7 @@ absl::Status Failed(const Address& listen) {
 
 }  // namespace
 
-absl::StatusOr<GossipSocket> GossipSocket::Bind(const Address& listen) {
+absl::StatusOr<GossipSocket> GossipSocket::Bind(const Address& listen, Sharing sharing) {
   const int family = listen.IsV4() ? AF_INET : AF_INET6;
   GossipSocket bound(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 0);
   if (bound.descriptor_ < 0) return Failed(listen);
@@ -82,6 +82,9 @@ absl::StatusOr<GossipSocket> GossipSocket::Bind(const Address& listen) {
   // The larger buffer is a wish; the rest must work.
   setsockopt(bound.descriptor_, SOL_SOCKET, SO_RCVBUF, &kReceiveBufferBytes,
              sizeof(kReceiveBufferBytes));
+  if (sharing == Sharing::kShared) {
+    setsockopt(bound.descriptor_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  }
   const bool ready =
       family == AF_INET
           ? setsockopt(bound.descriptor_, IPPROTO_IP, IP_RECVERR, &on, sizeof(on)) == 0
@@ -97,6 +100,13 @@ absl::StatusOr<GossipSocket> GossipSocket::Bind(const Address& listen) {
   if (getsockname(bound.descriptor_, actual.get(), &actual.size) != 0) return Failed(listen);
   bound.port_ = ToAddress(actual.storage)->port;
   return bound;
+}
+
+std::optional<Address> GossipSocket::FromSocketAddress(const sockaddr* address, socklen_t size) {
+  sockaddr_storage storage{};
+  if (size > sizeof(storage)) return std::nullopt;
+  std::memcpy(&storage, address, size);
+  return ToAddress(storage);
 }
 
 GossipSocket::GossipSocket(GossipSocket&& other) noexcept

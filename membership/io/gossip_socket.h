@@ -4,6 +4,8 @@
 // Owner: GossipLoop. Thread: gossip loop only.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <optional>
 #include <vector>
@@ -16,8 +18,15 @@ namespace roost::membership {
 
 class GossipSocket {
  public:
+  enum class Sharing : uint8_t {
+    kExclusive,
+    kShared,  // Others of this host may bind it too, as a multicast group wants.
+  };
   // Port 0 lets the system choose. An IPv6 wildcard takes IPv4 too.
-  static absl::StatusOr<GossipSocket> Bind(const Address& listen);
+  static absl::StatusOr<GossipSocket> Bind(const Address& listen,
+                                           Sharing sharing = Sharing::kExclusive);
+  // Nothing unless it is IPv4 or IPv6.
+  static std::optional<Address> FromSocketAddress(const sockaddr* address, socklen_t size);
 
   GossipSocket(GossipSocket&& other) noexcept;
   GossipSocket& operator=(GossipSocket&&) = delete;

@@ -45,9 +45,9 @@ absl::Status CheckMode(const std::string& path, const struct stat& status) {
         absl::StrCat(About(path), " belongs to another user, who could read and change the keys"));
   }
   if ((status.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        About(path), " has mode ", absl::StrFormat("%04o", status.st_mode & 07777),
-        ", which lets others at the keys: chmod 600 it"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(About(path), " has mode ", absl::StrFormat("%04o", status.st_mode & 07777),
+                     ", which lets others at the keys: chmod 600 it"));
   }
   return absl::OkStatus();
 }

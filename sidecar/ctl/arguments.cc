@@ -25,12 +25,12 @@ const std::map<std::string, Command>& Commands() {
 }
 
 const std::map<std::string, KeysAction>& KeysActions() {
-  static const auto* actions = new std::map<std::string, KeysAction>{
-      {"generate", KeysAction::kGenerate},
-      {"list", KeysAction::kList},
-      {"add", KeysAction::kAdd},
-      {"use", KeysAction::kUse},
-      {"remove", KeysAction::kRemove}};
+  static const auto* actions =
+      new std::map<std::string, KeysAction>{{"generate", KeysAction::kGenerate},
+                                            {"list", KeysAction::kList},
+                                            {"add", KeysAction::kAdd},
+                                            {"use", KeysAction::kUse},
+                                            {"remove", KeysAction::kRemove}};
   return *actions;
 }
 
@@ -191,7 +191,8 @@ constexpr char kCommonHelp[] =
     "                   $ROOST_API\n"
     "  --timeout SECONDS  default 5\n"
     "\n"
-    "Exit code: 0 done, 1 the node can't be reached or failed, 2 wrong usage, 3 no such session or key.\n";
+    "Exit code: 0 done, 1 the node can't be reached or failed, 2 wrong usage, 3 no such session or "
+    "key.\n";
 
 }  // namespace
 

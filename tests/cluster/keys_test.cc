@@ -15,9 +15,9 @@
 namespace roost::testing {
 namespace {
 
+using std::chrono::seconds;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using std::chrono::seconds;
 
 std::string MakeKey() {
   const Finished made = RunProgram("sidecar/roostctl", {"keys", "generate"});

@@ -46,8 +46,8 @@ TEST(KeyIdTest, OnlyEightHexadecimalDigits) {
 
 TEST(KeyringTest, TextComesBackWithItsPrimaryFirst) {
   const GossipKey a = GossipKey::Generate(), b = GossipKey::Generate();
-  const auto ring = Keyring::Parse(
-      absl::StrCat("# comment\n\n  ", a.ToBase64(), " \r\n", b.ToBase64(), "\n"));
+  const auto ring =
+      Keyring::Parse(absl::StrCat("# comment\n\n  ", a.ToBase64(), " \r\n", b.ToBase64(), "\n"));
   ASSERT_TRUE(ring.ok()) << ring.status();
   EXPECT_EQ(ring->primary().id(), a.id());
   EXPECT_EQ(ring->keys().size(), 2u);
@@ -91,8 +91,7 @@ TEST(KeyringTest, AddUseRemove) {
 TEST(KeyringTest, HoldsAtMostEight) {
   Keyring ring = RingOf({GossipKey::Generate()});
   for (int i = 1; i < 8; ++i) ring = *ring.With(GossipKey::Generate());
-  EXPECT_EQ(ring.With(GossipKey::Generate()).status().code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ring.With(GossipKey::Generate()).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

@@ -205,6 +205,21 @@ TEST(ConfigLoaderTest, TheRefusalSaysWhatIsStillUnprotected) {
               Contains(AllOf(HasSubstr("cluster.forward_listen"), HasSubstr("HTTP forwarded"))));
 }
 
+TEST(ConfigLoaderTest, DiscoveryFieldsAreChecked) {
+  const std::string base = "security: {insecure: true}\n";
+  EXPECT_THAT(Errors(base + "cluster: {seeds: [\"srv:_roost._udp.example\", \"web:7400\"], "
+                            "multicast: \"239.1.2.3:7409\", seeds_file: /s, expect: 3}"),
+              IsEmpty());
+  for (const char* bad :
+       {"cluster: {multicast: \"10.0.0.1:7409\"}", "cluster: {multicast: \"239.1.2.3:0\"}",
+        "cluster: {multicast: \"[ff15::1]:7409\"}", "cluster: {multicast: here}",
+        "cluster: {multicast: \"239.1.2.3:7409\", listen: \"[::1]:7400\"}", "cluster: {expect: 0}",
+        "cluster: {expect: 1001}", "cluster: {seeds: [\"srv:\"]}",
+        "cluster: {seeds: [\"srv:a b\"]}"}) {
+    EXPECT_EQ(Errors(base + bad).size(), 1u) << bad;
+  }
+}
+
 TEST(ConfigLoaderTest, TheEnvironmentOverridesTheFile) {
   const LoadedConfig loaded =
       ParseConfig(absl::StrCat(kBase, "node: {name: file}\nproxy: {threads: 3}"), "f.yaml",

@@ -69,9 +69,14 @@ TEST(ArgumentsTest, KeysTakeAnActionAndItsOperand) {
   EXPECT_EQ(parse({"add", "/k"})->operand, "/k");
   EXPECT_EQ(parse({"use", "01234567", "--json"})->operand, "01234567");
   EXPECT_EQ(parse({"remove", "01234567"})->keys_action, KeysAction::kRemove);
-  for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{
-           {}, {"shuffle"}, {"use"}, {"remove"}, {"list", "x"}, {"generate", "x"},
-           {"use", "a", "b"}}) {
+  for (const std::vector<std::string>& bad :
+       std::vector<std::vector<std::string>>{{},
+                                             {"shuffle"},
+                                             {"use"},
+                                             {"remove"},
+                                             {"list", "x"},
+                                             {"generate", "x"},
+                                             {"use", "a", "b"}}) {
     EXPECT_FALSE(parse(bad).ok()) << ::testing::PrintToString(bad);
   }
 }
@@ -80,7 +85,7 @@ TEST(CommandsTest, GenerateNeedsNoNodeAndMakesAKeyEachTime) {
   const auto generate = [] {
     std::string text;
     EXPECT_TRUE(ctl::Run(*ParseArguments({"keys", "generate"}, "unix:/nonexistent"),
-                    [&text](absl::string_view printed) { text += std::string(printed); })
+                         [&text](absl::string_view printed) { text += std::string(printed); })
                     .ok());
     return text;
   };
@@ -93,7 +98,7 @@ TEST(CommandsTest, AddRefusesWhatIsNoKeyBeforeAskingTheNode) {
   for (const char* file : {"/nonexistent/key", "/etc/hostname", "/dev/zero"}) {
     const absl::Status status =
         ctl::Run(*ParseArguments({"keys", "add", file}, "unix:/nonexistent"),
-            [](absl::string_view) { ADD_FAILURE(); });
+                 [](absl::string_view) { ADD_FAILURE(); });
     EXPECT_THAT(std::string(status.message()), HasSubstr(file));
   }
 }

@@ -37,9 +37,8 @@ class KeysApiTest : public ::testing::Test {
   }
 
   void Serve(GossipKeys* keys) {
-    api_ = std::make_unique<OperatorApi>(OperatorApi::Sources{.status = {}, .stats = {}, .list = {},
-                                                              .keys = keys},
-                                         &board_);
+    api_ = std::make_unique<OperatorApi>(
+        OperatorApi::Sources{.status = {}, .stats = {}, .list = {}, .keys = keys}, &board_);
     socket_ = absl::StrCat(std::getenv("TEST_TMPDIR"), "/k.sock");
     auto server = BuildApiServer({.listen = "127.0.0.1:0",
                                   .socket = socket_,

@@ -36,8 +36,7 @@ TEST(ReplayWindowTest, AgreesWithARememberAllOverRandomJumps) {
     const uint64_t back = random() % 1'500;
     const uint64_t jump = random() % 100 == 0 ? random() % 3'000 : random() % 3;
     const uint64_t n = random() % 2 == 0 || highest < back ? highest + jump : highest - back;
-    const bool expected =
-        taken.count(n) == 0 && (n > highest || highest - n < ReplayWindow::kSize);
+    const bool expected = taken.count(n) == 0 && (n > highest || highest - n < ReplayWindow::kSize);
     ASSERT_EQ(window.Take(n), expected) << n << " of " << highest;
     if (expected) taken.insert(n);
     highest = std::max(highest, n);

@@ -29,9 +29,9 @@ KeyringPtr RingOf(std::vector<GossipKey> keys) {
 
 std::unique_ptr<Node> NodeWith(uint64_t id, KeyringPtr keys, std::vector<std::string> seeds = {},
                                Address listen = kLoopback) {
-  return std::make_unique<Node>(Node::MakeOptions(id), listen, std::move(seeds),
-                                GossipLoop::Dependencies{.on_fatal = nullptr,
-                                                         .keys = std::move(keys)});
+  return std::make_unique<Node>(
+      Node::MakeOptions(id), listen, std::move(seeds),
+      GossipLoop::Dependencies{.on_fatal = nullptr, .keys = std::move(keys)});
 }
 
 Message Gossip(uint64_t sender, uint64_t boot_epoch = 1) {

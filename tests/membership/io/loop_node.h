@@ -32,8 +32,7 @@ class Node {
       fatal_ = std::move(status);
     };
     options.advertise = listen.WithPort(0);
-    auto created =
-        GossipLoop::Create(options, listen, std::move(seeds), std::move(dependencies));
+    auto created = GossipLoop::Create(options, listen, std::move(seeds), std::move(dependencies));
     EXPECT_TRUE(created.ok()) << created.status();
     loop_ = *std::move(created);
     loop_->Subscribe([this](ViewPtr view) {
@@ -74,9 +73,7 @@ class Node {
     return options;
   }
 
-  std::string seed() const {
-    return loop_->view()->Find(loop_->view()->self())->gossip.ToString();
-  }
+  std::string seed() const { return loop_->view()->Find(loop_->view()->self())->gossip.ToString(); }
   GossipLoop& loop() { return *loop_; }
 
  private:
