@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/cluster/cluster_fixture.h"
@@ -161,19 +162,18 @@ std::optional<Clock::time_point> LanNode::DeathOf(const std::string& name,
   return std::nullopt;
 }
 
-int LanNode::DeathsCounted() const {
-  int deaths = -1;
-  host_->Visit([&deaths] {
+int LanNode::Counter(absl::string_view series) const {
+  int value = -1;
+  host_->Visit([&] {
     const auto page = Get(kAdminPort, "/metrics");
     if (!page.ok()) return;
     for (absl::string_view line : absl::StrSplit(page->body, '\n')) {
-      if (absl::ConsumePrefix(&line, "roost_member_deaths_total ")) {
-        EXPECT_TRUE(absl::SimpleAtoi(line, &deaths)) << line;
-      }
+      if (!absl::ConsumePrefix(&line, series) || !absl::ConsumePrefix(&line, " ")) continue;
+      EXPECT_TRUE(absl::SimpleAtoi(line, &value)) << line;
     }
   });
-  EXPECT_GE(deaths, 0) << name_ << " gave no metrics";
-  return deaths;
+  EXPECT_GE(value, 0) << name_ << " has no counter " << series;
+  return value;
 }
 
 std::string LanNode::Log() const {
@@ -238,10 +238,10 @@ std::optional<std::chrono::milliseconds> LanCluster::WaitUntilKnownDead(
   return std::chrono::duration_cast<std::chrono::milliseconds>(last - since);
 }
 
-int LanCluster::DeathsCounted() const {
-  int deaths = 0;
-  for (const auto& node : nodes_) deaths += node->DeathsCounted();
-  return deaths;
+int LanCluster::Sum(absl::string_view series) const {
+  int sum = 0;
+  for (const auto& node : nodes_) sum += node->Counter(series);
+  return sum;
 }
 
 }  // namespace roost::testing

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/client_context.h"
 #include "proto/cluster.grpc.pb.h"
@@ -46,8 +47,8 @@ class LanNode {
   std::set<std::string> Live() const;
   // When this node first called the member dead, at `since` or later.
   std::optional<Clock::time_point> DeathOf(const std::string& name, Clock::time_point since) const;
-  // Every death that this node declared or learned of, counted by the node itself.
-  int DeathsCounted() const;
+  // A counter of its metrics page.
+  int Counter(absl::string_view series) const;
   std::string Log() const;
 
  private:
@@ -81,8 +82,8 @@ class LanCluster {
   // Until all but `victim` have called it dead; the time of the last of them after `since`.
   std::optional<std::chrono::milliseconds> WaitUntilKnownDead(
       int victim, Clock::time_point since, std::chrono::milliseconds timeout) const;
-  // Sum over all nodes.
-  int DeathsCounted() const;
+  // Of a counter, over all nodes. Views come and go between two looks at them; this misses nothing.
+  int Sum(absl::string_view series) const;
 
   VirtualLan& lan() { return lan_; }
   LanNode& node(int i) { return *nodes_[i]; }
