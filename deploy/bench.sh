@@ -91,7 +91,8 @@ prepare_membership() {
   local version private=()
   build_program //tests/bench:gossip_node
   build_memberlist
-  version="$(awk '$2 == "github.com/hashicorp/memberlist" {print "hashicorp/memberlist " $3}' "$ROOST_ROOT/tests/bench/memberlist/go.mod"), $(go env GOVERSION)"
+  version="$(awk '$1 == "github.com/hashicorp/memberlist" {print "hashicorp/memberlist " $2}' \
+    "$ROOST_ROOT/tests/bench/memberlist/go.mod"), $(go env GOVERSION)"
   # Its loopback interface counts the subject's bytes and nobody else's.
   if unshare --net true 2>/dev/null; then
     private=(unshare --net)

@@ -76,12 +76,14 @@ class Cluster:
         self.wait_whole()
 
     def start_node(self, node):
+        if node.process:
+            node.process.stdin.close()
         node.epoch += 1
         node.states = {}
         seeds = ",".join(other.address for other in self.nodes[:3] if other is not node)
         node.process = subprocess.Popen(
             [self._program, "--name", node.name, "--listen", node.address, "--seeds", seeds, "--epoch", str(node.epoch)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=False)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._selector.register(node.process.stdout, selectors.EVENT_READ, [node, b""])
 
     def wait_whole(self):
@@ -164,11 +166,11 @@ class Cluster:
 
 
 class Hogs:
-    """Busy loops on one core."""
+    """Busy loops on one core, for as long as this process lives."""
 
     def __init__(self, core):
-        self._processes = [subprocess.Popen(["taskset", "-c", str(core), "sh", "-c", "while :; do :; done"])
-                           for _ in range(HOGS)]
+        loop = "while kill -0 %d 2>/dev/null; do :; done" % os.getpid()
+        self._processes = [subprocess.Popen(["taskset", "-c", str(core), "sh", "-c", loop]) for _ in range(HOGS)]
 
     def stop(self):
         for process in self._processes:
