@@ -7,29 +7,44 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
   cat <<'TEXT'
 usage: deploy/bench.sh proxy [--json FILE] [--rounds N] [--seconds S]
+       deploy/bench.sh membership [--json FILE] [--rounds N] [--seconds S] [--nodes N,...]
 
-proxy   what a proxied HTTP request costs: without a proxy, HAProxy, nginx, Roost when it owns the session, Roost when it forwards
-        to the owner. One core for the subject, one for load and application; 32 keep-alive connections, 1 kB replies.
+proxy        what a proxied HTTP request costs: without a proxy, HAProxy, nginx, Roost when it owns the session, Roost when it
+             forwards to the owner. One core for the subject, one for load and application; 32 keep-alive connections, 1 kB replies.
+membership   Roost's gossip beside hashicorp/memberlist with its LAN defaults, a process per node: until every survivor knows of a
+             killed (SIGKILL) and of a silent (SIGSTOP) process, bytes per node, false deaths while every node starves at the lowest
+             priority on one core with busy loops. About 15 minutes. Runs in a network namespace of its own where that is allowed.
+             Builds a small Go program; its modules come from the Go module proxy.
 
   --json FILE    write the figures to FILE
-  --rounds N     interleaved rounds, 1 to 100 (default 5); the table shows medians
-  --seconds S    of load per subject and round, 1 to 600 (default 3)
+  --rounds N     interleaved rounds, 1 to 100 (default 5)
+  --seconds S    proxy: of load per subject and round (default 3). membership: of steady state and of starvation per subject and
+                 size (default 30). 1 to 600
+  --nodes N,...  membership: sizes of the cluster, each 2 to 50 (default 3,20)
 TEXT
 }
 
 (($#)) || { usage >&2; exit 2; }
 case $1 in
   -h | --help) usage; exit 0 ;;
-  proxy) shift ;;
+  proxy | membership) SUBJECT=$1; shift ;;
   *) die "unknown benchmark $1 (see --help)" ;;
 esac
-JSON=() ROUNDS=5 LENGTH=3
+JSON=() ROUNDS=5 LENGTH="" NODES=3,20
 while (($#)); do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --json) need_value "$1" $#; JSON=(--json "$(absolute "$2")"); writable_file --json "$2"; shift ;;
     --rounds) need_value "$1" $#; need_number "$1" "$2" 1 100; ROUNDS=$2; shift ;;
     --seconds) need_value "$1" $#; need_number "$1" "$2" 1 600; LENGTH=$2; shift ;;
+    --nodes)
+      need_value "$1" $#
+      [[ $SUBJECT == membership ]] || die "--nodes is for membership only (see --help)"
+      for n in ${2//,/ }; do need_number "$1" "$n" 2 50; done
+      [[ $2 =~ ^[0-9]+(,[0-9]+)*$ ]] || die "--nodes must be numbers with commas between, not '$2'"
+      NODES=$2
+      shift
+      ;;
     *) die "unknown option $1 (see --help)" ;;
   esac
   shift
@@ -37,7 +52,7 @@ done
 (($(nproc) >= 2)) ||
   die "this benchmark needs two cores, this machine offers $(nproc)"
 
-"$ROOST_ROOT/deploy/install.sh" build bench
+"$ROOST_ROOT/deploy/install.sh" build "$([[ $SUBJECT == proxy ]] && echo bench || echo bench-membership)"
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/roost-bench.XXXXXX")"
 BENCH=""
 finish() {
@@ -51,12 +66,47 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 ROOST_LINKS="$DIR/links"
-say "Building (the first time takes some minutes) ..."
-roost_bazel build --config=opt --noshow_progress --ui_event_filters=-info,-stdout //sidecar:roostd ||
-  die "the build failed; its messages are above"
-cp "$ROOST_LINKS/bin/sidecar/roostd" "$DIR/roostd"
-python3 "$ROOST_ROOT/tests/bench/proxy_bench.py" --roostd "$DIR/roostd" --rounds "$ROUNDS" --seconds "$LENGTH" "${JSON[@]}" \
-  </dev/null &
+
+# build_program TARGET: as $DIR/NAME.
+build_program() {
+  local path="${1#//}"
+  say "Building (the first time takes some minutes) ..."
+  roost_bazel build --config=opt --noshow_progress --ui_event_filters=-info,-stdout "$1" ||
+    die "the build failed; its messages are above"
+  cp "$ROOST_LINKS/bin/${path/://}" "$DIR/${path#*:}"
+}
+
+prepare_proxy() {
+  build_program //sidecar:roostd
+  COMMAND=(python3 "$ROOST_ROOT/tests/bench/proxy_bench.py" --roostd "$DIR/roostd" --rounds "$ROUNDS" --seconds "${LENGTH:-3}")
+}
+
+build_memberlist() {
+  (cd "$ROOST_ROOT/tests/bench/memberlist" &&
+    env GOFLAGS=-mod=readonly GOTOOLCHAIN=local CGO_ENABLED=0 go build -buildvcs=false -o "$DIR/memberlist_node" .) </dev/null ||
+    die "can't build tests/bench/memberlist; go's messages are above (its modules come from the Go module proxy)"
+}
+
+prepare_membership() {
+  local version private=()
+  build_program //tests/bench:gossip_node
+  build_memberlist
+  version="$(awk '$1 == "github.com/hashicorp/memberlist" {print "hashicorp/memberlist " $2}' \
+    "$ROOST_ROOT/tests/bench/memberlist/go.mod"), $(go env GOVERSION)"
+  # Its loopback interface counts the subject's bytes and nobody else's.
+  if unshare --net true 2>/dev/null; then
+    private=(unshare --net)
+  elif unshare --map-root-user --net true 2>/dev/null; then
+    private=(unshare --map-root-user --net)
+  else
+    warn "no right to make a network namespace: bytes are those of the whole machine's loopback interface"
+  fi
+  COMMAND=("${private[@]}" python3 "$ROOST_ROOT/tests/bench/membership_bench.py" --roost "$DIR/gossip_node"
+    --memberlist "$DIR/memberlist_node" --memberlist-version "$version" --nodes "$NODES" --rounds "$ROUNDS" --seconds "${LENGTH:-30}")
+}
+
+"prepare_$SUBJECT"
+"${COMMAND[@]}" "${JSON[@]}" </dev/null &
 BENCH=$!
 code=0
 wait "$BENCH" || code=$?

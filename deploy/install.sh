@@ -14,7 +14,9 @@ Services that come with a package (HAProxy, nginx) are neither started nor enabl
   build   compile roostd, roostctl and the demo
   run     run a compiled roostd on another machine
   demo    deploy/demo.sh (adds HAProxy)
-  bench   deploy/bench.sh (adds HAProxy, nginx, wrk)
+  bench   deploy/bench.sh proxy (adds HAProxy, nginx, wrk)
+  bench-membership
+          deploy/bench.sh membership (adds Go)
   test    deploy/test.sh (adds network tools)
   dev     clang for thread-safety analysis, fuzzing and formatting
 
@@ -33,6 +35,7 @@ packages_of() {
       libspdlog1.10 libfmt9 ;;
     demo) echo haproxy curl python3 ;;
     bench) echo haproxy "nginx-light|nginx" wrk curl python3 util-linux ;;
+    bench-membership) echo golang-go python3 util-linux ;;
     test) echo python3 curl iproute2 nftables ;;
     dev) echo clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 gdb valgrind ;;
     *) die "unknown set '$1' (see --help)" ;;

@@ -29,6 +29,10 @@ refuses "--nodes must be a whole number from 2 to 9" bash deploy/demo.sh --nodes
 refuses "--nodes needs a value" bash deploy/demo.sh --nodes
 refuses "--json: can't write" bash deploy/demo.sh --json /no/such/folder/file
 refuses "--rounds must be" bash deploy/bench.sh proxy --rounds many
+refuses "--nodes must be a whole number from 2 to 50" bash deploy/bench.sh membership --nodes 3,51
+refuses "--nodes must be numbers" bash deploy/bench.sh membership --nodes "3 5"
+refuses "--nodes is for membership only" bash deploy/bench.sh proxy --nodes 3
+refuses "unknown benchmark" bash deploy/bench.sh no-such-benchmark
 # A system without apt-get: an empty PATH but for what the script itself needs.
 tools="$TEST_TMPDIR/tools"
 mkdir -p "$tools"
