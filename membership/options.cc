@@ -96,6 +96,10 @@ absl::Status Options::Validate() const {
   if (advertise.IsWildcard()) {
     return Wrong("cluster.advertise", "must be an address that peers can reach, not a wildcard");
   }
+  if (absl::Status status = CheckNumber("split_brain.min_members", min_members, 0, 10'000);
+      !status.ok()) {
+    return status;
+  }
   return ValidateTiming(timing);
 }
 

@@ -40,6 +40,10 @@ struct Timing {
   int health_max = 7;
 };
 
+// What this program speaks; the cluster speaks the newest version that all live members do.
+inline constexpr uint16_t kProtocolMin = 1;
+inline constexpr uint16_t kProtocolMax = 1;
+
 struct Options {
   std::string cluster;
   std::string name;
@@ -52,6 +56,8 @@ struct Options {
   uint16_t forward_port = 0;
   std::vector<Address> seeds;
   Timing timing;
+  // With fewer live members in the list, View::below_min_members() is true. 0: never.
+  int min_members = 0;
 
   // Names the first field that breaks its rule, as in proto/config.proto.
   absl::Status Validate() const;

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "membership/address.h"
+#include "membership/event.h"
 #include "membership/node_id.h"
 #include "membership/observer.h"
 #include "membership/options.h"
@@ -26,6 +27,9 @@ class GossipLoop {
     // The cluster refused this node (its name or id belongs to a live member): it must stop. Runs
     // once, on the gossip thread; must not call Stop itself.
     std::function<void(absl::Status)> on_fatal;
+    // What happened, before the view that shows it is given to the subscribers. On the gossip
+    // thread.
+    std::function<void(const std::vector<Event>&)> on_events;
   };
 
   // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port
@@ -53,6 +57,7 @@ class GossipLoop {
   // A TCP connection to the member was refused.
   void ReportRefused(NodeId peer);
   void SetDraining(bool draining);
+  void SetAppHealth(AppHealth health);
   // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when
   // the news was sent a few times, within 1 s; not at all if Stop comes first.
   void Leave(std::function<void()> done);
