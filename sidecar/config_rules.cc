@@ -95,6 +95,7 @@ constexpr FieldRule kRules[] = {
     IpAndPort("admin.listen", "127.0.0.1:7403"),
     {"log.level", config::v1::info},
     {"security.insecure", 0, 0, 1},
+    {"split_brain.min_members", 0, 0, 10'000},
 };
 
 bool IsNameChar(char c, bool dot) {

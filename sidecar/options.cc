@@ -104,6 +104,7 @@ membership::Options ToMembershipOptions(const config::v1::Config& config) {
   options.cluster = config.cluster().name();
   options.name = config.node().name();
   options.zone = config.node().zone();
+  options.min_members = config.split_brain().min_members();
   const config::v1::Membership& from = config.membership();
   membership::Timing& to = options.timing;
   to.probe_interval = milliseconds(from.probe_interval_ms());

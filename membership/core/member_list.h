@@ -54,6 +54,7 @@ class MemberList {
 
   MemberList(NodeId self, absl::BitGenRef random) : self_(self), random_(random) {}
 
+  void Start(SteadyTime now) { next_duty_ = now; }
   // First for every datagram of a known member, then what it says about the list.
   void OnHeard(const In& in, const Sender& sender);
   void OnMessage(const In& in, const Sender& sender, const ListMessage& message);
@@ -181,7 +182,7 @@ class MemberList {
   uint64_t stay_epoch_ = 0;  // This node's boot epoch in list_.
   uint32_t attempt_ = 1;
   bool leaving_ = false;
-  SteadyTime next_duty_{};
+  SteadyTime next_duty_ = kNever;
   std::map<NodeId, Heard> heard_;
   std::deque<std::pair<NodeId, std::shared_ptr<const ListMessage>>> outbox_;
   SteadyTime next_flush_{};

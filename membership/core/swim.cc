@@ -44,6 +44,7 @@ void Swim::Start(SteadyTime now, Effects* out) {
   next_gossip_ = now + phase(options_.timing.gossip_interval);
   next_sync_ = now + phase(options_.timing.sync_interval);
   next_contact_ = now;
+  list_.Start(now);
   contacts_.SetSeeds(options_.seeds, options_.advertise);
   changed_ = true;
   EndInput(now, out);
