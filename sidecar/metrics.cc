@@ -85,8 +85,7 @@ void RenderMembers(const MetricsInput& in, MetricsText* out) {
              list.version);
   out->Gauge("roost_member_list_degraded", "1 if this side lost the majority of the cluster.",
              list.degraded ? 1 : 0);
-  out->Gauge("roost_member_list_below_min",
-             "1 if fewer members live than split_brain.min_members.",
+  out->Gauge("roost_member_list_below_min", "1 if fewer members live than split_brain.min_members.",
              list.below_min_members ? 1 : 0);
   out->Gauge("roost_member_coordinator", "1 if this node decides the member list.",
              in.view && list.coordinator && list.coordinator == in.view->self() ? 1 : 0);

@@ -30,10 +30,10 @@ struct Ballot {
 };
 
 enum class ListOp : uint8_t {
-  kJoin = 1,    // `joiner` wants into `lineage`. A member passes it on to the coordinator.
-  kPrepare,     // "Promise to refuse ballots below this one for the version after `version`."
-  kPromise,     // With what was accepted so far, if anything was.
-  kPropose,     // `change` to the list of `version`.
+  kJoin = 1,  // `joiner` wants into `lineage`. A member passes it on to the coordinator.
+  kPrepare,   // "Promise to refuse ballots below this one for the version after `version`."
+  kPromise,   // With what was accepted so far, if anything was.
+  kPropose,   // `change` to the list of `version`.
   kAccept,
   kRefuse,      // `ballot` was promised to somebody else, or this node holds another version.
   kCommit,      // `change` to the list of `version` is decided.
@@ -80,10 +80,10 @@ struct ListMessage {
   Ballot ballot;
   Ballot accepted;  // kPromise: the ballot under which `change` was accepted; term 0: nothing was.
   ListChange change;
-  ListEntry joiner;    // kJoin
-  LineageFacts facts;  // kOffer, kCommand
-  uint64_t other = 0;  // kMet, kOffer, kCommand, kCommandAck
-  NodeId via;          // kMet
+  ListEntry joiner;     // kJoin
+  LineageFacts facts;   // kOffer, kCommand
+  uint64_t other = 0;   // kMet, kOffer, kCommand, kCommandAck
+  NodeId via;           // kMet
   uint32_t offset = 0;  // kPull
   ListPart part;
 

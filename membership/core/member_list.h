@@ -54,7 +54,7 @@ class MemberList {
 
   MemberList(NodeId self, absl::BitGenRef random) : self_(self), random_(random) {}
 
-  void Start(SteadyTime now) { next_duty_ = now; }
+  void Start(SteadyTime now) { next_duty_ = seek_since_ = now; }
   // First for every datagram of a known member, then what it says about the list.
   void OnHeard(const In& in, const Sender& sender);
   void OnMessage(const In& in, const Sender& sender, const ListMessage& message);
@@ -132,17 +132,19 @@ class MemberList {
   NodeId PickPeer(const In& in, uint64_t lineage);
   bool FirstToFound(const In& in) const;
   void OnJoin(const In& in, const Sender& sender, const ListMessage& m);
+  void Coordinate(const In& in);
+  void Send(const In& in, NodeId to, ListMessage message) const;
+  void Queue(NodeId to, const std::shared_ptr<const ListMessage>& message);
+  void Flush(const In& in);
+  void Wake(SteadyTime at) { next_duty_ = std::min(next_duty_, at); }
+
+  // Lists that travel. member_list_pull.cc
   bool WantsListOf(const Sender& sender) const;
   void SendPart(const In& in, NodeId to, size_t offset) const;
   void OnAssembled(const In& in);
   void StartPull(const In& in, NodeId from);
   void OnPull(const In& in, const Sender& sender, const ListMessage& m);
   void OnPart(const In& in, const Sender& sender, const ListMessage& m);
-  void Coordinate(const In& in);
-  void Send(const In& in, NodeId to, ListMessage message) const;
-  void Queue(NodeId to, const std::shared_ptr<const ListMessage>& message);
-  void Flush(const In& in);
-  void Wake(SteadyTime at) { next_duty_ = std::min(next_duty_, at); }
 
   // Deciding a version. member_list_vote.cc
   ListMessage Make(ListOp op) const;

@@ -39,8 +39,8 @@ void MemberList::NoteForeign(const In& in, uint64_t lineage, NodeId via) {
 }
 
 void MemberList::RemindStraggler(const In& in, const Sender& sender) {
-  const auto merged = std::find(merged_.begin(), merged_.end(),
-                                std::pair(sender.tag.lineage, list_.lineage));
+  const auto merged =
+      std::find(merged_.begin(), merged_.end(), std::pair(sender.tag.lineage, list_.lineage));
   if (merged == merged_.end() || in.now < next_reminder_) return;
   next_reminder_ = in.now + kSpeakInterval / 4;
   ListMessage command = Make(ListOp::kCommand);

@@ -11,7 +11,7 @@ constexpr size_t kUpdateFixedBytesMax = 4 +                 // tag and length in
                                         kAddressBytesMax +  // gossip
                                         4 + 4 +             // peer_port, forward_port
                                         2 + 2 + 2 +  // name and zone without their text, draining
-                                        2 + 4 + 4;  // app, protocol_min, protocol_max
+                                        2 + 4 + 4;   // app, protocol_min, protocol_max
 constexpr size_t kBodyBytesMax = 2 + 6 + 9 + kAddressBytesMax;
 constexpr size_t kTagBytesMax = 2 + 9 + 11 + 6;
 // header, cluster, sender, its boot epoch, its list

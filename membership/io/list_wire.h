@@ -1,5 +1,5 @@
-// list_wire turns what is said about the member list into protobuf and back. Everything from outside
-// is checked here. Any thread.
+// list_wire turns what is said about the member list into protobuf and back. Everything from
+// outside is checked here. Any thread.
 #pragma once
 
 #include "membership/core/list_message.h"

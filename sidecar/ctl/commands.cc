@@ -92,10 +92,9 @@ std::string AppName(v1::AppHealth app) {
 
 // Which versions a member speaks, and whether it holds the cluster back or is ahead of it.
 std::string ProtocolName(const v1::Member& member, uint32_t version) {
-  const std::string range =
-      member.protocol_min() == member.protocol_max()
-          ? absl::StrCat(member.protocol_max())
-          : absl::StrCat(member.protocol_min(), "-", member.protocol_max());
+  const std::string range = member.protocol_min() == member.protocol_max()
+                                ? absl::StrCat(member.protocol_max())
+                                : absl::StrCat(member.protocol_min(), "-", member.protocol_max());
   return member.protocol_max() == version ? range : absl::StrCat(range, " (skew)");
 }
 
@@ -123,9 +122,10 @@ std::string MembersTable(const v1::MembersResponse& response) {
     const std::string age = member.join_seq() == 0 ? "-" : absl::StrCat(member.join_seq());
     table.Add({member.name() + (member.self() ? " (this node)" : ""), StateName(member),
                age + (member.coordinator() ? " coordinator" : ""), member.zone(),
-               AppName(member.app()), ProtocolName(member, response.protocol_version()), HostPort(member.host(), member.gossip_port()),
-               absl::StrCat(member.peer_port()), absl::StrCat(member.forward_port()),
-               absl::StrCat(member.boot_epoch()), absl::StrCat(member.incarnation()), member.id()});
+               AppName(member.app()), ProtocolName(member, response.protocol_version()),
+               HostPort(member.host(), member.gossip_port()), absl::StrCat(member.peer_port()),
+               absl::StrCat(member.forward_port()), absl::StrCat(member.boot_epoch()),
+               absl::StrCat(member.incarnation()), member.id()});
   }
   return ListLine(response) + table.ToString();
 }

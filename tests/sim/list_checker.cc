@@ -56,8 +56,7 @@ std::string ListChecker::CheckPlaces(const OrderedList& list) {
   for (const ListEntry& entry : list.members) {
     if (entry.join_seq <= last) return absl::StrCat("out of order: ", Name(list));
     last = entry.join_seq;
-    const auto [place, first] =
-        by_join_seq_.emplace(Version{list.lineage, entry.join_seq}, entry);
+    const auto [place, first] = by_join_seq_.emplace(Version{list.lineage, entry.join_seq}, entry);
     if (!first && !place->second.SameStay(entry)) {
       return absl::StrCat("join_seq ", entry.join_seq, " given twice: ", Name(list));
     }

@@ -30,16 +30,16 @@ class Node {
     options.id = NodeId{id};
     options.boot_epoch = boot_epoch;
     options.advertise = Address::V4(0x7f000001, 0);
-    auto created = GossipLoop::Create(options, Address::V4(0x7f000001, port), std::move(seeds),
-                                      {[this](absl::Status status) {
-                                        absl::MutexLock lock(&mutex_);
-                                        fatal_ = std::move(status);
-                                      },
-                                      [this](const std::vector<Event>& events) {
-                                        absl::MutexLock lock(&mutex_);
-                                        events_.insert(events_.end(), events.begin(),
-                                                       events.end());
-                                      }});
+    auto created =
+        GossipLoop::Create(options, Address::V4(0x7f000001, port), std::move(seeds),
+                           {[this](absl::Status status) {
+                              absl::MutexLock lock(&mutex_);
+                              fatal_ = std::move(status);
+                            },
+                            [this](const std::vector<Event>& events) {
+                              absl::MutexLock lock(&mutex_);
+                              events_.insert(events_.end(), events.begin(), events.end());
+                            }});
     EXPECT_TRUE(created.ok()) << created.status();
     loop_ = *std::move(created);
     loop_->Subscribe([this](ViewPtr view) {
@@ -174,10 +174,10 @@ TEST_F(GossipLoopTest, LostMajorityIsDegradedUntilItIsBack) {
 
 TEST_F(GossipLoopTest, ApplicationsHealthIsSeenByTheOthers) {
   c_.loop().SetAppHealth(AppHealth::kFailing);
-  EXPECT_TRUE(a_.Await(
-      [](const View& view) { return view.Find(NodeId{3})->app == AppHealth::kFailing; }));
-  EXPECT_TRUE(b_.Await(
-      [](const View& view) { return view.Find(NodeId{3})->app == AppHealth::kFailing; }));
+  EXPECT_TRUE(
+      a_.Await([](const View& view) { return view.Find(NodeId{3})->app == AppHealth::kFailing; }));
+  EXPECT_TRUE(
+      b_.Await([](const View& view) { return view.Find(NodeId{3})->app == AppHealth::kFailing; }));
 }
 
 TEST_F(GossipLoopTest, LeaveIsNotDeath) {
