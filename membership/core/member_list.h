@@ -8,7 +8,7 @@
 // partition ever continue one lineage: the side with the quorum does; another side forks a lineage
 // of its own and is degraded until it holds the majority of the list that it lost. When two
 // lineages meet, the winner's coordinator commands the loser's members to drop their lineage; they
-// join the winner at the tail. Joining is by consent: nobody is listed who did not ask.
+// join the winner at the tail. Nobody is listed who did not ask.
 //
 // Reads no clock, sends nothing itself. Owner: Swim. Thread: cluster loop only.
 #pragma once

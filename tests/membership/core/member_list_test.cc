@@ -385,17 +385,22 @@ TEST_F(MemberListTest, LeavingCoordinatorShrinksTheListBeforeItGoes) {
   EXPECT_EQ(List(1).lineage, 0u) << "who leaves does not join again";
 }
 
-TEST_F(MemberListTest, NobodyIsListedWithoutConsent) {
-  BeginListed(2);
-  const uint64_t version = List(1).version;
-  ListMessage join;
-  join.op = ListOp::kJoin;
-  join.lineage = List(1).lineage;
-  join.joiner = Entry(2, 9);  // A later stay of 2, which 2 itself knows nothing of.
-  held_ = {ListOp::kAccept};
-  Deliver({2, 1, {}, join});
-  Run(seconds(1));
-  EXPECT_EQ(List(1).version, version);
+TEST_F(MemberListTest, JoinersThatKeepSilentNeverMakeUpAQuorum) {
+  Begin(3);
+  nodes_[2].up = nodes_[3].up = false;
+  Run(seconds(2));
+  ASSERT_EQ(Ids(List(1)), std::vector<uint64_t>{1});
+  for (const uint64_t id : {2, 3}) {
+    ListMessage join;
+    join.op = ListOp::kJoin;
+    join.lineage = List(1).lineage;
+    join.joiner = Entry(id);
+    Deliver({id, 1, {}, join});
+  }
+  Run(seconds(6));
+  EXPECT_GE(CountSent(ListOp::kPropose), 2u);
+  EXPECT_EQ(Ids(List(1)), std::vector<uint64_t>{1});
+  EXPECT_EQ(nodes_[1].list->pending(), 0u) << "not waited for any more";
 }
 
 TEST_F(MemberListTest, LargeListsTravelInPartsOfADatagramEach) {
