@@ -2,8 +2,11 @@
 // sidecar's metrics.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+
+#include "membership/event.h"
 
 namespace roost::membership {
 
@@ -27,6 +30,10 @@ struct Counters {
   std::atomic<uint64_t> refutations{0};
   std::atomic<uint64_t> deaths{0};
   std::atomic<uint64_t> refused_evidence{0};
+  // By EventKind.
+  std::array<std::atomic<uint64_t>, kEventKinds> events{};
+  // More at once than are reported one by one.
+  std::atomic<uint64_t> events_dropped{0};
   // Lifeguard's local health score now; 0 is healthy.
   std::atomic<uint64_t> health_score{0};
 };

@@ -99,6 +99,10 @@ absl::Status Options::Validate() const {
   if (absl::Status status = CheckNumber("cluster.expect", expect, 1, 1'000); !status.ok()) {
     return status;
   }
+  if (absl::Status status = CheckNumber("split_brain.min_members", min_members, 0, 10'000);
+      !status.ok()) {
+    return status;
+  }
   return ValidateTiming(timing);
 }
 

@@ -40,6 +40,10 @@ struct Timing {
   int health_max = 7;
 };
 
+// What this program speaks; the cluster speaks the newest version that all live members do.
+inline constexpr uint16_t kProtocolMin = 1;
+inline constexpr uint16_t kProtocolMax = 1;
+
 struct Options {
   std::string cluster;
   std::string name;
@@ -59,6 +63,8 @@ struct Options {
   // discovery succeeded and found nobody else is one alone. 1 to 1,000.
   int expect = 1;
   Timing timing;
+  // With fewer live members in the list, View::below_min_members() is true. 0: never.
+  int min_members = 0;
 
   // Names the first field that breaks its rule, as in proto/config.proto.
   absl::Status Validate() const;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "store/session_key.h"
 
 namespace roost::sidecar {
@@ -158,6 +160,10 @@ void ShowMember(const membership::Member& member, bool self, v1::Member* out) {
   out->set_zone(member.zone);
   out->set_draining(member.draining);
   out->set_self(self);
+  out->set_join_seq(member.join_seq);
+  out->set_app(static_cast<v1::AppHealth>(member.app));
+  out->set_protocol_min(member.protocol_min);
+  out->set_protocol_max(member.protocol_max);
 }
 
 }  // namespace
@@ -313,11 +319,22 @@ void Show(const View& view, v1::MembersResponse* out) {
   std::vector<const membership::Member*> members;
   for (const auto& member : view.members()) members.push_back(&member);
   std::sort(members.begin(), members.end(), [](const auto* a, const auto* b) {
-    return std::pair(a->name, a->id) < std::pair(b->name, b->id);
+    // Without a place (0): last.
+    return std::tuple(a->join_seq - 1, a->name, a->id) <
+           std::tuple(b->join_seq - 1, b->name, b->id);
   });
+  const membership::ListSummary& list = view.list();
   for (const auto* member : members) {
     ShowMember(*member, member->id == view.self(), out->add_members());
+    out->mutable_members()->rbegin()->set_coordinator(member->id == list.coordinator);
   }
+  if (list.lineage != 0) out->set_lineage(absl::StrFormat("%016x", list.lineage));
+  if (list.parent != 0) out->set_parent_lineage(absl::StrFormat("%016x", list.parent));
+  if (list.coordinator) out->set_coordinator(NameOf(list.coordinator, &view));
+  out->set_list_version(list.version);
+  out->set_degraded(list.degraded);
+  out->set_below_min_members(list.below_min_members);
+  out->set_protocol_version(view.protocol_version());
 }
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {

@@ -100,6 +100,7 @@ constexpr FieldRule kRules[] = {
     {"log.level", config::v1::info},
     {"security.insecure", 0, 0, 1},
     Text("security.keys_file", "", 0, 4'000, TextForm::kPath),
+    {"split_brain.min_members", 0, 0, 10'000},
 };
 
 bool IsNameChar(char c, bool dot) {

@@ -80,6 +80,15 @@ void RenderMembers(const MetricsInput& in, MetricsText* out) {
        {MemberState::kAlive, MemberState::kSuspect, MemberState::kDead, MemberState::kLeft}) {
     out->Sample(count[static_cast<int>(state)], {{"state", membership::MemberStateName(state)}});
   }
+  const membership::ListSummary list = in.view ? in.view->list() : membership::ListSummary{};
+  out->Gauge("roost_member_list_version", "Version of the member list; 0 without one.",
+             list.version);
+  out->Gauge("roost_member_list_degraded", "1 if this side lost the majority of the cluster.",
+             list.degraded ? 1 : 0);
+  out->Gauge("roost_member_list_below_min", "1 if fewer members live than split_brain.min_members.",
+             list.below_min_members ? 1 : 0);
+  out->Gauge("roost_member_coordinator", "1 if this node decides the member list.",
+             in.view && list.coordinator && list.coordinator == in.view->self() ? 1 : 0);
   out->Gauge("roost_view_version", "Changes of the view since the start.",
              in.view ? in.view->version() : 0);
 }
@@ -110,6 +119,13 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
   out->Counter("roost_member_deaths_total", "Members that this node saw die.", c.deaths);
   out->Counter("roost_member_refused_evidence_total",
                "Refused connections taken as evidence of a killed process.", c.refused_evidence);
+  out->Family("roost_member_events_total", "What happened to the cluster, by kind.",
+              Type::kCounter);
+  for (size_t i = 0; i < membership::kEventKinds; ++i) {
+    out->Sample(c.events[i], {{"event", membership::EventKindName(membership::EventKind(i))}});
+  }
+  out->Counter("roost_member_events_dropped_total",
+               "Events that came too many at once to be reported.", c.events_dropped);
   out->Gauge("roost_member_health_score", "Local health after Lifeguard; 0 is healthy.",
              c.health_score);
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
@@ -42,19 +43,27 @@ constexpr std::chrono::seconds kCallsMax{2};
 // A session, its names, and what carries them.
 constexpr int kMessageOverhead = 1 << 20;
 
-// Says in the log what is different in `next`.
-void LogChanges(Logger* log, const ViewPtr& before, const membership::View& next) {
-  for (const membership::Member& member : next.members()) {
-    const membership::Member* old = before == nullptr ? nullptr : before->Find(member.id);
-    if (old != nullptr && old->state == member.state && old->boot_epoch == member.boot_epoch &&
-        old->draining == member.draining) {
+// `view` shows the members after the events.
+void LogEvents(Logger* log, const std::vector<membership::Event>& events,
+               const membership::View& view) {
+  for (const membership::Event& event : events) {
+    const membership::Member* member = view.Find(event.member);
+    const std::string lineage = absl::StrFormat("%016x", event.lineage);
+    const absl::string_view kind = membership::EventKindName(event.kind);
+    if (member == nullptr) {
+      log->Info("cluster changed", {{"event", kind}, {"lineage", lineage}});
       continue;
     }
-    log->Info("member changed", {{"member", member.name},
-                                 {"id", member.id.ToString()},
-                                 {"state", membership::MemberStateName(member.state)},
-                                 {"draining", member.draining ? "yes" : "no"},
-                                 {"gossip", member.gossip.ToString()}});
+    // The subject comes first: the rationing of repeated lines goes by it.
+    log->Info("member changed", {{"member", absl::StrCat(member->name, " ", kind)},
+                                 {"event", kind},
+                                 {"name", member->name},
+                                 {"id", member->id.ToString()},
+                                 {"state", membership::MemberStateName(member->state)},
+                                 {"draining", member->draining ? "yes" : "no"},
+                                 {"app", membership::AppHealthName(member->app)},
+                                 {"gossip", member->gossip.ToString()},
+                                 {"lineage", lineage}});
   }
 }
 
@@ -74,6 +83,7 @@ struct Node::Parts {
   bool stopped = false;
   membership::NodeId self;
   ViewBoard board;
+  std::vector<membership::Event> news;  // Gossip thread only: between events and their view.
 
   std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
   std::unique_ptr<RocksTable> table;
@@ -138,9 +148,14 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
 absl::Status Node::Parts::BuildProxy() {
   auto created = ProxyServer::Create(
       ToProxyOptions(config),
-      {.store = store.get(), .self = self, .on_peer_refused = [this](membership::NodeId peer) {
-         ReportRefused(peer);
-       }});
+      {.store = store.get(),
+       .self = self,
+       .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
+       .on_app_reached =
+           [this](bool reached) {
+             gossip->SetAppHealth(reached ? membership::AppHealth::kOk
+                                          : membership::AppHealth::kFailing);
+           }});
   if (!created.ok()) return created.status();
   proxy = *std::move(created);
   return absl::OkStatus();
@@ -163,10 +178,15 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
       {config.cluster().seeds().begin(), config.cluster().seeds().end()},
       {.on_fatal = dependencies.on_fatal,
        .keys = keys == nullptr ? nullptr : keys->keys(),
-       .on_refused_datagram = [this](absl::string_view reason, const Address& from) {
-         log()->Warn("gossip datagram refused; roost_gossip_dropped_total counts them",
-                     {{"reason", reason}, {"from", from.ToString()}});
-       }});
+       .on_refused_datagram =
+           [this](absl::string_view reason, const Address& from) {
+             log()->Warn("gossip datagram refused; roost_gossip_dropped_total counts them",
+                         {{"reason", reason}, {"from", from.ToString()}});
+           },
+       .on_events =
+           [this](const std::vector<membership::Event>& events) {
+             news.insert(news.end(), events.begin(), events.end());
+           }});
   if (!created.ok()) return created.status();
   gossip = *std::move(created);
   if (keys != nullptr) {
@@ -228,7 +248,7 @@ absl::Status Node::Parts::BuildAdmin() {
 }
 
 void Node::Parts::OnView(ViewPtr view) {
-  LogChanges(log(), board.view(), *view);
+  LogEvents(log(), std::exchange(news, {}), *view);
   store->SetView(view);
   proxy->SetView(view);
   board.Post(std::move(view));
@@ -237,6 +257,9 @@ void Node::Parts::OnView(ViewPtr view) {
 std::string Node::Parts::WhyNotReady() const {
   if (draining) return "draining: sessions are being handed over";
   if (!gossip->joined()) return absl::StrCat("starting: ", gossip->WhyNotJoined());
+  if (const ViewPtr view = board.view(); view != nullptr && view->below_min_members()) {
+    return "below split_brain.min_members: too few live members are in sight";
+  }
   if (!store->recovered()) return "starting: sessions from disk are being validated";
   return "";
 }

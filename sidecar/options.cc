@@ -109,6 +109,7 @@ membership::Options ToMembershipOptions(const config::v1::Config& config) {
     options.multicast = ParseChecked(config.cluster().multicast());
   }
   options.expect = config.cluster().expect();
+  options.min_members = config.split_brain().min_members();
   const config::v1::Membership& from = config.membership();
   membership::Timing& to = options.timing;
   to.probe_interval = milliseconds(from.probe_interval_ms());

@@ -32,6 +32,16 @@ grpc::ServerUnaryReactor* Execute(grpc::CallbackServerContext* context, store::S
   return reactor;
 }
 
+// A side that is too small takes no writes: the others may be serving the same sessions.
+template <typename Operation>
+absl::StatusOr<Operation> IfEnoughMembers(const ViewBoard& board,
+                                          absl::StatusOr<Operation> operation) {
+  const membership::ViewPtr view = board.view();
+  if (!operation.ok() || view == nullptr || !view->below_min_members()) return operation;
+  return absl::UnavailableError(
+      "this node sees fewer live members than split_brain.min_members; writes are refused");
+}
+
 // Resolve's answers that are errors.
 absl::Status StatusOf(const store::Ownership& ownership) {
   switch (ownership.state) {
@@ -60,7 +70,7 @@ grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* conte
                                               const v1::CreateRequest* request,
                                               v1::CreateResponse* response) {
   response->set_id(request->id().empty() ? MakeSessionId() : request->id());
-  auto operation = ToOperation(*request, response->id(), limits_);
+  auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id(), limits_));
   if (operation.ok()) response->set_session_key(operation->key.ToHex());
   return Execute(context, store_, std::move(operation), [response](const OperationResult& result) {
     Show(result.receipt, response->mutable_receipt());
@@ -84,7 +94,7 @@ grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
 grpc::ServerUnaryReactor* SessionsApi::Put(grpc::CallbackServerContext* context,
                                            const v1::PutRequest* request,
                                            v1::PutResponse* response) {
-  return Execute(context, store_, ToOperation(*request, limits_),
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, limits_)),
                  [response](const OperationResult& result) {
                    Show(result.receipt, response->mutable_receipt());
                    response->set_created(result.created);
@@ -103,9 +113,10 @@ grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,
                                               const v1::DeleteRequest* request,
                                               v1::DeleteResponse* response) {
-  return Execute(context, store_, ToOperation(*request), [response](const OperationResult& result) {
-    Show(result.receipt, response->mutable_receipt());
-  });
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)),
+                 [response](const OperationResult& result) {
+                   Show(result.receipt, response->mutable_receipt());
+                 });
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* context,

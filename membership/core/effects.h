@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "membership/address.h"
 #include "membership/core/message.h"
+#include "membership/event.h"
 #include "membership/view.h"
 
 namespace roost::membership {
@@ -24,10 +25,15 @@ struct Tally {
   uint32_t refutations = 0;
   uint32_t deaths = 0;
   uint32_t refused_evidence = 0;
+  uint32_t events_dropped = 0;
 };
 
 struct Effects {
+  // More events of one input are only counted.
+  static constexpr size_t kEventsMax = 1'024;
+
   std::vector<Send> sends;
+  std::vector<Event> events;
   // Null unless the view changed.
   ViewPtr view;
   // Set if this node may not be a member (its name or id belongs to a live one): it must stop.

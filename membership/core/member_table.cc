@@ -19,6 +19,8 @@ MemberTable::MemberTable(const Options& options, SteadyTime now)
   self.gossip = options.advertise;
   self.peer_port = options.peer_port;
   self.forward_port = options.forward_port;
+  self.protocol_min = kProtocolMin;
+  self.protocol_max = kProtocolMax;
   self_ = &entries_[self_id_];
   self_->member = std::move(self);
   self_->changed = now;

@@ -10,9 +10,12 @@ constexpr size_t kUpdateFixedBytesMax = 4 +                 // tag and length in
                                         9 +                 // accuser
                                         kAddressBytesMax +  // gossip
                                         4 + 4 +             // peer_port, forward_port
-                                        2 + 2 + 2;  // name and zone without their text, draining
+                                        2 + 2 + 2 +  // name and zone without their text, draining
+                                        2 + 4 + 4;   // app, protocol_min, protocol_max
 constexpr size_t kBodyBytesMax = 2 + 6 + 9 + kAddressBytesMax;
-constexpr size_t kEnvelopeBytesMax = 3 + 2 + 9 + 11;  // header, cluster, sender, its boot epoch
+constexpr size_t kTagBytesMax = 2 + 9 + 11 + 6;
+// header, cluster, sender, its boot epoch, its list
+constexpr size_t kEnvelopeBytesMax = 3 + 2 + 9 + 11 + kTagBytesMax;
 
 }  // namespace
 
@@ -29,6 +32,7 @@ size_t EncodedBytesMax(const Update& update) {
 size_t EncodedBytesMax(const Message& message, size_t cluster_name_bytes) {
   size_t bytes = kEnvelopeBytesMax + cluster_name_bytes + kBodyBytesMax + kSealBytes;
   for (const Update& update : message.updates) bytes += EncodedBytesMax(update);
+  if (message.list) bytes += EncodedBytesMax(*message.list);
   return bytes;
 }
 

@@ -4,9 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "membership/address.h"
+#include "membership/core/list_message.h"
 #include "membership/node_id.h"
 #include "membership/view.h"
 
@@ -44,6 +46,7 @@ enum class MessageKind : uint8_t {
   kSync,
   kRefusal,
   kGossip,
+  kList,
 };
 
 enum class RefusalReason : uint8_t { kNameTaken = 1, kClone = 2 };
@@ -58,6 +61,8 @@ struct Message {
   bool reply_wanted = false;                         // kSync
   RefusalReason reason = RefusalReason::kNameTaken;  // kRefusal
   std::vector<Update> updates;
+  ListTag tag;                      // Which member list the sender holds.
+  std::optional<ListMessage> list;  // Exactly with kList.
 
   friend bool operator==(const Message&, const Message&) = default;
 };

@@ -14,6 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds kSleepMin{400};
 constexpr size_t kSeedsPerTry = 16;
 constexpr int kLeaveTicks = 4;
+// The member list may take so much longer to go on without this node.
+constexpr int kLeaveTicksMax = 9;
 constexpr size_t kLeaveFanout = 64;
 
 Prober::Target ToTarget(const Member& member) {
@@ -26,6 +28,7 @@ Swim::Swim(Options options, absl::BitGenRef random)
     : options_(std::move(options)),
       random_(random),
       table_(options_, SteadyTime{}),
+      list_(options_.id, random),
       prober_(options_.timing) {
   assert(options_.Validate().ok() && options_.advertise.port != 0);
 }
@@ -41,6 +44,7 @@ void Swim::Start(SteadyTime now, Effects* out) {
   next_gossip_ = now + phase(options_.timing.gossip_interval);
   next_sync_ = now + phase(options_.timing.sync_interval);
   next_contact_ = now;
+  list_.Start(now);
   contacts_.SetSeeds(options_.seeds, options_.advertise);
   changed_ = true;
   EndInput(now, out);
@@ -79,9 +83,7 @@ void Swim::EndInput(SteadyTime now, Effects* out) {
   changed_ = false;
   // The dead count: who comes back to a cluster with a dead member has heard of it too.
   if (table_.entries().size() >= static_cast<size_t>(options_.expect)) enough_met_ = true;
-  std::vector<Member> listed = table_.Listed(now);
-  listed_count_ = listed.size();
-  out->view = std::make_shared<const View>(++view_version_, options_.id, std::move(listed));
+  MakeView(now, out);
 }
 
 void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effects* out) {
@@ -97,6 +99,7 @@ void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effe
     }
     TellSender(now, from, m, out);
   }
+  HearList(now, m, out);
   Prober::Probes probes;
   switch (m.kind) {
     case MessageKind::kPing:
@@ -127,6 +130,7 @@ void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effe
       break;
     case MessageKind::kRefusal:
     case MessageKind::kGossip:
+    case MessageKind::kList:
       break;
   }
   TransmitAll(std::move(probes), out);
@@ -210,6 +214,8 @@ void Swim::OnDeadline(SteadyTime now, Effects* out) {
 }
 
 void Swim::Tick(SteadyTime now, Effects* out) {
+  if (now >= list_.NextDeadline()) RunList(now, out);
+  ShowAppHealth(now);
   const bool left = table_.self().state == MemberState::kLeft;
   if (now >= next_gossip_) {
     next_gossip_ = now + options_.timing.gossip_interval;
@@ -230,9 +236,12 @@ void Swim::Tick(SteadyTime now, Effects* out) {
 }
 
 SteadyTime Swim::NextDeadline() const {
-  if (table_.self().state == MemberState::kLeft) return next_gossip_;
+  if (table_.self().state == MemberState::kLeft) {
+    return std::min(next_gossip_, list_.NextDeadline());
+  }
   const SteadyTime suspicion = table_.NextSuspicionEnd();
   return std::min({next_probe_, next_gossip_, next_sync_, next_contact_, prober_.NextDeadline(),
+                   list_.NextDeadline(),
                    suspicion == kNever ? kNever : std::max(suspicion, accuse_from_)});
 }
 
@@ -304,13 +313,14 @@ void Swim::Leave(SteadyTime now, Effects* out) {
     SpreadSelf(now);
     SendLeft(out);
     next_gossip_ = now + options_.timing.gossip_interval;
+    list_.Leave(now);
+    RunList(now, out);
   }
   EndInput(now, out);
 }
 
 void Swim::SendLeft(Effects* out) {
-  if (left_ticks_ >= kLeaveTicks) return;
-  ++left_ticks_;
+  if (++left_ticks_ > kLeaveTicks) return;
   for (const NodeId id : table_.PickLive(kLeaveFanout, NodeId{}, random_)) {
     Message news = Make(MessageKind::kGossip);
     news.updates.push_back({table_.self(), NodeId{}});
@@ -319,8 +329,9 @@ void Swim::SendLeft(Effects* out) {
 }
 
 bool Swim::LeaveSent() const {
-  return table_.self().state == MemberState::kLeft &&
-         (left_ticks_ >= kLeaveTicks || table_.live_count() == 1);
+  if (table_.self().state != MemberState::kLeft) return false;
+  if (table_.live_count() == 1 || left_ticks_ >= kLeaveTicksMax) return true;
+  return left_ticks_ >= kLeaveTicks && list_.gone();
 }
 
 }  // namespace roost::membership

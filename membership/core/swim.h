@@ -16,6 +16,7 @@
 #include "absl/random/bit_gen_ref.h"
 #include "membership/core/contacts.h"
 #include "membership/core/effects.h"
+#include "membership/core/member_list.h"
 #include "membership/core/member_table.h"
 #include "membership/core/message.h"
 #include "membership/core/prober.h"
@@ -44,9 +45,12 @@ class Swim {
   SteadyTime NextDeadline() const;
 
   void SetDraining(SteadyTime now, bool draining, Effects* out);
+  // Told to the others at most once a second.
+  void SetAppHealth(SteadyTime now, AppHealth health, Effects* out);
   // Tells the others that this node goes on purpose. Afterwards it only answers pings.
   void Leave(SteadyTime now, Effects* out);
-  // The news of Leave was sent a few times, or there is nobody to tell.
+  // The news of Leave was sent a few times and the member list goes on without this node, or that
+  // takes too long, or there is nobody to tell.
   bool LeaveSent() const;
 
   // Options::expect nodes have met; if that is 1, also if there is no other seed to wait for.
@@ -54,6 +58,7 @@ class Swim {
   int health_score() const { return prober_.health(); }
   // For checkers: claims and queue as they are now.
   const MemberTable& table() const { return table_; }
+  const MemberList& list() const { return list_; }
   size_t queued_rumors() const { return rumors_.size(); }
 
  private:
@@ -70,6 +75,13 @@ class Swim {
   void SyncNext(SteadyTime now, Effects* out);
   void ContactAbsent(SteadyTime now, Effects* out);
   void SendLeft(Effects* out);
+
+  // The member list. swim_list.cc
+  void HearList(SteadyTime now, const Message& message, Effects* out);
+  void RunList(SteadyTime now, Effects* out);
+  void CarryList(MemberList::Out* list, Effects* out);
+  void MakeView(SteadyTime now, Effects* out);
+  void ShowAppHealth(SteadyTime now);
 
   // Claims. swim_claims.cc
   void OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender, Effects* out);
@@ -98,6 +110,7 @@ class Swim {
   const Options options_;
   absl::BitGenRef random_;
   MemberTable table_;
+  MemberList list_;
   Prober prober_;
   RumorQueue rumors_;
   Contacts contacts_;
@@ -119,7 +132,10 @@ class Swim {
   bool met_ = false;
   bool enough_met_ = false;
   int left_ticks_ = 0;
+  AppHealth app_health_ = AppHealth::kUnknown;
+  SteadyTime next_app_news_{};
   uint64_t view_version_ = 0;
+  ViewPtr last_view_;
   size_t listed_count_ = 0;
   bool changed_ = false;  // The view is out of date.
 };

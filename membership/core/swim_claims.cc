@@ -49,6 +49,7 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
 
 void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
   changed_ = true;
+  list_.OnTableChanged(now);
   const Member& member = table_.Find(update.member.id)->member;
   const bool ours = update.accuser == options_.id;
   Spread(now, {member, update.accuser}, ours);
@@ -108,7 +109,10 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
     // Refuted already, but the refutation passed this sender by: the answer carries it again.
     return Spread(now, {self, NodeId{}}, false);
   }
-  if (order < 0 || (order == 0 && (elsewhere || claim.draining == self.draining))) return;
+  if (order < 0 || (order == 0 && (elsewhere || (claim.draining == self.draining &&
+                                                 claim.app == self.app)))) {
+    return;
+  }
   if (claim.state != MemberState::kAlive) {
     ++out->tally.refutations;
     prober_.RaiseHealth(1);

@@ -24,12 +24,14 @@ Message Swim::Make(MessageKind kind) const {
   message.kind = kind;
   message.sender = options_.id;
   message.sender_boot_epoch = table_.self().boot_epoch;
+  message.tag = list_.tag();
   return message;
 }
 
 void Swim::Transmit(const Address& to, NodeId to_member, Message message, Effects* out) {
   message.sender = options_.id;
   message.sender_boot_epoch = table_.self().boot_epoch;
+  message.tag = list_.tag();
   const MemberTable::Entry* entry = table_.Find(to_member);
   if (entry != nullptr && entry->member.state == MemberState::kSuspect) {
     message.updates.push_back(entry->ToUpdate());

@@ -257,6 +257,7 @@ class GossipLoop::Shell {
     for (const Send& send : effects->sends) SendTo(send.to, send.message);
     Count(effects->tally);
     joined_.store(swim_.joined(), std::memory_order_release);
+    if (!effects->events.empty()) Report(effects->events);
     if (effects->view != nullptr) Publish(std::move(effects->view));
     if (effects->fatal && !fatal_) {
       fatal_ = true;
@@ -266,12 +267,18 @@ class GossipLoop::Shell {
     Arm();
   }
 
+  void Report(const std::vector<Event>& events) {
+    for (const Event& event : events) ++counters_.events[static_cast<size_t>(event.kind)];
+    if (deps_.on_events) deps_.on_events(events);
+  }
+
   void Count(const Tally& tally) {
     counters_.probes_failed += tally.probes_failed;
     counters_.suspicions += tally.suspicions;
     counters_.refutations += tally.refutations;
     counters_.deaths += tally.deaths;
     counters_.refused_evidence += tally.refused_evidence;
+    counters_.events_dropped += tally.events_dropped;
     counters_.health_score = static_cast<uint64_t>(swim_.health_score());
   }
 
@@ -396,6 +403,11 @@ void GossipLoop::SetDraining(bool draining) {
   });
 }
 void GossipLoop::SetKeys(KeyringPtr keys) { shell_->SetKeys(std::move(keys)); }
+void GossipLoop::SetAppHealth(AppHealth health) {
+  shell_->Post([health](Swim* swim, SteadyTime now, Effects* effects) {
+    swim->SetAppHealth(now, health, effects);
+  });
+}
 void GossipLoop::Leave(std::function<void()> done) { shell_->Leave(std::move(done)); }
 
 }  // namespace roost::membership

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "membership/address.h"
+#include "membership/event.h"
 #include "membership/keyring.h"
 #include "membership/node_id.h"
 #include "membership/observer.h"
@@ -35,6 +36,9 @@ class GossipLoop {
     // is that of the metric. Every one is counted (Counters::dropped_*).
     std::function<void(absl::string_view reason, const Address& from)> on_refused_datagram =
         nullptr;
+    // What happened, before the view that shows it is given to the subscribers. On the gossip
+    // thread.
+    std::function<void(const std::vector<Event>&)> on_events = nullptr;
   };
 
   // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port
@@ -65,6 +69,7 @@ class GossipLoop {
   // A TCP connection to the member was refused.
   void ReportRefused(NodeId peer);
   void SetDraining(bool draining);
+  void SetAppHealth(AppHealth health);
   // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when
   // the news was sent a few times, within 1 s; not at all if Stop comes first.
   void Leave(std::function<void()> done);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "membership/io/list_wire.h"
 #include "proto/gossip.pb.h"
 
 namespace roost::membership {
@@ -52,6 +53,9 @@ void EncodeUpdate(const Update& update, pb::Update* out) {
   out->set_name(member.name);
   out->set_zone(member.zone);
   out->set_draining(member.draining);
+  out->set_app(static_cast<uint32_t>(member.app));
+  out->set_protocol_min(member.protocol_min);
+  out->set_protocol_max(member.protocol_max);
 }
 
 bool IsText(absl::string_view text) {
@@ -65,6 +69,7 @@ bool DecodeUpdate(const pb::Update& in, Update* out) {
   if (in.node() == 0 || in.boot_epoch() == 0 || in.boot_epoch() > kBootEpochMax) return false;
   if (in.state() < pb::STATE_ALIVE || in.state() > pb::STATE_LEFT) return false;
   if (in.peer_port() > 65535 || in.forward_port() > 65535) return false;
+  if (in.protocol_min() > 65535 || in.protocol_max() > 65535) return false;
   if (!IsText(in.name()) || !IsText(in.zone())) return false;
   if (in.has_gossip() && !DecodeAddress(in.gossip(), &member.gossip)) return false;
   member.id = NodeId{in.node()};
@@ -77,6 +82,10 @@ bool DecodeUpdate(const pb::Update& in, Update* out) {
   member.name = in.name();
   member.zone = in.zone();
   member.draining = in.draining();
+  // A state of a later version is not known here.
+  if (in.app() <= 2) member.app = static_cast<AppHealth>(in.app());
+  member.protocol_min = static_cast<uint16_t>(std::max(in.protocol_min(), 1u));
+  member.protocol_max = static_cast<uint16_t>(std::max(in.protocol_max(), 1u));
   return true;
 }
 
@@ -109,6 +118,9 @@ void EncodeBody(const Message& message, pb::Datagram* out) {
       break;
     case MessageKind::kGossip:
       out->mutable_gossip();
+      break;
+    case MessageKind::kList:
+      EncodeList(*message.list, out->mutable_list());
       break;
   }
 }
@@ -148,6 +160,10 @@ bool DecodeBody(const pb::Datagram& in, Message* out) {
       out->kind = MessageKind::kRefusal;
       out->reason = static_cast<RefusalReason>(in.refusal().reason());
       return DecodeAddress(in.refusal().holder(), &out->address);
+    case pb::Datagram::kList:
+      if (in.list().op() > pb::List::OP_COMMAND_ACK) return true;  // Of a later version, too.
+      out->kind = MessageKind::kList;
+      return DecodeList(in.list(), &out->list.emplace());
     case pb::Datagram::kGossip:
     case pb::Datagram::BODY_NOT_SET:  // A kind of a later version: its news still counts.
       out->kind = MessageKind::kGossip;
@@ -163,6 +179,7 @@ std::string EncodeDatagram(const Message& message, absl::string_view cluster) {
   out.set_cluster(std::string(cluster));
   out.set_sender(message.sender.value);
   out.set_sender_boot_epoch(message.sender_boot_epoch);
+  EncodeTag(message.tag, &out);
   EncodeBody(message, &out);
   for (const Update& update : message.updates) EncodeUpdate(update, out.add_updates());
   std::string bytes = {'R', 'G', static_cast<char>(kGossipFormatVersion)};
@@ -182,7 +199,8 @@ WireFault DecodeDatagram(absl::string_view datagram, absl::string_view cluster, 
   if (in.cluster() != cluster) return WireFault::kForeignCluster;
   *message = Message{};
   if (in.sender() == 0 || in.sender_boot_epoch() == 0 || in.sender_boot_epoch() > kBootEpochMax ||
-      in.updates_size() > kUpdatesMax || !DecodeBody(in, message)) {
+      in.updates_size() > kUpdatesMax || !DecodeTag(in, &message->tag) ||
+      !DecodeBody(in, message)) {
     return WireFault::kMalformed;
   }
   message->sender = NodeId{in.sender()};

@@ -316,6 +316,7 @@ Exchange::Step Exchange::WhileConnecting() {
     return Step::kAborted;
   }
   if (upstream_->socket.FinishConnect()) {
+    if (!target_.is_peer()) loop_->AppReached(true);
     client_->Cancel();
     state_ = State::kRelay;
     return Step::kAgain;
@@ -329,6 +330,7 @@ Exchange::Step Exchange::ConnectFailed(int error) {
   DropUpstream();
   if (!target_.is_peer()) {
     loop_->counters().app_connect_failures.Add();
+    loop_->AppReached(false);
     return Refuse(Refusal::kAppUnreachable);
   }
   loop_->counters().peer_connect_failures.Add();

@@ -235,6 +235,12 @@ void ProxyLoop::Lookup(store::SessionKey key) {
       });
 }
 
+void ProxyLoop::AppReached(bool reached) {
+  if (app_reached_ == reached) return;
+  app_reached_ = reached;
+  if (node_.dependencies.on_app_reached) node_.dependencies.on_app_reached(reached);
+}
+
 void ProxyLoop::PeerRefused(membership::NodeId node) {
   refused_until_[node] = loop_.now() + kRefusedMemory;
 }

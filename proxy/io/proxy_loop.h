@@ -10,6 +10,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,6 +38,9 @@ struct ProxyDependencies {
   membership::NodeId self;
   // A peer's port refused a connection: evidence of death. Called on a loop; must only post.
   std::function<void(membership::NodeId)> on_peer_refused;
+  // Whether the last attempt to connect to the application succeeded, when that is news to a loop.
+  // Called on any loop; must only post.
+  std::function<void(bool reached)> on_app_reached;
 };
 
 // What the loops of a node share.
@@ -94,6 +98,8 @@ class ProxyLoop {
   // For a while, answers that name this node as an owner are taken for "dead, nobody took over
   // yet".
   void PeerRefused(membership::NodeId node);
+  // A new connection to the application was made, or could not be.
+  void AppReached(bool reached);
 
  private:
   struct Listener final : EventHandler {
@@ -140,6 +146,7 @@ class ProxyLoop {
   GraceQueue grace_;
   absl::flat_hash_map<GraceQueue::Token, Held> held_;
   absl::flat_hash_map<membership::NodeId, SteadyTime> refused_until_;
+  std::optional<bool> app_reached_;  // Unknown before the first attempt.
   absl::flat_hash_map<uint64_t, Exchange*> learning_;
   uint64_t learn_ticket_ = 0;
   std::vector<store::SessionKey> touches_;

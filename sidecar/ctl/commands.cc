@@ -82,15 +82,55 @@ std::string HostPort(const std::string& host, uint32_t port) {
   return v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
-std::string MembersTable(const v1::MembersResponse& response) {
-  Table table({"NAME", "STATE", "ZONE", "GOSSIP", "PEER", "FORWARD", "BOOT", "INCARNATION", "ID"});
-  for (const v1::Member& member : response.members()) {
-    table.Add({member.name() + (member.self() ? " (this node)" : ""), StateName(member),
-               member.zone(), HostPort(member.host(), member.gossip_port()),
-               absl::StrCat(member.peer_port()), absl::StrCat(member.forward_port()),
-               absl::StrCat(member.boot_epoch()), absl::StrCat(member.incarnation()), member.id()});
+std::string AppName(v1::AppHealth app) {
+  switch (app) {
+    case v1::APP_HEALTH_OK:
+      return "ok";
+    case v1::APP_HEALTH_FAILING:
+      return "failing";
+    default:
+      return "unknown";
   }
-  return table.ToString();
+}
+
+// Which versions a member speaks, and whether it holds the cluster back or is ahead of it.
+std::string ProtocolName(const v1::Member& member, uint32_t version) {
+  const std::string range = member.protocol_min() == member.protocol_max()
+                                ? absl::StrCat(member.protocol_max())
+                                : absl::StrCat(member.protocol_min(), "-", member.protocol_max());
+  return member.protocol_max() == version ? range : absl::StrCat(range, " (skew)");
+}
+
+// What holds for the whole side that the node is on.
+std::string ListLine(const v1::MembersResponse& response) {
+  if (response.lineage().empty()) return "in no member list yet\n";
+  std::string line = absl::StrCat("list ", response.lineage(), " version ", response.list_version(),
+                                  ", coordinator ", response.coordinator());
+  if (response.degraded()) {
+    absl::StrAppend(&line, ", DEGRADED: lost the majority of list ", response.parent_lineage());
+  }
+  if (response.below_min_members()) {
+    absl::StrAppend(&line, ", BELOW split_brain.min_members: refuses writes");
+  }
+  if (response.protocol_version() == 0) {
+    absl::StrAppend(&line, ", NO PROTOCOL VERSION that all members speak");
+  }
+  return line + "\n";
+}
+
+std::string MembersTable(const v1::MembersResponse& response) {
+  Table table({"NAME", "STATE", "AGE", "ZONE", "APP", "PROTOCOL", "GOSSIP", "PEER", "FORWARD",
+               "BOOT", "INCARNATION", "ID"});
+  for (const v1::Member& member : response.members()) {
+    const std::string age = member.join_seq() == 0 ? "-" : absl::StrCat(member.join_seq());
+    table.Add({member.name() + (member.self() ? " (this node)" : ""), StateName(member),
+               age + (member.coordinator() ? " coordinator" : ""), member.zone(),
+               AppName(member.app()), ProtocolName(member, response.protocol_version()),
+               HostPort(member.host(), member.gossip_port()), absl::StrCat(member.peer_port()),
+               absl::StrCat(member.forward_port()), absl::StrCat(member.boot_epoch()),
+               absl::StrCat(member.incarnation()), member.id()});
+  }
+  return ListLine(response) + table.ToString();
 }
 
 absl::Status Status(const Arguments& arguments, const Print& print) {

@@ -89,6 +89,11 @@ void MembershipCluster::Carry(int index, Effects* effects) {
   if (effects->fatal) {
     Violation(absl::StrCat("node ", index, " was refused: ", effects->fatal->message()));
   }
+  if (effects->view != nullptr) {
+    if (std::string fault = ListChecker::CheckView(*effects->view); !fault.empty()) {
+      Violation(absl::StrCat("node ", index, ": ", fault));
+    }
+  }
   if (effects->sends.size() > kSendsPerInputMax) {
     Violation(absl::StrCat("node ", index, " sent ", effects->sends.size(), " at once"));
   }
@@ -156,6 +161,11 @@ void MembershipCluster::Arm(int index) {
 void MembershipCluster::Check(int index) {
   const Node& node = nodes_[index];
   for (const auto& [id, entry] : node.swim->table().entries()) CheckClaim(index, entry.member);
+  const std::string fault = list_checker_.Check(index, node.life, node.swim->list());
+  if (!fault.empty()) Violation(absl::StrCat("node ", index, ": ", fault));
+  if (std::string news = list_checker_.TakeNews(); !news.empty()) {
+    Note(absl::StrCat(index, ": ", news));
+  }
   const size_t rumors_max = 4 * nodes_.size() + 4;
   if (node.swim->queued_rumors() > rumors_max) {
     Violation(absl::StrCat("node ", index, " queues ", node.swim->queued_rumors(), " rumors"));
@@ -241,6 +251,26 @@ bool MembershipCluster::AwaitAgreement(SteadyDuration patience) {
   const SteadyTime end = network_.now() + patience;
   while (!Agreed() && network_.now() < end) RunFor(std::chrono::milliseconds(50));
   return Agreed();
+}
+
+bool MembershipCluster::OneList() const {
+  const membership::OrderedList* first = nullptr;
+  size_t running = 0;
+  for (const Node& node : nodes_) {
+    if (!node.running) continue;
+    ++running;
+    const membership::OrderedList& list = node.swim->list().list();
+    if (list.lineage == 0 || list.Find(node.options.id) == nullptr) return false;
+    if (first == nullptr) first = &list;
+    if (list.lineage != first->lineage || list.version != first->version) return false;
+  }
+  return first == nullptr || first->members.size() == running;
+}
+
+bool MembershipCluster::AwaitOneList(SteadyDuration patience) {
+  const SteadyTime end = network_.now() + patience;
+  while (!OneList() && network_.now() < end) RunFor(std::chrono::milliseconds(50));
+  return OneList();
 }
 
 bool MembershipCluster::AwaitGoneEverywhere(int index, SteadyDuration patience) {

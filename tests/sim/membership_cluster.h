@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "membership/core/swim.h"
+#include "tests/sim/list_checker.h"
 #include "tests/sim/virtual_network.h"
 
 namespace roost::sim {
@@ -47,6 +48,11 @@ class MembershipCluster {
   bool AwaitAgreement(SteadyDuration patience);
   // False if someone still counts `node` as live after `patience`.
   bool AwaitGoneEverywhere(int node, SteadyDuration patience);
+
+  // Runs until every running node holds one member list of exactly the running nodes. False after
+  // `patience`.
+  bool AwaitOneList(SteadyDuration patience);
+  const membership::Swim& swim(int node) const { return *nodes_[node].swim; }
 
   enum class Crash { kKilled, kSilent };  // A silent host does not even refuse.
   void Stop(int node, Crash crash);
@@ -91,11 +97,13 @@ class MembershipCluster {
   void CheckSend(const membership::Send& send);
   int IndexOf(const membership::Address& address) const;
   bool Agreed() const;
+  bool OneList() const;
   void Hash(uint64_t value);
 
   const MembershipSimOptions options_;
   VirtualNetwork network_;
   std::vector<Node> nodes_;
+  ListChecker list_checker_;
   bool expect_no_false_deaths_ = false;
   bool counting_bytes_ = false;
   uint64_t bytes_ = 0;

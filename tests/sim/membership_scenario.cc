@@ -13,6 +13,8 @@ using std::chrono::seconds;
 
 constexpr seconds kJoinMax{15};
 constexpr seconds kAgreeMax{60};
+// From agreement on who is alive to one member list.
+constexpr seconds kOneListMax{15};
 // For news to reach everyone once someone has it.
 constexpr seconds kSpreadMax{2};
 
@@ -137,6 +139,7 @@ class Scenario {
     const SteadyTime start = network_.now();
     if (!cluster_.AwaitAgreement(kAgreeMax)) cluster_.Violation("no agreement after the heal");
     cluster_.result().agreed_s = cluster_.SecondsSince(start);
+    if (!cluster_.AwaitOneList(kOneListMax)) cluster_.Violation("no single list after the heal");
     cluster_.RunFor(seconds(5));
     cluster_.ExpectNoFalseDeaths(true);
     cluster_.StartCountingBytes();

@@ -1,6 +1,7 @@
 // Real sockets on loopback.
 #include "membership/io/gossip_loop.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -45,6 +46,63 @@ TEST_F(GossipLoopTest, KilledProcessIsKnownWellUnderASecond) {
   EXPECT_GT(a_.loop().counters().refused_evidence + b_.loop().counters().refused_evidence, 0u);
 }
 
+TEST_F(GossipLoopTest, ThreeLoopsHoldOneListInOneOrder) {
+  uint64_t a = 0, b = 0, c = 0;
+  ASSERT_TRUE(a_.AwaitList(3, &a) && b_.AwaitList(3, &b) && c_.AwaitList(3, &c));
+  EXPECT_TRUE(a == b && b == c);
+  const ViewPtr view = a_.loop().view();
+  for (const uint64_t id : {1, 2, 3}) {
+    const uint64_t place = view->Find(NodeId{id})->join_seq;
+    EXPECT_EQ(b_.loop().view()->Find(NodeId{id})->join_seq, place);
+    EXPECT_EQ(c_.loop().view()->Find(NodeId{id})->join_seq, place);
+  }
+  EXPECT_EQ(view->list().coordinator, NodeId{1}) << "it was first";
+  EXPECT_EQ(view->protocol_version(), kProtocolMax);
+  EXPECT_EQ(a_.CountEvents(EventKind::kJoined), 3u);
+}
+
+TEST_F(GossipLoopTest, WhenTheOldestIsKilledTheNextIsCoordinatorAndTheReturnedGoesToTheTail) {
+  uint64_t lineage = 0;
+  ASSERT_TRUE(a_.AwaitList(3, &lineage) && b_.AwaitList(3) && c_.AwaitList(3));
+  a_.loop().Stop();
+  ASSERT_TRUE(b_.AwaitList(2) && c_.AwaitList(2));
+  const NodeId next = b_.loop().view()->list().coordinator;
+  EXPECT_TRUE(next == NodeId{2} || next == NodeId{3});
+  EXPECT_FALSE(b_.loop().view()->list().degraded);
+  Node again(1, 2, {b_.seed()});
+  uint64_t joined = 0;
+  ASSERT_TRUE(again.AwaitList(3, &joined) && b_.AwaitList(3));
+  EXPECT_EQ(joined, lineage);
+  const ViewPtr view = again.loop().view();
+  EXPECT_EQ(view->list().coordinator, next);
+  for (const Member& member : view->members()) {
+    EXPECT_LE(member.join_seq, view->Find(NodeId{1})->join_seq);
+  }
+  EXPECT_EQ(b_.CountEvents(EventKind::kSplit), 0u);
+}
+
+TEST_F(GossipLoopTest, LostMajorityIsDegradedUntilItIsBack) {
+  uint64_t lineage = 0;
+  ASSERT_TRUE(a_.AwaitList(3) && b_.AwaitList(3) && c_.AwaitList(3, &lineage));
+  a_.loop().Stop();
+  b_.loop().Stop();
+  ASSERT_TRUE(c_.Await([](const View& view) { return view.list().degraded; }));
+  EXPECT_EQ(c_.loop().view()->list().parent, lineage);
+  Node again(1, 2, {c_.seed()});
+  EXPECT_TRUE(c_.Await([](const View& view) {
+    return view.list().lineage != 0 && !view.list().degraded && view.live_count() == 2;
+  }));
+  EXPECT_EQ(c_.CountEvents(EventKind::kDegraded), 1u);
+}
+
+TEST_F(GossipLoopTest, ApplicationsHealthIsSeenByTheOthers) {
+  c_.loop().SetAppHealth(AppHealth::kFailing);
+  EXPECT_TRUE(
+      a_.Await([](const View& view) { return view.Find(NodeId{3})->app == AppHealth::kFailing; }));
+  EXPECT_TRUE(
+      b_.Await([](const View& view) { return view.Find(NodeId{3})->app == AppHealth::kFailing; }));
+}
+
 TEST_F(GossipLoopTest, LeaveIsNotDeath) {
   absl::Notification left;
   c_.loop().Leave([&left] { left.Notify(); });
@@ -53,6 +111,8 @@ TEST_F(GossipLoopTest, LeaveIsNotDeath) {
   EXPECT_TRUE(a_.AwaitState(3, MemberState::kLeft));
   EXPECT_TRUE(b_.AwaitState(3, MemberState::kLeft));
   EXPECT_EQ(a_.loop().counters().deaths + b_.loop().counters().deaths, 0u);
+  EXPECT_TRUE(a_.AwaitList(2) && b_.AwaitList(2));
+  EXPECT_FALSE(a_.loop().view()->list().degraded);
 }
 
 TEST_F(GossipLoopTest, RestartAtANewAddressReplacesItsFormerSelf) {

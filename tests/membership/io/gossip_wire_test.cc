@@ -12,8 +12,9 @@ namespace {
 
 constexpr char kCluster[] = "shop";
 constexpr MessageKind kAllKinds[] = {
-    MessageKind::kPing, MessageKind::kAck,  MessageKind::kPingRequest, MessageKind::kNack,
-    MessageKind::kJoin, MessageKind::kSync, MessageKind::kRefusal,     MessageKind::kGossip};
+    MessageKind::kPing,    MessageKind::kAck,    MessageKind::kPingRequest,
+    MessageKind::kNack,    MessageKind::kJoin,   MessageKind::kSync,
+    MessageKind::kRefusal, MessageKind::kGossip, MessageKind::kList};
 
 Address V6() {
   Address address;
@@ -32,10 +33,43 @@ Update LargestUpdate() {
   update.member.zone = std::string(64, 'z');
   update.member.draining = true;
   update.member.gossip = V6();
+  update.member.app = AppHealth::kFailing;
+  update.member.protocol_min = 65535;
+  update.member.protocol_max = 65535;
   update.member.peer_port = 65535;
   update.member.forward_port = 65535;
   update.accuser = NodeId{UINT64_MAX};
   return update;
+}
+
+constexpr uint64_t kCounterMax = uint64_t{1} << 62;
+
+ListTag LargestTag() { return {UINT64_MAX, kCounterMax, uint32_t{1} << 31}; }
+
+// As large as no real one is: every field is set.
+ListMessage LargestList() {
+  const ListEntry entry{NodeId{UINT64_MAX}, kBootEpochMax, uint32_t{1} << 31, kCounterMax};
+  ListMessage list;
+  list.op = ListOp::kCommandAck;
+  list.lineage = UINT64_MAX;
+  list.version = kCounterMax;
+  list.ballot = list.accepted = {kCounterMax, NodeId{UINT64_MAX}};
+  list.change = {std::vector<ListEntry>(5, entry), std::vector<NodeId>(7, NodeId{UINT64_MAX}),
+                 true};
+  list.joiner = entry;
+  list.facts = {UINT64_MAX, true, UINT32_MAX, NodeId{UINT64_MAX}};
+  list.other = UINT64_MAX;
+  list.via = NodeId{UINT64_MAX};
+  list.offset = UINT32_MAX;
+  list.part = {UINT64_MAX,
+               kCounterMax,
+               true,
+               10'000,
+               10'000,
+               10'000,
+               std::vector<ListEntry>(5, entry),
+               std::vector<NodeId>(7, NodeId{UINT64_MAX})};
+  return list;
 }
 
 Message Largest(MessageKind kind) {
@@ -52,6 +86,11 @@ Message Largest(MessageKind kind) {
   if (kind == MessageKind::kPingRequest || kind == MessageKind::kRefusal) message.address = V6();
   if (kind == MessageKind::kSync) message.reply_wanted = true;
   if (kind == MessageKind::kRefusal) message.reason = RefusalReason::kClone;
+  message.tag = LargestTag();
+  if (kind == MessageKind::kList) {
+    message.list = LargestList();
+    return message;
+  }
   message.updates.assign(4, LargestUpdate());
   return message;
 }
@@ -115,6 +154,31 @@ TEST(GossipWireTest, ValuesOutsideTheirLimitsAreMalformed) {
     bad[i].updates.resize(1);
     EXPECT_EQ(Decode(EncodeDatagram(bad[i], kCluster)), WireFault::kMalformed) << i;
   }
+}
+
+TEST(GossipWireTest, ListValuesOutsideTheirLimitsAreMalformed) {
+  std::vector<Message> bad(9, Largest(MessageKind::kList));
+  bad[0].list->lineage = 0;
+  bad[1].list->version = kCounterMax + 1;
+  bad[2].list->ballot.term = kCounterMax + 1;
+  bad[3].list->change.joined[0].id = NodeId{};
+  bad[4].list->change.joined[0].boot_epoch = kBootEpochMax + 1;
+  bad[5].list->part.members_total = 10'001;
+  bad[6].list->part.offset = 20'000;
+  bad[7].list->op = ListOp::kOffer;
+  bad[7].list->facts = {};
+  bad[8].tag.version = kCounterMax + 1;
+  for (size_t i = 0; i < bad.size(); ++i) {
+    EXPECT_EQ(Decode(EncodeDatagram(bad[i], kCluster)), WireFault::kMalformed) << i;
+  }
+}
+
+TEST(GossipWireTest, ListOperationOfALaterVersionStillBringsNews) {
+  Message later = Largest(MessageKind::kList);
+  later.list->op = static_cast<ListOp>(200);
+  Message decoded;
+  ASSERT_EQ(DecodeDatagram(EncodeDatagram(later, kCluster), kCluster, &decoded), WireFault::kNone);
+  EXPECT_EQ(decoded.kind, MessageKind::kGossip);
 }
 
 TEST(GossipWireTest, UnknownFieldsAreIgnored) {

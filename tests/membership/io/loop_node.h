@@ -1,6 +1,7 @@
 // A GossipLoop on loopback whose views are awaited.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,6 +32,10 @@ class Node {
       absl::MutexLock lock(&mutex_);
       fatal_ = std::move(status);
     };
+    dependencies.on_events = [this](const std::vector<Event>& events) {
+      absl::MutexLock lock(&mutex_);
+      events_.insert(events_.end(), events.begin(), events.end());
+    };
     options.advertise = listen.WithPort(0);
     auto created = GossipLoop::Create(options, listen, std::move(seeds), std::move(dependencies));
     EXPECT_TRUE(created.ok()) << created.status();
@@ -50,6 +55,22 @@ class Node {
   }
   bool AwaitLive(size_t count) {
     return Await([count](const View& view) { return view.live_count() == count; });
+  }
+  // One list of `count` places with a coordinator.
+  bool AwaitList(size_t count, uint64_t* lineage = nullptr) {
+    return Await([count, lineage](const View& view) {
+      if (lineage != nullptr) *lineage = view.list().lineage;
+      size_t listed = 0;
+      for (const Member& member : view.members()) {
+        listed += member.live() && member.join_seq != 0 ? 1 : 0;
+      }
+      return view.list().lineage != 0 && listed == count && view.list().coordinator;
+    });
+  }
+  size_t CountEvents(EventKind kind) {
+    absl::MutexLock lock(&mutex_);
+    return static_cast<size_t>(std::count_if(events_.begin(), events_.end(),
+                                             [kind](const Event& e) { return e.kind == kind; }));
   }
   bool AwaitState(uint64_t id, MemberState state) {
     return Await([id, state](const View& view) {
@@ -79,6 +100,7 @@ class Node {
  private:
   absl::Mutex mutex_;
   ViewPtr view_;
+  std::vector<Event> events_;
   absl::Status fatal_;
   std::unique_ptr<GossipLoop> loop_;  // Last: its thread uses the rest.
 };
