@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <utility>
 
 #include "store/core/replica_state.h"
@@ -20,6 +21,8 @@ constexpr milliseconds kAbsentGrace{3'000};
 // Sequences go on from above whatever a lost tail of the write-ahead log may have held, so that a
 // peer's cursor never lies ahead of a change that it has not seen.
 constexpr uint64_t kSequenceLeap = 1 << 20;
+// A quarter of what a peer takes in one message.
+constexpr size_t kFencedPerResult = 1'024;
 // Wall clocks may jump, so expiry looks at least this often.
 constexpr milliseconds kExpiryPollMax{1'000};
 
@@ -51,6 +54,20 @@ void Replica::State::SealBatch() {
   sealing_ = {};
 }
 
+// Refusals are in the order of their sequences, so each part answers for what lies before its last.
+void Replica::State::SendResult(NodeId peer, ReplicateResult result) {
+  std::vector<Fenced>& fenced = result.fenced;
+  size_t start = 0;
+  for (; fenced.size() - start > kFencedPerResult; start += kFencedPerResult) {
+    const auto first = fenced.begin() + static_cast<ptrdiff_t>(start);
+    const auto last = first + kFencedPerResult;
+    ReplicateResult part{std::prev(last)->sequence, {first, last}};
+    out_->sends.emplace_back(peer, ToSender(std::move(part)));
+  }
+  fenced.erase(fenced.begin(), fenced.begin() + static_cast<ptrdiff_t>(start));
+  out_->sends.emplace_back(peer, ToSender(std::move(result)));
+}
+
 void Replica::State::OnPersisted(uint64_t ticket) {
   std::vector<SessionKey> written;
   absl::flat_hash_map<NodeId, ReplicateResult> acks;
@@ -67,7 +84,7 @@ void Replica::State::OnPersisted(uint64_t ticket) {
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
   }
-  for (auto& [peer, ack] : acks) out_->sends.emplace_back(peer, ToSender(std::move(ack)));
+  for (auto& [peer, ack] : acks) SendResult(peer, std::move(ack));
   CheckWaits(&written);
 }
 

@@ -67,6 +67,7 @@ struct Replica::State {
   void SetTimer(SteadyTime at, Timer timer, SessionKey key) { timers_.insert({at, timer, key}); }
   void RunTimers();
   void OnPersisted(uint64_t ticket);
+  void SendResult(NodeId peer, ReplicateResult result);
   void SealBatch();
   SessionSummary* Find(SessionKey key);
   SessionSummary& FindOrAdd(SessionKey key);
