@@ -127,6 +127,8 @@ struct Load {
 struct Reply {
   uint64_t operation_id = 0;
   OperationResult result;
+  // Handed back when `result` names another owner, so that the shell can forward it.
+  std::unique_ptr<Operation> operation;
 };
 struct OwnershipReply {
   uint64_t operation_id = 0;

@@ -16,7 +16,7 @@ void Count(std::atomic<uint64_t>* counter) { counter->fetch_add(1, std::memory_o
 }  // namespace
 
 void Replica::State::Reply(uint64_t id, OperationResult result) {
-  out_->replies.push_back({id, std::move(result)});
+  out_->replies.push_back({id, std::move(result), nullptr});
 }
 
 void Replica::State::Fail(uint64_t id, absl::Status status, NodeId owner) {
@@ -179,10 +179,13 @@ int Replica::State::CopiesAsked(Ack ack) const {
 }
 
 // Other nodes that can hold a copy now.
-int Replica::State::CopiesPossible(SessionKey key) const {
-  const auto it = sessions_.find(key);
-  const CopySet present = it == sessions_.end() ? CopySet{} : it->second.copy_set;
-  const NodeId owner = it == sessions_.end() ? self_ : it->second.owner();
+int Replica::State::CopiesPossible(SessionKey key) {
+  const SessionSummary* summary = Find(key);
+  if (takers_ >= options_.copies && (summary == nullptr || summary->owner() == self_)) {
+    return options_.copies;
+  }
+  const CopySet present = summary == nullptr ? CopySet{} : summary->copy_set;
+  const NodeId owner = summary == nullptr ? self_ : summary->owner();
   return static_cast<int>(DesiredCopies(key, owner, present).size()) - 1;
 }
 
@@ -211,8 +214,14 @@ void Replica::State::Await(uint64_t id, SessionKey key, uint64_t sequence, Ack a
   wait.result = std::move(result);
   wait.result.receipt.version = summary.version;
   wait.result.receipt.epoch = summary.epoch;
-  SetTimer(wait.deadline, Timer::kWrite, key);
+  write_deadlines_.emplace_back(wait.deadline, key);
   writes_.Add(key, std::move(wait));
+}
+
+void Replica::State::CheckWaits(std::vector<SessionKey>* keys) {
+  absl::c_sort(*keys);
+  keys->erase(std::unique(keys->begin(), keys->end()), keys->end());
+  for (const SessionKey key : *keys) CheckWaits(key);
 }
 
 void Replica::State::CheckWaits(SessionKey key) {

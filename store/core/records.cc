@@ -24,7 +24,7 @@ void Replica::State::Adopt(const Session& session) {
 
 void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   const SessionKey key = body->key;
-  SessionSummary& summary = sessions_[key];
+  SessionSummary& summary = FindOrAdd(key);
   const uint64_t replaced = std::exchange(summary.sequence, sequence);
   if (replaced != 0) outbox_.Remove(replaced);
   if (sequence != 0) outbox_.Add(sequence, key);
@@ -66,6 +66,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   bodies_.Erase(key);
   handing_over_.erase(key);
   dropping_.erase(key);
+  found_ = nullptr;
   sessions_.erase(it);
   Reindex(key);
 }

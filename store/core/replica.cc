@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <utility>
 
 #include "store/core/replica_state.h"
@@ -20,6 +21,8 @@ constexpr milliseconds kAbsentGrace{3'000};
 // Sequences go on from above whatever a lost tail of the write-ahead log may have held, so that a
 // peer's cursor never lies ahead of a change that it has not seen.
 constexpr uint64_t kSequenceLeap = 1 << 20;
+// A quarter of what a peer takes in one message.
+constexpr size_t kFencedPerResult = 1'024;
 // Wall clocks may jump, so expiry looks at least this often.
 constexpr milliseconds kExpiryPollMax{1'000};
 
@@ -35,19 +38,34 @@ void Replica::State::Begin(Now now, Effects* out) {
   out_ = out;
 }
 
-void Replica::State::End() {
+void Replica::State::Flush() {
   FlushQueries();
   for (auto& [peer, stream] : outbox_.streams()) Pump(peer, &stream);
   SealBatch();
 }
 
 void Replica::State::SealBatch() {
+  for (const auto& [peer, ack] : sealing_.acks) batch_.push_back(PutCursor{peer, ack.sequence});
   if (batch_.empty()) return;
   sealing_.ticket = ++last_ticket_;
   out_->persist = Persist{last_ticket_, std::move(batch_)};
   batch_.clear();
   unpersisted_.push_back(std::move(sealing_));
   sealing_ = {};
+}
+
+// Refusals are in the order of their sequences, so each part answers for what lies before its last.
+void Replica::State::SendResult(NodeId peer, ReplicateResult result) {
+  std::vector<Fenced>& fenced = result.fenced;
+  size_t start = 0;
+  for (; fenced.size() - start > kFencedPerResult; start += kFencedPerResult) {
+    const auto first = fenced.begin() + static_cast<ptrdiff_t>(start);
+    const auto last = first + kFencedPerResult;
+    ReplicateResult part{std::prev(last)->sequence, {first, last}};
+    out_->sends.emplace_back(peer, ToSender(std::move(part)));
+  }
+  fenced.erase(fenced.begin(), fenced.begin() + static_cast<ptrdiff_t>(start));
+  out_->sends.emplace_back(peer, ToSender(std::move(result)));
 }
 
 void Replica::State::OnPersisted(uint64_t ticket) {
@@ -66,13 +84,22 @@ void Replica::State::OnPersisted(uint64_t ticket) {
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
   }
-  for (auto& [peer, ack] : acks) out_->sends.emplace_back(peer, ToSender(std::move(ack)));
-  for (const SessionKey key : written) CheckWaits(key);
+  for (auto& [peer, ack] : acks) SendResult(peer, std::move(ack));
+  CheckWaits(&written);
 }
 
 SessionSummary* Replica::State::Find(SessionKey key) {
+  if (found_ != nullptr && found_key_ == key) return found_;
   const auto it = sessions_.find(key);
-  return it == sessions_.end() ? nullptr : &it->second;
+  if (it == sessions_.end()) return nullptr;
+  found_key_ = key;
+  return found_ = &it->second;
+}
+
+SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
+  if (SessionSummary* summary = Find(key)) return *summary;
+  found_key_ = key;
+  return *(found_ = &sessions_[key]);
 }
 
 bool Replica::State::Gone(NodeId node) const {
@@ -112,7 +139,7 @@ void Replica::State::Recover(Recovered recovered) {
     summary.unvalidated = !stored.tombstone && summary.owner() == self_;
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     if (summary.unvalidated) ++unvalidated_;
-    Recount(&(sessions_[stored.key] = std::move(summary)));
+    Recount(&(FindOrAdd(stored.key) = std::move(summary)));
     Reindex(stored.key);
     ScheduleExpiry(stored.key);
   }
@@ -139,6 +166,12 @@ void Replica::State::OnDeadline() {
 }
 
 void Replica::State::RunTimers() {
+  for (int i = 0; i < options_.slice && !write_deadlines_.empty(); ++i) {
+    const auto [at, key] = write_deadlines_.front();
+    if (at > now_.steady) break;
+    write_deadlines_.pop_front();
+    ExpireWaits(key);
+  }
   for (int i = 0; i < options_.slice; ++i) {
     if (timers_.empty() || std::get<SteadyTime>(*timers_.begin()) > now_.steady) return;
     const auto [at, timer, key] = *timers_.begin();
@@ -156,9 +189,6 @@ void Replica::State::RunTimers() {
       case Timer::kHeld:
         ExpireHeld(key);
         break;
-      case Timer::kWrite:
-        ExpireWaits(key);
-        break;
     }
   }
 }
@@ -166,6 +196,7 @@ void Replica::State::RunTimers() {
 SteadyTime Replica::State::NextDeadline() const {
   SteadyTime next = sweep_pass_ != 0 && sweep_at_ == membership::kNever ? now_.steady : sweep_at_;
   if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
+  if (!write_deadlines_.empty()) next = std::min(next, write_deadlines_.front().first);
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
     if (stream.up) next = std::min(next, stream.tell_at);
   }
@@ -189,13 +220,11 @@ Replica::~Replica() = default;
 void Replica::Recover(Now now, Recovered recovered, Effects* out) {
   state_->Begin(now, out);
   state_->Recover(std::move(recovered));
-  state_->End();
 }
 
 void Replica::OnView(Now now, membership::ViewPtr view, Effects* out) {
   state_->Begin(now, out);
   state_->OnView(std::move(view));
-  state_->End();
 }
 
 void Replica::Execute(Now now, uint64_t operation_id, Operation operation, bool /*forwarded*/,
@@ -203,24 +232,22 @@ void Replica::Execute(Now now, uint64_t operation_id, Operation operation, bool 
   // A forwarded operation is answered like any other: the shell forwards none, so it hands the
   // refusal, with the owner in it, to the peer.
   state_->Begin(now, out);
-  State::Held held;
+  Held held;
   held.id = operation_id;
   held.operation = std::move(operation);
   held.deadline = now.steady + state_->options_.ack_timeout;
   state_->Execute(std::move(held));
-  state_->End();
 }
 
 void Replica::Resolve(Now now, uint64_t operation_id, SessionKey key, Effects* out) {
   state_->Begin(now, out);
   state_->counters_->resolves.fetch_add(1, std::memory_order_relaxed);
-  State::Held held;
-  held.kind = State::Held::Kind::kResolve;
+  Held held;
+  held.kind = Held::Kind::kResolve;
   held.id = operation_id;
   held.operation = GetOp{key};
   held.deadline = now.steady + state_->options_.ack_timeout;
   state_->Execute(std::move(held));
-  state_->End();
 }
 
 void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) {
@@ -230,7 +257,6 @@ void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) 
     if (summary == nullptr || summary->tombstone || !state_->OwnedHere(*summary)) continue;
     if (!summary->Expired(now.wall)) state_->NoteAccess(key);
   }
-  state_->End();
 }
 
 void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
@@ -241,13 +267,11 @@ void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   } else if (!summary->tombstone && summary->owner() != state_->self_) {
     state_->Recheck(key);
   }
-  state_->End();
 }
 
 void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, Effects* out) {
   state_->Begin(now, out);
   state_->OnStreamUp(peer, last_sequence);
-  state_->End();
 }
 
 void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
@@ -255,7 +279,6 @@ void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
   state_->outbox_.StreamDown(peer);
   // The view decides whether the peer is dead; till then its questions wait for the next stream.
   state_->surveys_.OnStreamDown(peer);
-  state_->End();
 }
 
 void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
@@ -265,7 +288,6 @@ void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
   } else {
     state_->OnQueryResult(from, std::get<QueryResult>(message));
   }
-  state_->End();
 }
 
 void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* out) {
@@ -279,7 +301,6 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }
-  state_->End();
 }
 
 uint64_t Replica::AppliedSequence(NodeId sender) const {
@@ -290,13 +311,16 @@ uint64_t Replica::AppliedSequence(NodeId sender) const {
 void Replica::OnPersisted(Now now, uint64_t ticket, Effects* out) {
   state_->Begin(now, out);
   state_->OnPersisted(ticket);
-  state_->End();
 }
 
 void Replica::OnLoaded(Now now, uint64_t ticket, SessionPtr session, Effects* out) {
   state_->Begin(now, out);
   state_->OnLoaded(ticket, std::move(session));
-  state_->End();
+}
+
+void Replica::Flush(Now now, Effects* out) {
+  state_->Begin(now, out);
+  state_->Flush();
 }
 
 membership::SteadyTime Replica::NextDeadline() const { return state_->NextDeadline(); }
@@ -304,14 +328,12 @@ membership::SteadyTime Replica::NextDeadline() const { return state_->NextDeadli
 void Replica::OnDeadline(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->OnDeadline();
-  state_->End();
 }
 
 void Replica::Drain(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->draining_ = true;
   state_->StartSweep();
-  state_->End();
 }
 
 bool Replica::drained() const { return state_->drained(); }

@@ -3,8 +3,8 @@
 //
 // It keeps a small summary of each session in memory and the bodies on disk (with a cache of recent
 // ones). It holds no socket, clock or thread: the shell passes `now` and inputs in, carries out the
-// Effects, and calls OnDeadline at NextDeadline(). The rules are in ARCHITECTURE.md ("The life of a
-// write", "Takeover"); the simulator runs this same class.
+// Effects of each, calls Flush before it waits, and OnDeadline at NextDeadline(). The rules are in
+// ARCHITECTURE.md ("The life of a write", "Takeover"); the simulator runs this same class.
 //
 // Owner: StoreLoop. Thread: the store's loop only.
 #pragma once
@@ -61,6 +61,10 @@ class Replica {
   void OnPersisted(Now now, uint64_t ticket, Effects* out);
   // Null if the disk has no such session.
   void OnLoaded(Now now, uint64_t ticket, SessionPtr session, Effects* out);
+
+  // After one or more inputs: what they changed becomes one batch, and what became durable goes to
+  // the peers.
+  void Flush(Now now, Effects* out);
 
   membership::SteadyTime NextDeadline() const;
   void OnDeadline(Now now, Effects* out);

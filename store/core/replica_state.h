@@ -1,8 +1,8 @@
 // Replica::State: the replica's data and its rules, one source file per group of rules. See
 // replica.h for the contract and README.md for the reading order.
 //
-// Every input is bracketed by Begin and End. In between, rules append to `out_` and to the batch;
-// End offers durable changes to the streams, sends collected questions and seals the batch.
+// Every input starts with Begin; rules append to `out_` and to the batch. Flush offers durable
+// changes to the streams, sends collected questions and seals the batch.
 #pragma once
 
 #include <deque>
@@ -15,6 +15,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "store/core/body_cache.h"
+#include "store/core/held.h"
 #include "store/core/outbox.h"
 #include "store/core/replica.h"
 #include "store/core/session_summary.h"
@@ -27,18 +28,6 @@ struct Replica::State {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
 
-  // What a caller waits for while the owner is being found, or a body loaded.
-  struct Held {
-    enum class Kind : uint8_t { kOperation, kResolve, kPeer };
-    Kind kind = Kind::kOperation;
-    uint64_t id = 0;  // Operation, or the peer's query.
-    Operation operation;
-    NodeId peer;
-    QueryPurpose purpose = QueryPurpose::kResolve;
-    SteadyTime deadline;
-    // kResolve: others have been asked on its behalf.
-    bool asked = false;
-  };
   // Where a session is, as far as this node can tell now.
   struct Place {
     enum class Kind : uint8_t { kHere, kElsewhere, kDeleted, kNowhere, kWait, kOrphan };
@@ -66,20 +55,22 @@ struct Replica::State {
     NodeId owner;
     Epoch epoch;
   };
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kWrite };
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
 
   State(const Options& options, NodeId self, Counters* counters);
 
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);
-  void End();
+  void Flush();
   void OnDeadline();
   SteadyTime NextDeadline() const;
   void SetTimer(SteadyTime at, Timer timer, SessionKey key) { timers_.insert({at, timer, key}); }
   void RunTimers();
   void OnPersisted(uint64_t ticket);
+  void SendResult(NodeId peer, ReplicateResult result);
   void SealBatch();
   SessionSummary* Find(SessionKey key);
+  SessionSummary& FindOrAdd(SessionKey key);
   bool OwnedHere(const SessionSummary& summary) const {
     return summary.owner() == self_ && !summary.unvalidated;
   }
@@ -123,8 +114,10 @@ struct Replica::State {
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
   bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
   int CopiesAsked(Ack ack) const;
-  int CopiesPossible(SessionKey key) const;
+  int CopiesPossible(SessionKey key);
   void CheckWaits(SessionKey key);
+  // Each of `keys` once; puts them in order.
+  void CheckWaits(std::vector<SessionKey>* keys);
   void FailWaits(SessionKey key, const std::string& why);
   void ExpireWaits(SessionKey key);
   uint32_t ZonesOf(const std::vector<NodeId>& nodes) const;
@@ -193,6 +186,9 @@ struct Replica::State {
   Effects* out_ = nullptr;
 
   SessionTable sessions_;
+  // What Find found last: one input asks for the same session many times.
+  SessionKey found_key_;
+  SessionSummary* found_ = nullptr;
   // Of what `sessions_` holds.
   StoreStats stats_;
   BodyCache bodies_;
@@ -219,6 +215,8 @@ struct Replica::State {
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
+  // Ascending: all writes wait equally long.
+  std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
   absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
 
   // Former holders to be told, once the present ones have the session.
@@ -233,6 +231,8 @@ struct Replica::State {
 
   membership::ViewPtr view_;
   membership::ViewPtr previous_view_;
+  // Other members that can take copies.
+  int takers_ = 0;
   SteadyTime started_;
   // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
   int sweep_pass_ = 0;

@@ -252,8 +252,8 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
         result.receipt.epoch = place.epoch;
         Reply(held.id, std::move(result));
       } else {
-        counters_->forwarded.fetch_add(1, std::memory_order_relaxed);
         Fail(held.id, absl::UnavailableError("another node owns the session"), place.owner);
+        out_->replies.back().operation = std::make_unique<Operation>(std::move(held.operation));
       }
       return true;
     case Kind::kDeleted:

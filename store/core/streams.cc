@@ -1,6 +1,7 @@
 // Replication, both ends: what goes to each peer, what its answers mean, and what a copy does with
 // what it gets.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "store/core/replica_state.h"
@@ -93,6 +94,7 @@ void Replica::State::Prefetch(NodeId peer, Outbox::Entry entry) {
 void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& result) {
   PeerStream* stream = outbox_.Find(from);
   if (stream == nullptr || !stream->up) return;
+  std::vector<SessionKey> reached;
   absl::flat_hash_set<uint64_t> refused;
   for (const Fenced& fenced : result.fenced) refused.insert(fenced.sequence);
   for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
@@ -108,8 +110,9 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
     if (summary == nullptr || (summary->owner() == from && item.epoch >= summary->epoch)) {
       handing_over_.erase(item.key);
     }
-    CheckWaits(item.key);
+    reached.push_back(item.key);
   }
+  CheckWaits(&reached);
   for (const Fenced& fenced : result.fenced) OnFenced(fenced);
 }
 
@@ -177,8 +180,14 @@ void Replica::State::OnDrop(const Drop& drop) {
 // --- The receiver.
 
 void Replica::State::Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced) {
-  batch_.push_back(PutCursor{peer, sequence});
-  sealing_.acks.push_back({peer, ReplicateResult{sequence, std::move(fenced)}});
+  const auto same = [&](const auto& ack) { return ack.first == peer; };
+  const auto ack = absl::c_find_if(sealing_.acks, same);
+  if (ack == sealing_.acks.end()) {
+    sealing_.acks.push_back({peer, ReplicateResult{sequence, std::move(fenced)}});
+    return;
+  }
+  ack->second.sequence = sequence;
+  absl::c_move(fenced, std::back_inserter(ack->second.fenced));
 }
 
 void Replica::State::OnReplicate(NodeId from, const Replicate& message) {

@@ -38,6 +38,9 @@ void Replica::State::OnView(membership::ViewPtr view) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
     }
   }
+  takers_ = static_cast<int>(absl::c_count_if(view_->members(), [&](const auto& member) {
+    return member.id != self_ && member.live() && !member.draining;
+  }));
   std::vector<SessionKey> forget;
   for (const auto& [key, learned] : learned_) {
     if (Gone(learned.owner)) forget.push_back(key);
@@ -90,8 +93,10 @@ void Replica::State::Sweep() {
   }
   sweep_pass_ = 0;
   revalidate_ = false;
-  const bool unsettled = unvalidated_ > 0 || draining_ || now_.steady < started_ + 5 * kJoinGrace;
-  sweep_at_ = now_.steady + (unsettled ? kSweepSoon : kSweepRarely);
+  // Absent members count as gone some time after a start, without a view that says so.
+  const bool starting = now_.steady < started_ + 5 * kJoinGrace;
+  const bool unsettled = unvalidated_ > 0 || draining_;
+  sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
 }
 
 // Does what the view asks for with one session. Idempotent.

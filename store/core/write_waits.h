@@ -5,6 +5,8 @@
 // Owner: Replica. Thread: the store's loop.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -40,14 +42,13 @@ class WriteWaits {
     std::vector<WriteWait> taken;
     const auto it = waits_.find(key);
     if (it == waits_.end()) return taken;
-    std::vector<WriteWait> rest;
-    for (WriteWait& wait : it->second) (done(wait) ? taken : rest).push_back(std::move(wait));
+    std::vector<WriteWait>& waits = it->second;
+    const auto first = std::stable_partition(waits.begin(), waits.end(),
+                                             [&](const WriteWait& wait) { return !done(wait); });
+    taken.assign(std::make_move_iterator(first), std::make_move_iterator(waits.end()));
+    waits.erase(first, waits.end());
     size_ -= taken.size();
-    if (rest.empty()) {
-      waits_.erase(it);
-    } else {
-      it->second = std::move(rest);
-    }
+    if (waits.empty()) waits_.erase(it);
     return taken;
   }
   std::vector<SessionKey> Keys() const;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <queue>
 #include <utility>
 #include <vector>
@@ -16,7 +17,10 @@
 namespace roost::store {
 
 struct Call {
-  Operation operation;
+  // The core has it; null until it comes back because another node owns the session.
+  std::unique_ptr<Operation> operation;
+  SessionKey key;
+  bool write = false;
   std::function<void(OperationResult)> done;
   // Came from a peer: never forwarded again.
   bool remote = false;

@@ -55,8 +55,8 @@ Ownership CannotTell() {
   return ownership;
 }
 
-OperationResult NoAnswer(const Operation& operation) {
-  return Failure(IsWrite(operation)
+OperationResult NoAnswer(const Call& call) {
+  return Failure(call.write
                      ? absl::DeadlineExceededError("outcome unknown: the owner did not answer")
                      : absl::UnavailableError("the owner did not answer; safe to retry"));
 }
@@ -94,15 +94,18 @@ class StoreLoop::Loop {
 
   void Execute(Operation operation, bool remote, std::function<void(OperationResult)> done) {
     if (absl::Status room = Admit(); !room.ok()) return done(Failure(std::move(room)));
-    PostOrRun([this, remote, held = std::move(operation), done = std::move(done)]() mutable {
+    PostOrRun([this, remote, operation = std::move(operation), done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
         return done(Failure(absl::UnavailableError("the node is stopping")));
       }
       const uint64_t id = ++last_id_;
-      Operation to_core = held;
-      calls_.Add(id, Call{.operation = std::move(held), .done = std::move(done), .remote = remote});
-      replica_.Execute(ReadClocks(), id, std::move(to_core), remote, &effects_);
+      calls_.Add(id, Call{.operation = nullptr,
+                          .key = KeyOf(operation),
+                          .write = IsWrite(operation),
+                          .done = std::move(done),
+                          .remote = remote});
+      replica_.Execute(ReadClocks(), id, std::move(operation), remote, &effects_);
       CarryOut();
     });
   }
@@ -296,9 +299,9 @@ class StoreLoop::Loop {
       Call* const call = calls_.Find(id);
       if (call == nullptr) continue;
       if (timer == CallTable::Timer::kGiveUp) {
-        Finish(id, NoAnswer(call->operation));
+        Finish(id, NoAnswer(*call));
       } else {
-        replica_.Execute(now, id, call->operation, false, &effects_);
+        replica_.Execute(now, id, std::move(*call->operation), false, &effects_);
         CarryOut();
       }
     }
@@ -322,6 +325,8 @@ class StoreLoop::Loop {
   }
 
   void Flush() {
+    replica_.Flush(ReadClocks(), &effects_);
+    CarryOut();
     disk_.Persist(&persists_);
     peers_.Flush();
     service_.Flush();
@@ -357,9 +362,10 @@ class StoreLoop::Loop {
     if (call == nullptr) return;
     const bool elsewhere = absl::IsUnavailable(reply.result.status) && reply.result.owner &&
                            reply.result.owner != self_.id;
-    if (!elsewhere || call->remote || std::holds_alternative<LearnOp>(call->operation)) {
+    if (!elsewhere || call->remote || reply.operation == nullptr) {
       return Finish(reply.operation_id, std::move(reply.result));
     }
+    call->operation = std::move(reply.operation);
     Forward(reply.operation_id, call, reply.result.owner);
   }
 
@@ -373,7 +379,7 @@ class StoreLoop::Loop {
       return Finish(id, Failure(absl::UnavailableError("the owner can't be reached")));
     }
     ++counters_.forwarded;
-    peers_.Forward(owner, call->operation, call->deadline - now,
+    peers_.Forward(owner, *call->operation, call->deadline - now,
                    [this, id](ForwardOutcome outcome) { OnForwarded(id, std::move(outcome)); });
   }
 
@@ -384,12 +390,12 @@ class StoreLoop::Loop {
     if (answered && !absl::IsUnavailable(outcome.result.status)) {
       return Finish(id, std::move(outcome.result));
     }
-    if (outcome.kind == ForwardOutcome::Kind::kUnknown && IsWrite(call->operation)) {
+    if (outcome.kind == ForwardOutcome::Kind::kUnknown && call->write) {
       // Never repeated: it may have been done.
-      return Finish(id, NoAnswer(call->operation));
+      return Finish(id, NoAnswer(*call));
     }
     const Now now = ReadClocks();
-    const SessionKey key = KeyOf(call->operation);
+    const SessionKey key = call->key;
     const milliseconds pause =
         std::min(kRetryPauseMin * (1 << std::min(call->forwards, 5)), kRetryPauseMax);
     if (now.steady + pause >= call->deadline) {
@@ -419,7 +425,7 @@ class StoreLoop::Loop {
   // After the loop has ended, and with it the queue, which is emptied first.
   void AnswerAll() {
     for (const uint64_t id : calls_.Ids()) {
-      Finish(id, NoAnswer(calls_.Find(id)->operation));
+      Finish(id, NoAnswer(*calls_.Find(id)));
     }
     for (auto& [id, done] : std::exchange(lookups_, {})) done(CannotTell());
     for (const auto& done : std::exchange(drain_waiters_, {})) done();

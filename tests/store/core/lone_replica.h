@@ -51,6 +51,7 @@ class LoneReplica {
   void Do(const std::function<void(Replica&, Effects*)>& input) {
     Effects effects;
     input(replica_, &effects);
+    replica_.Flush(now(), &effects);
     if (effects.persist.has_value()) persists.push_back(*std::move(effects.persist));
     for (Send& send : effects.sends) sends.push_back(std::move(send));
     for (const Load& load : effects.loads) loads.push_back(load);

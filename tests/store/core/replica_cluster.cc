@@ -36,6 +36,14 @@ void ReplicaCluster::Do(int node, const std::function<void(Replica&, Effects*)>&
   Effects effects;
   input(*nodes_[node].replica, &effects);
   Apply(node, &effects);
+  nodes_[node].unflushed = true;
+}
+
+void ReplicaCluster::Flush(int node) {
+  Effects effects;
+  nodes_[node].unflushed = false;
+  nodes_[node].replica->Flush(now(), &effects);
+  Apply(node, &effects);
 }
 
 void ReplicaCluster::Announce() {
@@ -86,6 +94,7 @@ void ReplicaCluster::Kill(int node) {
   Node& n = nodes_[node];
   n.replica.reset();
   n.unpersisted.clear();
+  n.unflushed = false;
   n.loads.clear();
 }
 
@@ -244,6 +253,7 @@ bool ReplicaCluster::Step() {
   for (int i = 0; i < size(); ++i) {
     Node& n = nodes_[i];
     if (!running(i)) continue;
+    if (n.unflushed) events.push_back([this, i] { Flush(i); });
     if (n.view_at_us >= 0 && n.view_at_us <= steady_us_) {
       events.push_back([this, i] { AnnounceTo(i); });
     }

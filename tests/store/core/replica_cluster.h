@@ -88,6 +88,8 @@ class ReplicaCluster {
     bool draining = false;
     bool disk_running = true;
     int replicates = 0;
+    // Inputs since the last Flush.
+    bool unflushed = false;
     // When the node hears of the members as they are then; negative: it knows.
     int64_t view_at_us = -1;
   };
@@ -100,6 +102,7 @@ class ReplicaCluster {
   Now now() const;
   void AnnounceTo(int node);
   void Apply(int node, Effects* effects);
+  void Flush(int node);
   void PersistOne(int node);
   void LoadOne(int node);
   void Connect(int from, int to);

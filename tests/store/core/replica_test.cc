@@ -356,6 +356,42 @@ TEST_F(CursorTest, PeerIsToldAtOnceOfManySkippedChanges) {
   EXPECT_EQ(told[0].sequence, first[0].sequence + 1'024);
 }
 
+TEST(StreamTest, RefusalsAreBoundedPerMessageAndEachPartAnswersForItsOwn) {
+  LoneReplica lone(2);
+  constexpr uint64_t kCount = 2'500;
+  Session session;
+  session.version = 1;
+  session.copy_set = {NodeId{2}, LoneReplica::kSelf};
+  session.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  session.idle_ttl_ms = 3'600'000;
+  for (const uint64_t epoch : {5, 1}) {
+    lone.PersistAll();
+    for (uint64_t i = 1; i <= kCount; ++i) {
+      session.key = {i, i};
+      session.epoch = {epoch, NodeId{2}};
+      const uint64_t sequence = (epoch == 5 ? 0 : kCount) + i;
+      lone.Receive(2, Replicate{sequence, std::make_shared<Session>(session), 3'600'000});
+    }
+  }
+  lone.TakeSent<ReplicateResult>();
+  const uint64_t last_ticket = lone.persists.back().ticket;
+  lone.Do([&](Replica& r, Effects* out) { r.OnPersisted(lone.now(), last_ticket, out); });
+  uint64_t sequence = kCount;
+  size_t refused = 0;
+  for (const ReplicateResult& result : lone.TakeSent<ReplicateResult>()) {
+    EXPECT_LE(result.fenced.size(), 1'024u);
+    EXPECT_GT(result.sequence, sequence);
+    for (const Fenced& fenced : result.fenced) {
+      EXPECT_GT(fenced.sequence, sequence);
+      EXPECT_LE(fenced.sequence, result.sequence);
+    }
+    refused += result.fenced.size();
+    sequence = result.sequence;
+  }
+  EXPECT_EQ(refused, kCount);
+  EXPECT_EQ(sequence, 2 * kCount);
+}
+
 // --- Bodies.
 
 // A replica whose cache has dropped the body of kKey, which it holds as a copy of node 2's session.

@@ -1,0 +1,25 @@
+// Held is a caller of this node, or a peer's question, that can't be answered yet.
+// Owner: Replica. Thread: the store's loop.
+#pragma once
+
+#include <cstdint>
+
+#include "membership/steady_time.h"
+#include "store/core/effects.h"
+
+namespace roost::store {
+
+// What a caller waits for while the owner is being found, or a body loaded.
+struct Held {
+  enum class Kind : uint8_t { kOperation, kResolve, kPeer };
+  Kind kind = Kind::kOperation;
+  uint64_t id = 0;  // Operation, or the peer's query.
+  Operation operation;
+  membership::NodeId peer;
+  QueryPurpose purpose = QueryPurpose::kResolve;
+  membership::SteadyTime deadline;
+  // kResolve: others have been asked on its behalf.
+  bool asked = false;
+};
+
+}  // namespace roost::store
