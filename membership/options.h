@@ -1,6 +1,7 @@
 // Options of the membership module: who this node is and how it gossips.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -12,9 +13,10 @@
 namespace roost::membership {
 
 struct Timing {
-  // One member is probed per interval.
+  // How long a probe round lasts, helpers included. One member is probed per gossip_interval.
   std::chrono::milliseconds probe_interval{500};
-  // Time that a probed member has to answer directly.
+  // Time that a probed member has to answer directly, until its round-trip time was measured. From
+  // then on the time follows the measurements, between probe_timeout_min() and _max().
   std::chrono::milliseconds probe_timeout{150};
   // A helper answers after this time that it got no answer either. probe_timeout + nack_timeout
   // must stay below probe_interval, or healthy nodes blame themselves for late nacks.
@@ -27,6 +29,7 @@ struct Timing {
   // A suspicion whose evidence is a refused port lasts only so long: the host lives and says that
   // the process does not.
   std::chrono::milliseconds refused_suspicion{250};
+  // Every interval one member is probed, and news go to gossip_fanout members.
   std::chrono::milliseconds gossip_interval{100};
   int gossip_fanout = 3;
   // An update is sent retransmit_mult * ceil(log10(members + 1)) times.
@@ -38,6 +41,12 @@ struct Timing {
   std::chrono::hours tombstone_retention{24};
   // Lifeguard's local health scores 0 to this and scales interval and timeouts by score + 1.
   int health_max = 7;
+
+  std::chrono::milliseconds probe_timeout_min() const { return probe_timeout / 3; }
+  // Leaves a helper's nack as long for its way as the helper takes to give up.
+  std::chrono::milliseconds probe_timeout_max() const {
+    return std::max(probe_timeout, probe_interval - 2 * nack_timeout);
+  }
 };
 
 struct Options {

@@ -62,8 +62,8 @@ class Swim {
   void EndInput(SteadyTime now, Effects* out);
   void OnRefusedEvidence(SteadyTime now, NodeId id, Effects* out);
   void Tick(SteadyTime now, Effects* out);
-  void ProbeNext(SteadyTime now, Effects* out);
-  void ProbeMember(SteadyTime now, const Member& target, bool refused, Effects* out);
+  Prober::Target ToTarget(const MemberTable::Entry& entry) const;
+  void ProbeMember(SteadyTime now, const MemberTable::Entry& entry, bool refused, Effects* out);
   void OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects* out);
   void DeclareDead(SteadyTime now, NodeId id, Effects* out);
   void GossipNext(SteadyTime now, Effects* out);
@@ -101,11 +101,10 @@ class Swim {
   Prober prober_;
   RumorQueue rumors_;
   Contacts contacts_;
-  Rota probe_rota_;
-  Rota gossip_rota_;
+  Rota rota_;
 
   SteadyTime started_{};
-  SteadyTime next_probe_ = kNever;
+  SteadyTime next_probe_{};  // Probes go out with gossip, no earlier than this.
   SteadyTime next_gossip_ = kNever;
   SteadyTime last_gossip_{};
   SteadyTime next_sync_ = kNever;
@@ -121,7 +120,8 @@ class Swim {
   int left_ticks_ = 0;
   uint64_t view_version_ = 0;
   size_t listed_count_ = 0;
-  bool changed_ = false;  // The view is out of date.
+  bool changed_ = false;    // The view is out of date...
+  SteadyTime next_view_{};  // ...and renewed no earlier than this.
 };
 
 }  // namespace roost::membership

@@ -49,7 +49,8 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
 
 void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
   changed_ = true;
-  const Member& member = table_.Find(update.member.id)->member;
+  const MemberTable::Entry& entry = *table_.Find(update.member.id);
+  const Member& member = entry.member;
   const bool ours = update.accuser == options_.id;
   Spread(now, {member, update.accuser}, ours);
   switch (member.state) {
@@ -64,7 +65,7 @@ void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
       // Check for ourselves: we become a witness, or the suspect hears of it and refutes.
       const double chance = kCheckersWanted / static_cast<double>(table_.live_count());
       if (!ours && (chance >= 1 || absl::Bernoulli(random_, chance))) {
-        ProbeMember(now, member, false, out);
+        ProbeMember(now, entry, false, out);
       }
       break;
     }
@@ -78,12 +79,8 @@ void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
 
 void Swim::OnRestartAtAddress(SteadyTime now, const Member& newcomer, Effects* out) {
   // One socket address is one process: whoever was there under another id lost its data directory.
-  for (const NodeId id : table_.LiveIds()) {
-    const Member& other = table_.Find(id)->member;
-    if (id != newcomer.id && other.gossip == newcomer.gossip) {
-      OnRefusedEvidence(now, id, out);
-    }
-  }
+  const auto* other = table_.FindLiveByAddress(newcomer.gossip, newcomer.id);
+  if (other != nullptr) OnRefusedEvidence(now, other->member.id, out);
 }
 
 void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) {
