@@ -6,8 +6,26 @@
 #include <utility>
 
 #include "absl/random/distributions.h"
+#include "membership/core/planted_bugs.h"
 
 namespace roost::membership {
+
+namespace {
+
+// CompareClaims, unless a bug is planted.
+int Order(const Member& claim, const Member& stored) {
+  Member judged = claim;
+  if (Planted(Bug::kIgnoreBootEpoch)) judged.boot_epoch = stored.boot_epoch;
+  const bool revives = claim.state == MemberState::kAlive && !stored.live();
+  if (Planted(Bug::kReviveDead) && revives && claim.incarnation == stored.incarnation) return 1;
+  if (Planted(Bug::kAcceptStaleAlive) && claim.state == MemberState::kAlive &&
+      claim.boot_epoch == stored.boot_epoch && claim.incarnation < stored.incarnation) {
+    return 1;
+  }
+  return CompareClaims(judged, stored);
+}
+
+}  // namespace
 
 MemberTable::MemberTable(const Options& options, SteadyTime now)
     : self_id_(options.id), timing_(options.timing) {
@@ -34,7 +52,7 @@ Verdict MemberTable::Apply(SteadyTime now, const Update& update, int health) {
     return Verdict::kTaken;
   }
   const Member& stored = entry->member;
-  const int order = CompareClaims(claim, stored);
+  const int order = Order(claim, stored);
   if (order > 0) {
     // A process keeps its address for life: a second address of one boot epoch is a clone's.
     const bool clone = update.addressed() && claim.boot_epoch == stored.boot_epoch &&
@@ -60,6 +78,10 @@ void MemberTable::Store(SteadyTime now, const Update& update, int health, Entry*
     next.boot_epoch = update.member.boot_epoch;
     next.incarnation = update.member.incarnation;
     next.state = update.member.state;
+  }
+  if (Planted(Bug::kKeepOldAddress) && entry->member.id) next.gossip = entry->member.gossip;
+  if (Planted(Bug::kLeaveAsDeath) && next.state == MemberState::kLeft) {
+    next.state = MemberState::kDead;
   }
   if (entry->member.id) Unindex(entry);
   entry->member = std::move(next);
@@ -181,6 +203,7 @@ const MemberTable::Entry* MemberTable::FindLiveByName(absl::string_view name, No
 
 std::vector<NodeId> MemberTable::DeadIds() const {
   std::vector<NodeId> ids;
+  if (Planted(Bug::kForgetTheDead)) return ids;
   for (const NodeId id : gone_) {
     if (Find(id)->member.state == MemberState::kDead) ids.push_back(id);
   }
@@ -201,11 +224,13 @@ std::vector<NodeId> MemberTable::PickLive(size_t count, NodeId except, absl::Bit
 }
 
 SteadyTime MemberTable::NextSuspicionEnd() const {
+  if (Planted(Bug::kSuspicionNeverEnds)) return kNever;
   return ends_.empty() ? kNever : ends_.begin()->first;
 }
 
 std::vector<NodeId> MemberTable::EndedSuspicions(SteadyTime now) const {
   std::vector<NodeId> ended;
+  if (Planted(Bug::kSuspicionNeverEnds)) return ended;
   for (auto it = ends_.begin(); it != ends_.end() && it->first <= now; ++it) {
     ended.push_back(it->second);
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "membership/core/planted_bugs.h"
+
 namespace roost::membership {
 
 Prober::Prober(const Timing& timing) : timing_(timing) {}
@@ -13,7 +15,10 @@ uint32_t Prober::NextSequence() {
   return sequence_;
 }
 
-void Prober::RaiseHealth(int by) { health_ = std::clamp(health_ + by, 0, timing_.health_max); }
+void Prober::RaiseHealth(int by) {
+  if (Planted(Bug::kNoLocalHealth) || (Planted(Bug::kHealthNeverRecovers) && by < 0)) return;
+  health_ = std::clamp(health_ + by, 0, timing_.health_max);
+}
 
 bool Prober::Probing(NodeId id) const {
   return std::any_of(rounds_.begin(), rounds_.end(),
@@ -46,7 +51,7 @@ void Prober::Begin(SteadyTime now, const Target& target, std::vector<Target> hel
 }
 
 void Prober::AskHelpers(uint32_t sequence, Round* round, Probes* out) {
-  if (round->asked) return;
+  if (round->asked || Planted(Bug::kNoIndirectProbe)) return;
   round->asked = true;
   for (const Target& helper : round->helpers) {
     Message request;
@@ -66,7 +71,7 @@ void Prober::EndIfHopeless(SteadyTime now, Round* round) {
 std::optional<SteadyDuration> Prober::OnAck(SteadyTime now, NodeId sender, uint32_t sequence,
                                             Probes* out) {
   if (const auto it = relays_.find(sequence); it != relays_.end()) {
-    if (it->second.target != sender) return std::nullopt;
+    if (it->second.target != sender && !Planted(Bug::kAnswerForOthers)) return std::nullopt;
     Message ack;
     ack.kind = MessageKind::kAck;
     ack.sequence = it->second.asker_sequence;
@@ -79,7 +84,8 @@ std::optional<SteadyDuration> Prober::OnAck(SteadyTime now, NodeId sender, uint3
   const Round& round = it->second;
   const bool from_helper = std::any_of(round.helpers.begin(), round.helpers.end(),
                                        [sender](const Target& h) { return h.id == sender; });
-  if (sender != round.target.id && !from_helper) return std::nullopt;
+  const bool stranger = sender != round.target.id && !from_helper;
+  if (stranger && !Planted(Bug::kAnswerForOthers)) return std::nullopt;
   std::optional<SteadyDuration> rtt;
   if (sender == round.target.id && !round.direct_failed) rtt = now - round.begun;
   if (sender == round.target.id && !round.asked) RaiseHealth(-1);
@@ -139,7 +145,9 @@ void Prober::Advance(SteadyTime now, Probes* out, std::vector<Failure>* failures
     Message nack;
     nack.kind = MessageKind::kNack;
     nack.sequence = it->second.asker_sequence;
-    out->push_back({it->second.asker, NodeId{}, std::move(nack)});
+    if (!Planted(Bug::kNeverNack)) {
+      out->push_back({it->second.asker, NodeId{}, std::move(nack)});
+    }
     it = relays_.erase(it);
   }
   for (auto it = rounds_.begin(); it != rounds_.end();) {

@@ -4,6 +4,8 @@
 #include <cassert>
 #include <cmath>
 
+#include "membership/core/planted_bugs.h"
+
 namespace roost::membership {
 
 SuspicionTimer::SuspicionTimer(const SuspicionWait& wait, NodeId accuser, SteadyTime now)
@@ -12,8 +14,13 @@ SuspicionTimer::SuspicionTimer(const SuspicionWait& wait, NodeId accuser, Steady
 }
 
 bool SuspicionTimer::AddWitness(NodeId witness) {
-  if (witness == accuser_ || !witness) return false;
+  const bool accuser = witness == accuser_ && !Planted(Bug::kRepeatsCountAsWitnesses);
+  if (accuser || !witness) return false;
   if (static_cast<int>(witnesses_.size()) >= wait_.witness_count_max) return false;
+  if (Planted(Bug::kRepeatsCountAsWitnesses)) {
+    witnesses_.push_back(witness);
+    return true;
+  }
   if (std::find(witnesses_.begin(), witnesses_.end(), witness) != witnesses_.end()) return false;
   witnesses_.push_back(witness);
   return true;

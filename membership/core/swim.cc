@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/random/distributions.h"
+#include "membership/core/planted_bugs.h"
 
 namespace roost::membership {
 namespace {
@@ -60,7 +61,7 @@ bool Swim::joined() const {
 }
 
 void Swim::BeginInput(SteadyTime now) {
-  if (next_gossip_ == kNever) return;
+  if (next_gossip_ == kNever || Planted(Bug::kPauseNotNoticed)) return;
   const SteadyDuration late = now - next_gossip_;
   if (late < std::max<SteadyDuration>(kSleepMin, options_.timing.gossip_interval)) return;
   // This process slept, or was starved. What it did not hear meanwhile proves nothing.
@@ -99,7 +100,7 @@ void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effe
   Prober::Probes probes;
   switch (m.kind) {
     case MessageKind::kPing:
-      if (m.target == options_.id) {
+      if (m.target == options_.id || Planted(Bug::kAnswerForOthers)) {
         Message ack = Make(MessageKind::kAck);
         ack.sequence = m.sequence;
         Transmit(from, m.sender, std::move(ack), out);
@@ -157,6 +158,7 @@ void Swim::OnRefusedEvidence(SteadyTime now, NodeId id, Effects* out) {
   ++out->tally.refused_evidence;
   // A firewall may refuse for ever what helpers can reach: do not ask them all the time.
   if (entry->refused_until > now || prober_.Probing(id)) return;
+  if (Planted(Bug::kRefusedEvidenceKills)) return DeclareDead(now, id, out);
   entry->refused_until = now + prober_.Scaled(options_.timing.probe_interval);
   ProbeMember(now, *entry, true, out);
 }
@@ -191,7 +193,8 @@ void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects
   Update accusation{entry->member, options_.id};
   accusation.member.state = MemberState::kSuspect;
   const Verdict verdict = table_.Apply(now, accusation, prober_.health());
-  if (verdict == Verdict::kTaken) OnTaken(now, accusation, out);
+  if (verdict == Verdict::kTaken) OnTaken(now, accusation, false, out);
+  if (Planted(Bug::kSuspicionSkipped)) return DeclareDead(now, failure.target.id, out);
   if (verdict == Verdict::kWitness) Spread(now, accusation, true);
   if (failure.refused) {
     table_.CapSuspicion(failure.target.id, now + options_.timing.refused_suspicion);
@@ -201,7 +204,7 @@ void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects
 void Swim::DeclareDead(SteadyTime now, NodeId id, Effects* out) {
   Update death{table_.Find(id)->member, options_.id};
   death.member.state = MemberState::kDead;
-  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken) OnTaken(now, death, out);
+  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken) OnTaken(now, death, false, out);
 }
 
 void Swim::OnDeadline(SteadyTime now, Effects* out) {
@@ -265,6 +268,7 @@ void Swim::SyncNext(SteadyTime now, Effects* out) {
   const double nodes = static_cast<double>(table_.live_count());
   const int scale = nodes <= 32 ? 1 : static_cast<int>(std::ceil(std::log2(nodes) - 5)) + 1;
   next_sync_ = now + options_.timing.sync_interval * scale;
+  if (Planted(Bug::kSyncNeverSent)) return;
   const size_t hidden = table_.Expire(now);
   if (table_.entries().size() - hidden != listed_count_) changed_ = true;
   for (const NodeId id : table_.PickLive(1, NodeId{}, random_)) {

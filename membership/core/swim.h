@@ -74,7 +74,7 @@ class Swim {
   // Claims. swim_claims.cc
   void OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender, Effects* out);
   void OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out);
-  void OnTaken(SteadyTime now, const Update& update, Effects* out);
+  void OnTaken(SteadyTime now, const Update& update, bool synced, Effects* out);
   void Overtake(const Member& claim);
   void SpreadSelf(SteadyTime now);
   void Spread(SteadyTime now, const Update& update, bool urgent);

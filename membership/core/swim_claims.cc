@@ -4,6 +4,7 @@
 
 #include "absl/random/distributions.h"
 #include "absl/strings/str_cat.h"
+#include "membership/core/planted_bugs.h"
 #include "membership/core/swim.h"
 
 namespace roost::membership {
@@ -15,6 +16,7 @@ constexpr std::chrono::seconds kSettleTime{10};
 // one.
 constexpr double kCheckersWanted = 6;
 constexpr std::chrono::seconds kAskInterval{1};
+constexpr size_t kSmallCluster = 64;
 
 }  // namespace
 
@@ -26,13 +28,14 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
   const MemberTable::Entry* known = table_.Find(claim.member.id);
   const MemberState state = claim.member.state;
   // A list may be old: a death in it is no more than a reason to ask.
-  if (synced && state == MemberState::kDead && known != nullptr && known->member.live()) {
+  const bool hearsay = synced && !Planted(Bug::kSyncedDeadIsDead);
+  if (hearsay && state == MemberState::kDead && known != nullptr && known->member.live()) {
     claim.member.state = MemberState::kSuspect;
   }
   if (claim.member.state == MemberState::kSuspect && !claim.accuser) claim.accuser = sender;
   switch (table_.Apply(now, claim, prober_.health())) {
     case Verdict::kTaken:
-      OnTaken(now, claim, out);
+      OnTaken(now, claim, synced, out);
       break;
     case Verdict::kWitness:
       Spread(now, claim, false);
@@ -47,12 +50,15 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
   }
 }
 
-void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
+void Swim::OnTaken(SteadyTime now, const Update& update, bool synced, Effects* out) {
   changed_ = true;
   const MemberTable::Entry& entry = *table_.Find(update.member.id);
   const Member& member = entry.member;
   const bool ours = update.accuser == options_.id;
-  Spread(now, {member, update.accuser}, ours);
+  // A newcomer has no news for the cluster that lets it in.
+  const bool letting_in = synced && member.state == MemberState::kAlive && !Settled(now) &&
+                          table_.live_count() > kSmallCluster;
+  if (!letting_in) Spread(now, {member, update.accuser}, ours);
   switch (member.state) {
     case MemberState::kAlive:
       OnRestartAtAddress(now, member, out);
@@ -107,6 +113,7 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
   }
   if (order < 0 || (order == 0 && (elsewhere || claim.draining == self.draining))) return;
   if (claim.state != MemberState::kAlive) {
+    if (Planted(Bug::kSkipRefutation)) return;
     ++out->tally.refutations;
     prober_.RaiseHealth(1);
   }
@@ -122,7 +129,7 @@ void Swim::Overtake(const Member& claim) {
     ++self->boot_epoch;
     self->incarnation = 0;
   } else {
-    self->incarnation = claim.incarnation + 1;
+    self->incarnation = claim.incarnation + (Planted(Bug::kRefuteWithoutIncarnation) ? 0 : 1);
   }
   changed_ = true;
 }
