@@ -144,10 +144,8 @@ void MemberTable::ChangeSuspicion(NodeId id, Change change) {
 }
 
 SuspicionWait MemberTable::WaitFor(int health) const {
-  const double nodes = std::max(1.0, std::log10(static_cast<double>(live_count())));
   SuspicionWait wait;
-  wait.wait_min = std::chrono::duration_cast<SteadyDuration>(timing_.probe_interval *
-                                                             timing_.suspicion_mult * nodes);
+  wait.wait_min = timing_.suspicion_min(live_count());
   wait.wait_max = wait.wait_min * timing_.suspicion_max_mult;
   wait.wait_alone = std::min(wait.wait_min * (health + 1), wait.wait_max);
   wait.witness_count_max = std::max(1, timing_.suspicion_mult - 2);
@@ -243,6 +241,12 @@ void MemberTable::PostponeSuspicions(SteadyDuration gap) {
   for (const NodeId id : suspects) {
     ChangeSuspicion(id, [gap](SuspicionTimer* t) { t->Postpone(gap); });
   }
+}
+
+bool MemberTable::GrantLastWord(NodeId suspect, SteadyTime until) {
+  bool granted = false;
+  ChangeSuspicion(suspect, [&](SuspicionTimer* t) { granted = t->GrantLastWord(until); });
+  return granted;
 }
 
 void MemberTable::CapSuspicion(NodeId suspect, SteadyTime deadline) {

@@ -84,6 +84,8 @@ class MemberTable {
   SteadyTime NextSuspicionEnd() const;
   std::vector<NodeId> EndedSuspicions(SteadyTime now) const;
   void PostponeSuspicions(SteadyDuration gap);
+  // See SuspicionTimer.
+  bool GrantLastWord(NodeId suspect, SteadyTime until);
   // The evidence against a suspect is strong: it has no longer than until `deadline`.
   void CapSuspicion(NodeId suspect, SteadyTime deadline);
 

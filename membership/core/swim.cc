@@ -201,6 +201,16 @@ void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects
   }
 }
 
+void Swim::EndSuspicion(SteadyTime now, NodeId id, Effects* out) {
+  // Its refutation may have missed this node. A few ask before they bury it.
+  const MemberTable::Entry& entry = *table_.Find(id);
+  const SteadyTime until = now + prober_.Scaled(entry.rtt.Timeout(options_.timing));
+  if (!IsChecker() || !table_.GrantLastWord(id, until)) return DeclareDead(now, id, out);
+  Message ping = Make(MessageKind::kPing);
+  ping.target = id;
+  Transmit(entry.member.gossip, id, std::move(ping), out);
+}
+
 void Swim::DeclareDead(SteadyTime now, NodeId id, Effects* out) {
   Update death{table_.Find(id)->member, options_.id};
   death.member.state = MemberState::kDead;
@@ -215,7 +225,7 @@ void Swim::OnDeadline(SteadyTime now, Effects* out) {
   TransmitAll(std::move(probes), out);
   for (const Prober::Failure& failure : failures) OnProbeFailed(now, failure, out);
   if (now >= accuse_from_) {
-    for (const NodeId id : table_.EndedSuspicions(now)) DeclareDead(now, id, out);
+    for (const NodeId id : table_.EndedSuspicions(now)) EndSuspicion(now, id, out);
   }
   Tick(now, out);
   EndInput(now, out);

@@ -65,6 +65,7 @@ class Swim {
   Prober::Target ToTarget(const MemberTable::Entry& entry) const;
   void ProbeMember(SteadyTime now, const MemberTable::Entry& entry, bool refused, Effects* out);
   void OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects* out);
+  void EndSuspicion(SteadyTime now, NodeId id, Effects* out);
   void DeclareDead(SteadyTime now, NodeId id, Effects* out);
   void GossipNext(SteadyTime now, Effects* out);
   void SyncNext(SteadyTime now, Effects* out);
@@ -73,6 +74,8 @@ class Swim {
 
   // Claims. swim_claims.cc
   void OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender, Effects* out);
+  // Whether this node is to see for itself: in a small cluster all are, in a large one a few.
+  bool IsChecker();
   void OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out);
   void OnTaken(SteadyTime now, const Update& update, bool synced, Effects* out);
   void Overtake(const Member& claim);

@@ -12,9 +12,9 @@ namespace {
 
 // A newcomer can be refused so long; later both holders of a name stay.
 constexpr std::chrono::seconds kSettleTime{10};
-// All who hear of a suspicion check for themselves in a small cluster, about so many in a large
-// one.
-constexpr double kCheckersWanted = 6;
+// All who hear of a suspicion check for themselves in a cluster of so many, about so many in a
+// larger one.
+constexpr double kCheckersWanted = 8;
 constexpr std::chrono::seconds kAskInterval{1};
 constexpr size_t kSmallCluster = 64;
 
@@ -69,10 +69,7 @@ void Swim::OnTaken(SteadyTime now, const Update& update, bool synced, Effects* o
     case MemberState::kSuspect: {
       ++out->tally.suspicions;
       // Check for ourselves: we become a witness, or the suspect hears of it and refutes.
-      const double chance = kCheckersWanted / static_cast<double>(table_.live_count());
-      if (!ours && (chance >= 1 || absl::Bernoulli(random_, chance))) {
-        ProbeMember(now, entry, false, out);
-      }
+      if (!ours && IsChecker()) ProbeMember(now, entry, false, out);
       break;
     }
     case MemberState::kDead:
@@ -81,6 +78,11 @@ void Swim::OnTaken(SteadyTime now, const Update& update, bool synced, Effects* o
     case MemberState::kLeft:
       break;
   }
+}
+
+bool Swim::IsChecker() {
+  const double chance = kCheckersWanted / static_cast<double>(table_.live_count());
+  return chance >= 1 || absl::Bernoulli(random_, chance);
 }
 
 void Swim::OnRestartAtAddress(SteadyTime now, const Member& newcomer, Effects* out) {

@@ -153,10 +153,6 @@ void MembershipChecks::CheckDeath(int index, const MemberTable::Entry& entry, co
   Directory& subject = directories_[claim.id];
   if (subject.swim == nullptr || !subject.running || !was_live) return;
   if (claim.boot_epoch != subject.swim->table().self().boot_epoch) return;
-  if (subject.swim->table().self().state == MemberState::kLeft) {
-    report_(absl::StrCat("node ", index, " calls ", Name(claim.id), " dead, which left"));
-    return;
-  }
   if (!expect_no_false_deaths_) {
     ++excused_deaths_;
     return;

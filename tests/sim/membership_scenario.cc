@@ -25,12 +25,9 @@ constexpr double kDriftMax = 0.05;
 // The longest that the rules allow in calm: everyone's turn in a rota comes within two rounds of
 // it.
 SteadyDuration SilentKnownMax(const membership::Timing& t, int nodes) {
-  const double size = std::max(1.0, std::log10(nodes));
-  const auto suspicion_min =
-      std::chrono::duration_cast<SteadyDuration>(t.probe_interval * t.suspicion_mult * size);
   // The accuser's health may have risen by one, which doubles its times.
   return t.gossip_interval * 2 * (2 * nodes + 1) + t.probe_interval * 2 +
-         suspicion_min * t.suspicion_max_mult + kSpreadMax;
+         t.suspicion_min(static_cast<size_t>(nodes)) * t.suspicion_max_mult + kSpreadMax;
 }
 
 SteadyDuration KilledKnownMax(const membership::Timing& t, int nodes) {
