@@ -114,6 +114,7 @@ class Scenario {
     if (Has(kPartition) && Many()) MissedNews();
     if (Has(kPartition) && network_.Chance(0.3)) PartitionWithoutSeeds();
     if (Has(kRestart)) LeaveInCalm();
+    if (Has(kRestart)) LostDataInCalm();
     Expect(false);
     for (int i = 0; i < 4; ++i) {
       ApplyFault();
@@ -255,6 +256,16 @@ class Scenario {
     }
     cluster_.Restart(leaver, {});
     Settle("a leave");
+    Expect(true);
+  }
+
+  // A new member lives where the old one did, so nobody is refused there.
+  void LostDataInCalm() {
+    const int node = AnyRunning();
+    cluster_.checks().ExpectPatience(false);  // The newcomer is evidence like a refused port.
+    cluster_.Stop(node, MembershipCluster::Crash::kKilled);
+    cluster_.Restart(node, {false, true});
+    Settle("a lost data directory");
     Expect(true);
   }
 
