@@ -203,6 +203,7 @@ class Scenario {
   void DeafNode() {
     const int deaf = Any();
     cluster_.Note(absl::StrCat(deaf, " is deaf"));
+    cluster_.checks().ExpectPatience(false);  // It may suspect all who could be witnesses.
     for (int i = 0; i < cluster_.nodes(); ++i) network_.CutLink(i, deaf);
     cluster_.RunFor(milliseconds(1'400));
     if (cluster_.swim(deaf).health_score() == 0) {

@@ -81,6 +81,19 @@ TEST(SuspicionTimerTest, CapAndPostpone) {
   EXPECT_EQ(timer.deadline(), kStart + milliseconds(1'250));
 }
 
+TEST(SuspicionTimerTest, LastWordIsGrantedOnceAndNeverAgainstStrongEvidence) {
+  SuspicionTimer timer(Wait(2), NodeId{1}, kStart);
+  EXPECT_TRUE(timer.GrantLastWord(kStart + seconds(11)));
+  EXPECT_EQ(timer.deadline(), kStart + seconds(11));
+  EXPECT_FALSE(timer.GrantLastWord(kStart + seconds(12)));
+  timer.Postpone(seconds(1));
+  EXPECT_EQ(timer.deadline(), kStart + seconds(12));
+  SuspicionTimer refused(Wait(2), NodeId{1}, kStart);
+  refused.Cap(kStart + milliseconds(250));
+  EXPECT_FALSE(refused.GrantLastWord(kStart + seconds(1)));
+  EXPECT_EQ(refused.deadline(), kStart + milliseconds(250));
+}
+
 TEST(RumorQueueTest, ForgetsAfterItsTransmissions) {
   RumorQueue queue;
   queue.Add(Claim(2));
