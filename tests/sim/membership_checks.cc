@@ -164,7 +164,7 @@ void MembershipChecks::CheckDeath(int index, const MemberTable::Entry& entry, co
 void MembershipChecks::CheckPatience(int index, const MemberTable::Entry& entry,
                                      const Held& held) {
   const Node& node = nodes_[index];
-  if (node.refusals || directories_.size() < 4 || directories_.size() > kSmallClusterMax) return;
+  if (node.refusals || nodes_.size() < 4 || nodes_.size() > kSmallClusterMax) return;
   std::set<NodeId> others = held.witnesses;
   others.erase(entry.accuser);
   const SteadyDuration wait_min = timing_.probe_interval * timing_.suspicion_mult;

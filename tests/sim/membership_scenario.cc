@@ -222,6 +222,7 @@ class Scenario {
   void MissedNews() {
     const int absent = Any();
     const int speaker = AnyBut(absent);
+    cluster_.checks().ExpectPatience(false);  // As for a deaf node.
     CutOff(absent + 1, absent);
     cluster_.SetDraining(speaker, true);
     cluster_.RunFor(milliseconds(900));
@@ -229,6 +230,7 @@ class Scenario {
     Settle("missed news");
     cluster_.SetDraining(speaker, false);
     Settle("the second news");
+    Expect(true);
   }
 
   // Halves that forgot each other's seeds still know each other's dead.

@@ -5,7 +5,7 @@
 namespace roost::sim {
 namespace {
 
-constexpr int kSeedsMax = 25;
+constexpr int kSeedsMax = 12;
 constexpr double kScoreMin = 0.95;
 
 TEST(PlantedBugsTest, SimulatorCatchesThem) {

@@ -262,7 +262,7 @@ TEST_F(SwimTest, AloneWithASuspectTheWaitFollowsOurOwnHealth) {
   EXPECT_EQ(swim_->health_score(), 1);  // Nobody could help: the fault may be ours.
   Run(milliseconds(2'900));
   EXPECT_EQ(StateOf(2), MemberState::kSuspect);
-  Run(milliseconds(200));
+  Run(milliseconds(900));  // And its last word takes longer too.
   EXPECT_EQ(StateOf(2), MemberState::kDead);
 }
 
