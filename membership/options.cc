@@ -74,16 +74,18 @@ absl::Status ValidateTiming(const Timing& t) {
                         t.probe_timeout.count(), t.nack_timeout.count(), t.probe_interval.count()));
   }
   if (t.gossip_interval > t.probe_interval) {
-    return Wrong("membership.gossip_interval_ms",
-                 absl::StrFormat("must be at most probe_interval_ms (%d), is %d: probes go out with "
-                                 "gossip",
-                                 t.probe_interval.count(), t.gossip_interval.count()));
+    return Wrong(
+        "membership.gossip_interval_ms",
+        absl::StrFormat("must be at most probe_interval_ms (%d), is %d: probes go out with "
+                        "gossip",
+                        t.probe_interval.count(), t.gossip_interval.count()));
   }
   if (t.sync_interval < t.gossip_interval) {
-    return Wrong("membership.sync_interval_ms",
-                 absl::StrFormat("must be at least gossip_interval_ms (%d), is %d: lists repair what "
-                                 "gossip missed",
-                                 t.gossip_interval.count(), t.sync_interval.count()));
+    return Wrong(
+        "membership.sync_interval_ms",
+        absl::StrFormat("must be at least gossip_interval_ms (%d), is %d: lists repair what "
+                        "gossip missed",
+                        t.gossip_interval.count(), t.sync_interval.count()));
   }
   if (t.refused_suspicion > t.suspicion_mult * t.probe_interval) {
     return Wrong("membership.refused_suspicion_ms",

@@ -3,8 +3,8 @@
 // A claim is taken only if it is newer than the stored one (CompareClaims), so the claim held about
 // a member never goes backwards, and no death is undone except by the member itself. Suspicion
 // timers live here, with the claims that they belong to. Holds this node's own entry too, which
-// only `mutable_self` changes. Iterates in order of node id, so runs repeat. No input costs more than
-// the logarithm of the members, except where it takes all of them.
+// only `mutable_self` changes. Iterates in order of node id, so runs repeat. No input costs more
+// than the logarithm of the members, except where it takes all of them.
 //
 // Owner: Swim. Thread: cluster loop only.
 #pragma once
@@ -48,8 +48,8 @@ class MemberTable {
     NodeId accuser;
     SteadyTime changed{};
     std::unique_ptr<SuspicionTimer> suspicion;  // Set exactly while another member is suspect.
-    SteadyTime told_until{};                  // No unicast of the accusation before this.
-    SteadyTime refused_until{};               // No further round on refused evidence before this.
+    SteadyTime told_until{};                    // No unicast of the accusation before this.
+    SteadyTime refused_until{};                 // No further round on refused evidence before this.
     RttEstimate rtt;
     size_t live_index = 0;  // In live_, while live.
 

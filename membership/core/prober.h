@@ -1,8 +1,8 @@
 // Prober asks members whether they live: directly, then through helpers.
 //
 // A round is: ping; no answer in the target's timeout: ping again and ask helpers; no answer by the
-// end of probe_interval: failed. Helpers that do not reach the target either say so (a nack) before the
-// round ends; a missing nack means that something is wrong with this node rather than with the
+// end of probe_interval: failed. Helpers that do not reach the target either say so (a nack) before
+// the round ends; a missing nack means that something is wrong with this node rather than with the
 // target, and raises the local health score, by which all of these times are scaled (Lifeguard).
 // A round that starts from a refused connection asks helpers at once and ends as soon as all agree.
 // It also is the helper of others' rounds. It accuses nobody: Swim gets the outcomes.

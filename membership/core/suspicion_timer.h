@@ -49,7 +49,7 @@ class SuspicionTimer {
   NodeId accuser_;
   SteadyTime started_;
   SteadyTime cap_ = kNever;
-  SteadyTime last_word_ = kNever;  // Once granted, nothing else counts.
+  SteadyTime last_word_ = kNever;             // Once granted, nothing else counts.
   absl::InlinedVector<NodeId, 4> witnesses_;  // Never holds accuser_.
 };
 

@@ -80,7 +80,8 @@ void Swim::EndInput(SteadyTime now, Effects* out) {
   if (table_.entries().size() >= static_cast<size_t>(options_.expect)) enough_met_ = true;
   std::vector<Member> listed = table_.Listed(now);
   listed_count_ = listed.size();
-  if (listed_count_ >= kBatchedViewMembersMin) next_view_ = now + kViewTimePerMember * listed_count_;
+  if (listed_count_ >= kBatchedViewMembersMin)
+    next_view_ = now + kViewTimePerMember * listed_count_;
   out->view = std::make_shared<const View>(++view_version_, options_.id, std::move(listed));
 }
 
@@ -214,7 +215,8 @@ void Swim::EndSuspicion(SteadyTime now, NodeId id, Effects* out) {
 void Swim::DeclareDead(SteadyTime now, NodeId id, Effects* out) {
   Update death{table_.Find(id)->member, options_.id};
   death.member.state = MemberState::kDead;
-  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken) OnTaken(now, death, false, out);
+  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken)
+    OnTaken(now, death, false, out);
 }
 
 void Swim::OnDeadline(SteadyTime now, Effects* out) {

@@ -118,12 +118,11 @@ void MembershipChecks::OnChange(int index, const MemberTable::Entry& entry, Stea
   if (CompareClaims(claim, latest) > 0) {
     report_(absl::StrCat("node ", index, " holds a claim that ", Name(claim.id), " never made"));
   }
-  note_(absl::StrCat(index, ": ", Name(claim.id), " is ",
-                     std::string(MemberStateName(claim.state)), " (", claim.boot_epoch, ",",
-                     claim.incarnation, ")"));
-  for (const uint64_t part : {static_cast<uint64_t>(index) << 32, claim.id.value,
-                              static_cast<uint64_t>(claim.state), claim.boot_epoch,
-                              static_cast<uint64_t>(claim.incarnation)}) {
+  note_(absl::StrCat(index, ": ", Name(claim.id), " is ", std::string(MemberStateName(claim.state)),
+                     " (", claim.boot_epoch, ",", claim.incarnation, ")"));
+  for (const uint64_t part :
+       {static_cast<uint64_t>(index) << 32, claim.id.value, static_cast<uint64_t>(claim.state),
+        claim.boot_epoch, static_cast<uint64_t>(claim.incarnation)}) {
     hash_ = (hash_ ^ part) * 0x100000001b3u;
   }
   const bool ours = entry.accuser && entry.accuser == node.self;
@@ -161,8 +160,7 @@ void MembershipChecks::CheckDeath(int index, const MemberTable::Entry& entry, co
   report_(absl::StrCat("node ", index, " declared ", Name(claim.id), " dead, which runs"));
 }
 
-void MembershipChecks::CheckPatience(int index, const MemberTable::Entry& entry,
-                                     const Held& held) {
+void MembershipChecks::CheckPatience(int index, const MemberTable::Entry& entry, const Held& held) {
   const Node& node = nodes_[index];
   if (node.refusals || nodes_.size() < 4 || nodes_.size() > kSmallClusterMax) return;
   std::set<NodeId> others = held.witnesses;

@@ -181,9 +181,8 @@ void MembershipCluster::TellRefused(int index, const Address& peer) {
   network_.After(SteadyDuration{}, [this, index, peer, life = nodes_[index].life] {
     if (nodes_[index].life != life) return;
     checks_.OnRefused(index);
-    Feed(index, [peer](Swim* swim, SteadyTime now, Effects* out) {
-      swim->OnRefused(now, peer, out);
-    });
+    Feed(index,
+         [peer](Swim* swim, SteadyTime now, Effects* out) { swim->OnRefused(now, peer, out); });
   });
 }
 

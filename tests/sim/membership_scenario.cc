@@ -68,8 +68,7 @@ class Scenario {
   bool Has(uint32_t faults) const { return (options_.faults & faults) == faults; }
   int Any() { return static_cast<int>(network_.Uniform(cluster_.nodes())); }
   int AnyBut(int node) {
-    return (node + 1 + static_cast<int>(network_.Uniform(cluster_.nodes() - 1))) %
-           cluster_.nodes();
+    return (node + 1 + static_cast<int>(network_.Uniform(cluster_.nodes() - 1))) % cluster_.nodes();
   }
   int AnyRunning() {
     int node = Any();
@@ -330,7 +329,8 @@ class Scenario {
         cluster_.Pause(AnyRunning(), milliseconds(200 + network_.Uniform(8'000)));
         break;
       default:
-        cluster_.SetDrift(Any(), kDriftMax * (static_cast<double>(network_.Uniform(201)) / 100 - 1));
+        cluster_.SetDrift(Any(),
+                          kDriftMax * (static_cast<double>(network_.Uniform(201)) / 100 - 1));
         break;
     }
   }
@@ -382,10 +382,10 @@ class Scenario {
 
 bool ParseFaults(const std::string& list, uint32_t* faults) {
   static const std::pair<absl::string_view, uint32_t> kNames[] = {
-      {"loss", kLoss},           {"delay", kDelay},     {"duplicate", kDuplicate},
-      {"reorder", kReorder},     {"oneway", kOneway},   {"partition", kPartition},
-      {"crash", kCrash},         {"restart", kRestart}, {"pause", kPause},
-      {"drift", kDrift},         {"all", kAllFaults},   {"none", 0}};
+      {"loss", kLoss},       {"delay", kDelay},     {"duplicate", kDuplicate},
+      {"reorder", kReorder}, {"oneway", kOneway},   {"partition", kPartition},
+      {"crash", kCrash},     {"restart", kRestart}, {"pause", kPause},
+      {"drift", kDrift},     {"all", kAllFaults},   {"none", 0}};
   *faults = 0;
   for (const absl::string_view name : absl::StrSplit(list, ',')) {
     const auto* found = std::find_if(std::begin(kNames), std::end(kNames),

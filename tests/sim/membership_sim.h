@@ -31,8 +31,8 @@ struct MembershipSimOptions {
   uint64_t seed = 1;
   uint32_t faults = kAllFaults;
   // 0: one life: join, one calm disturbance after the other, faults, heal, steady state. Else so
-  // long: such lives back to back, or, with no faults but those of datagrams and clocks, 5 % of them
-  // all the time.
+  // long: such lives back to back, or, with no faults but those of datagrams and clocks, 5 % of
+  // them all the time.
   double hours = 0;
   bool trace = false;  // Every change of a member's state to stdout.
   membership::Timing timing;

@@ -154,9 +154,9 @@ int Main(int argc, char** argv) {
   for (uint64_t seed = first; seed <= last; ++seed) {
     MembershipSimOptions options;
     options.seed = seed;
-    options.nodes = flags.nodes_min +
-                    static_cast<int>(seed % static_cast<uint64_t>(flags.nodes_max -
-                                                                  flags.nodes_min + 1));
+    options.nodes =
+        flags.nodes_min +
+        static_cast<int>(seed % static_cast<uint64_t>(flags.nodes_max - flags.nodes_min + 1));
     options.faults = flags.faults;
     options.hours = flags.hours;
     options.trace = flags.trace;
