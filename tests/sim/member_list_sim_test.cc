@@ -24,7 +24,7 @@ constexpr seconds kSplitMax{25};
 
 class Lists {
  public:
-  Lists(int nodes, uint64_t seed) : cluster_(Make(nodes, seed)) {
+  Lists(int nodes, uint64_t seed) : cluster_(Make(nodes, seed), true) {
     cluster_.StartAll();
     EXPECT_TRUE(cluster_.AwaitOneList(kJoinMax)) << "seed " << seed;
   }
@@ -221,7 +221,7 @@ TEST(MemberListSimTest, NextOldestTakesOverAndRestartedNodeGoesToTheTail) {
     ASSERT_TRUE(lists.cluster().AwaitOneList(kSplitMax)) << "seed " << seed;
     EXPECT_EQ(lists.list(next).members.front().id.value, static_cast<uint64_t>(next) + 1);
     EXPECT_EQ(lists.list(next).lineage, lineage);
-    lists.cluster().Restart(victim, false);
+    lists.cluster().Restart(victim, {});
     ASSERT_TRUE(lists.cluster().AwaitOneList(kJoinMax)) << "seed " << seed;
     EXPECT_EQ(lists.list(next).members.back().id.value, static_cast<uint64_t>(victim) + 1);
     EXPECT_EQ(lists.list(next).lineage, lineage);
@@ -234,8 +234,8 @@ TEST(MemberListSimTest, SurvivorOfALostMajorityIsHealthyWhenTheOthersAreBack) {
     lists.cluster().Stop(1, Crash::kKilled);
     lists.cluster().Stop(2, Crash::kKilled);
     ASSERT_TRUE(lists.AwaitSides({{0}})) << "seed " << seed;
-    lists.cluster().Restart(1, false);
-    lists.cluster().Restart(2, false);
+    lists.cluster().Restart(1, {});
+    lists.cluster().Restart(2, {});
     ASSERT_TRUE(lists.cluster().AwaitOneList(kJoinMax)) << "seed " << seed;
     lists.cluster().RunFor(seconds(1));
     EXPECT_FALSE(lists.list(0).degraded) << "seed " << seed;
