@@ -73,6 +73,27 @@ absl::Status ValidateTiming(const Timing& t) {
                         "%d: late nacks would make healthy nodes blame themselves",
                         t.probe_timeout.count(), t.nack_timeout.count(), t.probe_interval.count()));
   }
+  if (t.gossip_interval > t.probe_interval) {
+    return Wrong(
+        "membership.gossip_interval_ms",
+        absl::StrFormat("must be at most probe_interval_ms (%d), is %d: probes go out with "
+                        "gossip",
+                        t.probe_interval.count(), t.gossip_interval.count()));
+  }
+  if (t.sync_interval < t.gossip_interval) {
+    return Wrong(
+        "membership.sync_interval_ms",
+        absl::StrFormat("must be at least gossip_interval_ms (%d), is %d: lists repair what "
+                        "gossip missed",
+                        t.gossip_interval.count(), t.sync_interval.count()));
+  }
+  if (t.refused_suspicion > t.suspicion_mult * t.probe_interval) {
+    return Wrong("membership.refused_suspicion_ms",
+                 absl::StrFormat("must be at most suspicion_mult * probe_interval_ms (%d), is %d: "
+                                 "it is there to shorten suspicions",
+                                 (t.suspicion_mult * t.probe_interval).count(),
+                                 t.refused_suspicion.count()));
+  }
   return absl::OkStatus();
 }
 

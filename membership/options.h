@@ -1,32 +1,38 @@
 // Options of the membership module: who this node is and how it gossips.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "membership/address.h"
 #include "membership/node_id.h"
+#include "membership/steady_time.h"
 
 namespace roost::membership {
 
 struct Timing {
-  // One member is probed per interval.
+  // How long a probe round lasts, helpers included. One member is probed per gossip_interval.
   std::chrono::milliseconds probe_interval{500};
-  // Time that a probed member has to answer directly.
+  // Time that a probed member has to answer directly, until its round-trip time was measured. From
+  // then on the time follows the measurements, between probe_timeout_min() and _max().
   std::chrono::milliseconds probe_timeout{150};
   // A helper answers after this time that it got no answer either. probe_timeout + nack_timeout
   // must stay below probe_interval, or healthy nodes blame themselves for late nacks.
   std::chrono::milliseconds nack_timeout{120};
   int indirect_probes = 3;
-  // A suspicion lasts between min = suspicion_mult * max(1, log10(members)) * probe_interval and
-  // suspicion_max_mult * min (Lifeguard, arXiv 1707.00788, section IV-B).
+  // A suspicion lasts between suspicion_min() and suspicion_max_mult times that (Lifeguard, arXiv
+  // 1707.00788, section IV-B).
   int suspicion_mult = 3;
   int suspicion_max_mult = 4;
   // A suspicion whose evidence is a refused port lasts only so long: the host lives and says that
   // the process does not.
   std::chrono::milliseconds refused_suspicion{250};
+  // Every interval one member is probed, and news go to gossip_fanout members.
   std::chrono::milliseconds gossip_interval{100};
   int gossip_fanout = 3;
   // An update is sent retransmit_mult * ceil(log10(members + 1)) times.
@@ -38,6 +44,19 @@ struct Timing {
   std::chrono::hours tombstone_retention{24};
   // Lifeguard's local health scores 0 to this and scales interval and timeouts by score + 1.
   int health_max = 7;
+
+  // suspicion_mult * probe_interval, and half of that more per factor of ten over ten members: a
+  // suspect is told directly, so only its refutation has to spread.
+  SteadyDuration suspicion_min(size_t members) const {
+    const double tens = std::log10(static_cast<double>(std::max<size_t>(members, 10)));
+    return std::chrono::duration_cast<SteadyDuration>(probe_interval * suspicion_mult *
+                                                      ((1 + tens) / 2));
+  }
+  std::chrono::milliseconds probe_timeout_min() const { return probe_timeout / 3; }
+  // Leaves a helper's nack as long for its way as the helper takes to give up.
+  std::chrono::milliseconds probe_timeout_max() const {
+    return std::max(probe_timeout, probe_interval - 2 * nack_timeout);
+  }
 };
 
 struct Options {

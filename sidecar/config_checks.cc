@@ -11,14 +11,25 @@ namespace {
 
 using membership::Address;
 
-void CheckMembership(const config::v1::Membership& membership, std::vector<CrossCheck>* found) {
-  if (membership.probe_timeout_ms() + membership.nack_timeout_ms() <
-      membership.probe_interval_ms()) {
-    return;
+void CheckMembership(const config::v1::Membership& m, std::vector<CrossCheck>* found) {
+  if (m.probe_timeout_ms() + m.nack_timeout_ms() >= m.probe_interval_ms()) {
+    found->push_back({{"membership.probe_timeout_ms", "membership.nack_timeout_ms",
+                       "membership.probe_interval_ms"},
+                      "probe_timeout_ms + nack_timeout_ms must be below probe_interval_ms"});
   }
-  found->push_back({{"membership.probe_timeout_ms", "membership.nack_timeout_ms",
-                     "membership.probe_interval_ms"},
-                    "probe_timeout_ms + nack_timeout_ms must be below probe_interval_ms"});
+  if (m.gossip_interval_ms() > m.probe_interval_ms()) {
+    found->push_back({{"membership.gossip_interval_ms", "membership.probe_interval_ms"},
+                      "must be at most membership.probe_interval_ms"});
+  }
+  if (m.sync_interval_ms() < m.gossip_interval_ms()) {
+    found->push_back({{"membership.sync_interval_ms", "membership.gossip_interval_ms"},
+                      "must be at least membership.gossip_interval_ms"});
+  }
+  if (m.refused_suspicion_ms() > m.suspicion_mult() * m.probe_interval_ms()) {
+    found->push_back({{"membership.refused_suspicion_ms", "membership.suspicion_mult",
+                       "membership.probe_interval_ms"},
+                      "must be at most membership.suspicion_mult * probe_interval_ms"});
+  }
 }
 
 void CheckStore(const config::v1::Store& store, std::vector<CrossCheck>* found) {

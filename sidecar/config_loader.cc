@@ -21,6 +21,7 @@
 #include "google/protobuf/descriptor.h"
 #include "sidecar/config_checks.h"
 #include "sidecar/config_fields.h"
+#include "sidecar/config_presets.h"
 #include "sidecar/config_rules.h"
 #include "yaml-cpp/yaml.h"
 
@@ -110,6 +111,8 @@ class Loader {
   // Defaults that depend on the host or on other fields.
   void SetDerivedDefaults() {
     if (sources_.count("node.name") == 0) config_.mutable_node()->set_name(DefaultNodeName());
+    ApplyPreset([this](absl::string_view path) { return sources_.count(std::string(path)) > 0; },
+                config_.mutable_membership());
     if (sources_.count("api.socket") == 0) {
       config_.mutable_api()->set_socket(absl::StrCat(config_.node().data_dir(), "/roost.sock"));
     }

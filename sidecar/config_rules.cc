@@ -46,6 +46,7 @@ constexpr FieldRule kRules[] = {
     IpAndPort("cluster.multicast", "", 0),
     Text("cluster.seeds_file", "", 0, 4'000, TextForm::kPath),
     {"cluster.expect", 1, 1, 1'000},
+    {"membership.preset", config::v1::Membership::lan},
     {"membership.probe_interval_ms", 500, 50, kMinute},
     {"membership.probe_timeout_ms", 150, 10, kMinute},
     {"membership.nack_timeout_ms", 120, 10, kMinute},

@@ -6,8 +6,26 @@
 #include <utility>
 
 #include "absl/random/distributions.h"
+#include "membership/core/planted_bugs.h"
 
 namespace roost::membership {
+
+namespace {
+
+// CompareClaims, unless a bug is planted.
+int Order(const Member& claim, const Member& stored) {
+  Member judged = claim;
+  if (Planted(Bug::kIgnoreBootEpoch)) judged.boot_epoch = stored.boot_epoch;
+  const bool revives = claim.state == MemberState::kAlive && !stored.live();
+  if (Planted(Bug::kReviveDead) && revives && claim.incarnation == stored.incarnation) return 1;
+  if (Planted(Bug::kAcceptStaleAlive) && claim.state == MemberState::kAlive &&
+      claim.boot_epoch == stored.boot_epoch && claim.incarnation < stored.incarnation) {
+    return 1;
+  }
+  return CompareClaims(judged, stored);
+}
+
+}  // namespace
 
 MemberTable::MemberTable(const Options& options, SteadyTime now)
     : self_id_(options.id), timing_(options.timing) {
@@ -34,7 +52,7 @@ Verdict MemberTable::Apply(SteadyTime now, const Update& update, int health) {
     return Verdict::kTaken;
   }
   const Member& stored = entry->member;
-  const int order = CompareClaims(claim, stored);
+  const int order = Order(claim, stored);
   if (order > 0) {
     // A process keeps its address for life: a second address of one boot epoch is a clone's.
     const bool clone = update.addressed() && claim.boot_epoch == stored.boot_epoch &&
@@ -44,14 +62,15 @@ Verdict MemberTable::Apply(SteadyTime now, const Update& update, int health) {
     return Verdict::kTaken;
   }
   if (order == 0 && stored.state == MemberState::kSuspect) {
-    return entry->suspicion->AddWitness(update.accuser) ? Verdict::kWitness : Verdict::kNothing;
+    bool moved = false;
+    ChangeSuspicion(claim.id, [&](SuspicionTimer* t) { moved = t->AddWitness(update.accuser); });
+    return moved ? Verdict::kWitness : Verdict::kNothing;
   }
   const bool accused = stored.state == MemberState::kSuspect || stored.state == MemberState::kDead;
   return accused && claim.state == MemberState::kAlive ? Verdict::kStale : Verdict::kNothing;
 }
 
 void MemberTable::Store(SteadyTime now, const Update& update, int health, Entry* entry) {
-  const NodeId id = update.member.id;
   Member next = update.member;
   if (!update.addressed()) {
     // The accuser does not know where the member is; what we know stays.
@@ -60,54 +79,95 @@ void MemberTable::Store(SteadyTime now, const Update& update, int health, Entry*
     next.incarnation = update.member.incarnation;
     next.state = update.member.state;
   }
+  if (Planted(Bug::kKeepOldAddress) && entry->member.id) next.gossip = entry->member.gossip;
+  if (Planted(Bug::kLeaveAsDeath) && next.state == MemberState::kLeft) {
+    next.state = MemberState::kDead;
+  }
+  if (entry->member.id) Unindex(entry);
   entry->member = std::move(next);
   entry->accuser = update.accuser;
   entry->changed = now;
-  entry->suspicion.reset();
   entry->told_until = SteadyTime{};
-  const bool live = entry->member.live();
-  const bool suspect = entry->member.state == MemberState::kSuspect;
-  if (live) {
-    live_.insert(id);
-    gone_.erase(id);
-  } else {
-    live_.erase(id);
-    gone_.insert(id);
-  }
-  if (suspect) {
-    suspects_.insert(id);
-    entry->suspicion.emplace(WaitFor(health), update.accuser, now);
-    entry->suspicion->LimitWitnesses(WitnessesPossible(id));
-  } else {
-    suspects_.erase(id);
-  }
+  Index(entry);
+  if (entry->member.state == MemberState::kSuspect) BeginSuspicion(now, health, entry);
   if (entry->member.state != MemberState::kAlive) LimitWitnesses();
 }
 
+void MemberTable::Index(Entry* entry) {
+  const Member& member = entry->member;
+  if (!member.live()) {
+    gone_.insert(member.id);
+    return;
+  }
+  entry->live_index = live_.size();
+  live_.push_back(member.id);
+  live_addresses_.insert({member.gossip, member.id});
+  live_names_.insert({member.name, member.id});
+}
+
+void MemberTable::Unindex(Entry* entry) {
+  const Member& member = entry->member;
+  EndSuspicion(entry);
+  if (!member.live()) {
+    gone_.erase(member.id);
+    return;
+  }
+  live_[entry->live_index] = live_.back();
+  Find(live_.back())->live_index = entry->live_index;
+  live_.pop_back();
+  live_addresses_.erase({member.gossip, member.id});
+  live_names_.erase({member.name, member.id});
+}
+
+void MemberTable::BeginSuspicion(SteadyTime now, int health, Entry* entry) {
+  entry->suspicion = std::make_unique<SuspicionTimer>(WaitFor(health), entry->accuser, now);
+  ends_.insert({entry->suspicion->deadline(), entry->member.id});
+  const int possible = WitnessesPossible(*entry);
+  ChangeSuspicion(entry->member.id, [&](SuspicionTimer* t) { t->LimitWitnesses(possible); });
+}
+
+void MemberTable::EndSuspicion(Entry* entry) {
+  if (entry->suspicion == nullptr) return;
+  ends_.erase({entry->suspicion->deadline(), entry->member.id});
+  entry->suspicion.reset();
+}
+
+template <typename Change>
+void MemberTable::ChangeSuspicion(NodeId id, Change change) {
+  SuspicionTimer* suspicion = Find(id)->suspicion.get();
+  if (suspicion == nullptr) return;
+  const SteadyTime before = suspicion->deadline();
+  change(suspicion);
+  if (suspicion->deadline() == before) return;
+  ends_.erase({before, id});
+  ends_.insert({suspicion->deadline(), id});
+}
+
 SuspicionWait MemberTable::WaitFor(int health) const {
-  const double nodes = std::max(1.0, std::log10(static_cast<double>(live_count())));
   SuspicionWait wait;
-  wait.wait_min = std::chrono::duration_cast<SteadyDuration>(timing_.probe_interval *
-                                                             timing_.suspicion_mult * nodes);
+  wait.wait_min = timing_.suspicion_min(live_count());
   wait.wait_max = wait.wait_min * timing_.suspicion_max_mult;
   wait.wait_alone = std::min(wait.wait_min * (health + 1), wait.wait_max);
   wait.witness_count_max = std::max(1, timing_.suspicion_mult - 2);
   return wait;
 }
 
-int MemberTable::WitnessesPossible(NodeId suspect) const {
+int MemberTable::WitnessesPossible(const Entry& suspect) const {
   // Everyone alive, this node included, except the accuser; suspects are no witnesses.
-  const size_t alive_others = live_.size() - suspects_.size();
-  const NodeId accuser = Find(suspect)->accuser;
-  const Entry* entry = Find(accuser);
-  const bool accuser_alive = entry != nullptr && entry->member.state == MemberState::kAlive;
+  const size_t alive_others = live_.size() - ends_.size();
+  const Entry* accuser = Find(suspect.accuser);
+  const bool accuser_alive = accuser != nullptr && accuser->member.state == MemberState::kAlive;
   return static_cast<int>(alive_others + 1) - (accuser_alive ? 1 : 0);
 }
 
 void MemberTable::LimitWitnesses() {
-  for (const NodeId id : suspects_) {
-    Entry* entry = Find(id);
-    if (entry->suspicion) entry->suspicion->LimitWitnesses(WitnessesPossible(id));
+  // Only where few are alive can there be too few of them.
+  if (live_.size() - ends_.size() >= static_cast<size_t>(WaitFor(0).witness_count_max)) return;
+  std::vector<NodeId> suspects;
+  for (const auto& end : ends_) suspects.push_back(end.second);
+  for (const NodeId id : suspects) {
+    const int possible = WitnessesPossible(*Find(id));
+    ChangeSuspicion(id, [&](SuspicionTimer* t) { t->LimitWitnesses(possible); });
   }
 }
 
@@ -121,61 +181,76 @@ MemberTable::Entry* MemberTable::Find(NodeId id) {
   return it == entries_.end() ? nullptr : &it->second;
 }
 
-const MemberTable::Entry* MemberTable::FindLiveByAddress(const Address& address) const {
-  for (const NodeId id : live_) {
-    const Entry* entry = Find(id);
-    if (entry->member.gossip == address) return entry;
+const MemberTable::Entry* MemberTable::FindLiveByAddress(const Address& address,
+                                                         NodeId except) const {
+  for (auto it = live_addresses_.lower_bound({address, NodeId{}});
+       it != live_addresses_.end() && it->first == address; ++it) {
+    if (it->second != except) return Find(it->second);
   }
   return nullptr;
 }
 
 const MemberTable::Entry* MemberTable::FindLiveByName(absl::string_view name, NodeId except) const {
   if (self_id_ != except && self_->member.live() && self_->member.name == name) return self_;
-  for (const NodeId id : live_) {
-    const Entry* entry = Find(id);
-    if (id != except && entry->member.name == name) return entry;
+  for (auto it = live_names_.lower_bound({name, NodeId{}});
+       it != live_names_.end() && it->first == name; ++it) {
+    if (it->second != except) return Find(it->second);
   }
   return nullptr;
 }
 
-std::vector<NodeId> MemberTable::LiveIds() const { return {live_.begin(), live_.end()}; }
-
 std::vector<NodeId> MemberTable::DeadIds() const {
   std::vector<NodeId> ids;
+  if (Planted(Bug::kForgetTheDead)) return ids;
   for (const NodeId id : gone_) {
     if (Find(id)->member.state == MemberState::kDead) ids.push_back(id);
   }
   return ids;
 }
 
-std::vector<NodeId> MemberTable::PickLive(size_t count, NodeId except,
-                                          absl::BitGenRef random) const {
-  std::vector<NodeId> ids = LiveIds();
-  ids.erase(std::remove(ids.begin(), ids.end(), except), ids.end());
-  const size_t picked = std::min(count, ids.size());
-  for (size_t i = 0; i < picked; ++i) {
-    std::swap(ids[i], ids[absl::Uniform<size_t>(random, i, ids.size())]);
+std::vector<NodeId> MemberTable::PickLive(size_t count, NodeId except, absl::BitGenRef random) {
+  // The first steps of a shuffle, in place: the order of live_ means nothing.
+  std::vector<NodeId> picked;
+  for (size_t i = 0; i < live_.size() && picked.size() < count; ++i) {
+    const size_t j = absl::Uniform<size_t>(random, i, live_.size());
+    std::swap(live_[i], live_[j]);
+    Find(live_[i])->live_index = i;
+    Find(live_[j])->live_index = j;
+    if (live_[i] != except) picked.push_back(live_[i]);
   }
-  ids.resize(picked);
-  return ids;
+  return picked;
 }
 
 SteadyTime MemberTable::NextSuspicionEnd() const {
-  SteadyTime next = kNever;
-  for (const NodeId id : suspects_) next = std::min(next, Find(id)->suspicion->deadline());
-  return next;
+  if (Planted(Bug::kSuspicionNeverEnds)) return kNever;
+  return ends_.empty() ? kNever : ends_.begin()->first;
 }
 
 std::vector<NodeId> MemberTable::EndedSuspicions(SteadyTime now) const {
   std::vector<NodeId> ended;
-  for (const NodeId id : suspects_) {
-    if (Find(id)->suspicion->deadline() <= now) ended.push_back(id);
+  if (Planted(Bug::kSuspicionNeverEnds)) return ended;
+  for (auto it = ends_.begin(); it != ends_.end() && it->first <= now; ++it) {
+    ended.push_back(it->second);
   }
   return ended;
 }
 
 void MemberTable::PostponeSuspicions(SteadyDuration gap) {
-  for (const NodeId id : suspects_) Find(id)->suspicion->Postpone(gap);
+  std::vector<NodeId> suspects;
+  for (const auto& end : ends_) suspects.push_back(end.second);
+  for (const NodeId id : suspects) {
+    ChangeSuspicion(id, [gap](SuspicionTimer* t) { t->Postpone(gap); });
+  }
+}
+
+bool MemberTable::GrantLastWord(NodeId suspect, SteadyTime until) {
+  bool granted = false;
+  ChangeSuspicion(suspect, [&](SuspicionTimer* t) { granted = t->GrantLastWord(until); });
+  return granted;
+}
+
+void MemberTable::CapSuspicion(NodeId suspect, SteadyTime deadline) {
+  ChangeSuspicion(suspect, [deadline](SuspicionTimer* t) { t->Cap(deadline); });
 }
 
 bool MemberTable::Hidden(SteadyTime now, const Entry& entry) const {
@@ -183,7 +258,7 @@ bool MemberTable::Hidden(SteadyTime now, const Entry& entry) const {
          now - entry.changed > timing_.tombstone_retention;
 }
 
-void MemberTable::Expire(SteadyTime now) {
+size_t MemberTable::Expire(SteadyTime now) {
   size_t hidden = 0;
   for (auto it = gone_.begin(); it != gone_.end();) {
     const Entry& entry = *Find(*it);
@@ -192,12 +267,14 @@ void MemberTable::Expire(SteadyTime now) {
     const bool forget = now - entry.changed > 2 * SteadyDuration(timing_.tombstone_retention) &&
                         (entry.member.state == MemberState::kLeft || hidden > kHiddenMax);
     if (forget) {
+      --hidden;
       entries_.erase(*it);
       it = gone_.erase(it);
     } else {
       ++it;
     }
   }
+  return hidden;
 }
 
 std::vector<Member> MemberTable::Listed(SteadyTime now) const {

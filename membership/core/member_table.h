@@ -3,7 +3,8 @@
 // A claim is taken only if it is newer than the stored one (CompareClaims), so the claim held about
 // a member never goes backwards, and no death is undone except by the member itself. Suspicion
 // timers live here, with the claims that they belong to. Holds this node's own entry too, which
-// only `mutable_self` changes. Iterates in order of node id, so runs repeat.
+// only `mutable_self` changes. Iterates in order of node id, so runs repeat. No input costs more
+// than the logarithm of the members, except where it takes all of them.
 //
 // Owner: Swim. Thread: cluster loop only.
 #pragma once
@@ -11,12 +12,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 #include <set>
+#include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/random/bit_gen_ref.h"
+#include "absl/strings/string_view.h"
 #include "membership/core/message.h"
+#include "membership/core/rtt_estimate.h"
 #include "membership/core/suspicion_timer.h"
 #include "membership/options.h"
 #include "membership/steady_time.h"
@@ -42,9 +47,11 @@ class MemberTable {
     Member member;
     NodeId accuser;
     SteadyTime changed{};
-    std::optional<SuspicionTimer> suspicion;  // Set exactly while another member is suspect.
-    SteadyTime told_until{};                  // No unicast of the accusation before this.
-    SteadyTime refused_until{};               // No further round on refused evidence before this.
+    std::unique_ptr<SuspicionTimer> suspicion;  // Set exactly while another member is suspect.
+    SteadyTime told_until{};                    // No unicast of the accusation before this.
+    SteadyTime refused_until{};                 // No further round on refused evidence before this.
+    RttEstimate rtt;
+    size_t live_index = 0;  // In live_, while live.
 
     Update ToUpdate() const { return {member, accuser}; }
   };
@@ -57,7 +64,8 @@ class MemberTable {
 
   const Entry* Find(NodeId id) const;
   Entry* Find(NodeId id);
-  const Entry* FindLiveByAddress(const Address& address) const;
+  // Another member than this node and `except`.
+  const Entry* FindLiveByAddress(const Address& address, NodeId except = {}) const;
   // Another member than `except`.
   const Entry* FindLiveByName(absl::string_view name, NodeId except) const;
 
@@ -66,38 +74,52 @@ class MemberTable {
   Member* mutable_self() { return &self_->member; }
 
   // Others only. Suspects count as live.
-  std::vector<NodeId> LiveIds() const;
+  const std::vector<NodeId>& LiveIds() const { return live_; }
   std::vector<NodeId> DeadIds() const;
   // At most `count` distinct live members, picked at random, without `except`.
-  std::vector<NodeId> PickLive(size_t count, NodeId except, absl::BitGenRef random) const;
+  std::vector<NodeId> PickLive(size_t count, NodeId except, absl::BitGenRef random);
   size_t live_count() const { return live_.size() + 1; }  // With this node.
 
   // Earliest end of a suspicion; kNever without suspects.
   SteadyTime NextSuspicionEnd() const;
   std::vector<NodeId> EndedSuspicions(SteadyTime now) const;
   void PostponeSuspicions(SteadyDuration gap);
+  // See SuspicionTimer.
+  bool GrantLastWord(NodeId suspect, SteadyTime until);
+  // The evidence against a suspect is strong: it has no longer than until `deadline`.
+  void CapSuspicion(NodeId suspect, SteadyTime deadline);
 
   // True if the member is old news: dead or left for longer than the retention.
   bool Hidden(SteadyTime now, const Entry& entry) const;
-  // Forgets what nobody needs any more.
-  void Expire(SteadyTime now);
+  // Forgets what nobody needs any more. Returns how many members are hidden.
+  size_t Expire(SteadyTime now);
 
   std::vector<Member> Listed(SteadyTime now) const;
   const std::map<NodeId, Entry>& entries() const { return entries_; }
 
  private:
   void Store(SteadyTime now, const Update& update, int health, Entry* entry);
+  void Index(Entry* entry);
+  void Unindex(Entry* entry);
+  void BeginSuspicion(SteadyTime now, int health, Entry* entry);
+  void EndSuspicion(Entry* entry);
+  // Changes the suspicion of `id` by `change` and keeps ends_ in step.
+  template <typename Change>
+  void ChangeSuspicion(NodeId id, Change change);
   SuspicionWait WaitFor(int health) const;
-  int WitnessesPossible(NodeId suspect) const;
+  int WitnessesPossible(const Entry& suspect) const;
   void LimitWitnesses();
 
   const NodeId self_id_;
   const Timing timing_;
   std::map<NodeId, Entry> entries_;
   Entry* self_;
-  std::set<NodeId> live_;      // Alive and suspect, without this node.
-  std::set<NodeId> suspects_;  // Without this node.
-  std::set<NodeId> gone_;      // Dead and left.
+  // Without this node: alive and suspect members, in no order.
+  std::vector<NodeId> live_;
+  absl::btree_set<std::pair<Address, NodeId>> live_addresses_;
+  absl::btree_set<std::pair<absl::string_view, NodeId>> live_names_;  // Views into entries_.
+  std::set<std::pair<SteadyTime, NodeId>> ends_;  // Of the suspicions, without this node.
+  std::set<NodeId> gone_;                         // Dead and left.
 };
 
 }  // namespace roost::membership

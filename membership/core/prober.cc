@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "membership/core/planted_bugs.h"
+
 namespace roost::membership {
 
 Prober::Prober(const Timing& timing) : timing_(timing) {}
@@ -13,7 +15,10 @@ uint32_t Prober::NextSequence() {
   return sequence_;
 }
 
-void Prober::RaiseHealth(int by) { health_ = std::clamp(health_ + by, 0, timing_.health_max); }
+void Prober::RaiseHealth(int by) {
+  if (Planted(Bug::kNoLocalHealth) || (Planted(Bug::kHealthNeverRecovers) && by < 0)) return;
+  health_ = std::clamp(health_ + by, 0, timing_.health_max);
+}
 
 bool Prober::Probing(NodeId id) const {
   return std::any_of(rounds_.begin(), rounds_.end(),
@@ -36,15 +41,17 @@ void Prober::Begin(SteadyTime now, const Target& target, std::vector<Target> hel
   round.target = target;
   round.helpers = std::move(helpers);
   round.refused = refused;
-  round.ask_at = now + Scaled(timing_.probe_timeout);
+  round.begun = now;
+  round.ask_at = now + Scaled(target.timeout);
   round.ends =
       now + Scaled(refused ? timing_.probe_timeout + timing_.nack_timeout : timing_.probe_interval);
+  round.last_try = round.ask_at + (round.ends - round.ask_at) / 2;
   Ping(target, sequence, out);
   if (refused) AskHelpers(sequence, &round, out);
 }
 
 void Prober::AskHelpers(uint32_t sequence, Round* round, Probes* out) {
-  if (round->asked) return;
+  if (round->asked || Planted(Bug::kNoIndirectProbe)) return;
   round->asked = true;
   for (const Target& helper : round->helpers) {
     Message request;
@@ -61,24 +68,29 @@ void Prober::EndIfHopeless(SteadyTime now, Round* round) {
   if (round->nacks.size() == round->helpers.size()) round->ends = std::min(round->ends, now);
 }
 
-void Prober::OnAck(NodeId sender, uint32_t sequence, Probes* out) {
+std::optional<SteadyDuration> Prober::OnAck(SteadyTime now, NodeId sender, uint32_t sequence,
+                                            Probes* out) {
   if (const auto it = relays_.find(sequence); it != relays_.end()) {
-    if (it->second.target != sender) return;
+    if (it->second.target != sender && !Planted(Bug::kAnswerForOthers)) return std::nullopt;
     Message ack;
     ack.kind = MessageKind::kAck;
     ack.sequence = it->second.asker_sequence;
     out->push_back({it->second.asker, NodeId{}, std::move(ack)});
     relays_.erase(it);
-    return;
+    return std::nullopt;
   }
   const auto it = rounds_.find(sequence);
-  if (it == rounds_.end()) return;
+  if (it == rounds_.end()) return std::nullopt;
   const Round& round = it->second;
   const bool from_helper = std::any_of(round.helpers.begin(), round.helpers.end(),
                                        [sender](const Target& h) { return h.id == sender; });
-  if (sender != round.target.id && !from_helper) return;
+  const bool stranger = sender != round.target.id && !from_helper;
+  if (stranger && !Planted(Bug::kAnswerForOthers)) return std::nullopt;
+  std::optional<SteadyDuration> rtt;
+  if (sender == round.target.id && !round.direct_failed) rtt = now - round.begun;
   if (sender == round.target.id && !round.asked) RaiseHealth(-1);
   rounds_.erase(it);
+  return rtt;
 }
 
 void Prober::OnNack(SteadyTime now, NodeId sender, uint32_t sequence) {
@@ -97,7 +109,7 @@ void Prober::OnPingRequest(SteadyTime now, const Address& from, const Message& r
   const uint32_t sequence = NextSequence();
   relays_[sequence] = {from, request.sequence, request.target, request.address,
                        now + timing_.nack_timeout};
-  Ping({request.target, 0, 0, request.address}, sequence, out);
+  Ping({request.target, 0, 0, request.address, {}}, sequence, out);
 }
 
 void Prober::OnRefused(SteadyTime now, const Address& address, Probes* out) {
@@ -133,7 +145,9 @@ void Prober::Advance(SteadyTime now, Probes* out, std::vector<Failure>* failures
     Message nack;
     nack.kind = MessageKind::kNack;
     nack.sequence = it->second.asker_sequence;
-    out->push_back({it->second.asker, NodeId{}, std::move(nack)});
+    if (!Planted(Bug::kNeverNack)) {
+      out->push_back({it->second.asker, NodeId{}, std::move(nack)});
+    }
     it = relays_.erase(it);
   }
   for (auto it = rounds_.begin(); it != rounds_.end();) {
@@ -146,6 +160,10 @@ void Prober::Advance(SteadyTime now, Probes* out, std::vector<Failure>* failures
       EndIfHopeless(now, &round);
     }
     if (round.ends > now) {
+      if (round.last_try <= now && !round.tried_last) {
+        round.tried_last = true;
+        Ping(round.target, it->first, out);
+      }
       ++it;
       continue;
     }
@@ -157,7 +175,9 @@ void Prober::Advance(SteadyTime now, Probes* out, std::vector<Failure>* failures
 SteadyTime Prober::NextDeadline() const {
   SteadyTime next = kNever;
   for (const auto& [sequence, round] : rounds_) {
-    next = std::min(next, round.direct_failed ? round.ends : std::min(round.ask_at, round.ends));
+    next = std::min(next, round.ends);
+    if (!round.direct_failed) next = std::min(next, round.ask_at);
+    if (!round.tried_last) next = std::min(next, round.last_try);
   }
   for (const auto& [sequence, relay] : relays_) next = std::min(next, relay.ends);
   return next;

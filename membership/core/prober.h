@@ -1,8 +1,8 @@
 // Prober asks members whether they live: directly, then through helpers.
 //
-// A round is: ping; no answer in probe_timeout: ping again and ask helpers; no answer by the end of
-// probe_interval: failed. Helpers that do not reach the target either say so (a nack) before the
-// round ends; a missing nack means that something is wrong with this node rather than with the
+// A round is: ping; no answer in the target's timeout: ping again and ask helpers; no answer by the
+// end of probe_interval: failed. Helpers that do not reach the target either say so (a nack) before
+// the round ends; a missing nack means that something is wrong with this node rather than with the
 // target, and raises the local health score, by which all of these times are scaled (Lifeguard).
 // A round that starts from a refused connection asks helpers at once and ends as soon as all agree.
 // It also is the helper of others' rounds. It accuses nobody: Swim gets the outcomes.
@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -33,6 +34,7 @@ class Prober {
     uint64_t boot_epoch = 0;
     uint32_t incarnation = 0;
     Address address;
+    SteadyDuration timeout{};  // For a direct answer.
   };
   // What to send; Swim adds the piggyback.
   struct Probe {
@@ -53,7 +55,9 @@ class Prober {
              Probes* out);
   bool Probing(NodeId id) const;
 
-  void OnAck(NodeId sender, uint32_t sequence, Probes* out);
+  // The round-trip time if it is certain which ping was answered.
+  std::optional<SteadyDuration> OnAck(SteadyTime now, NodeId sender, uint32_t sequence,
+                                      Probes* out);
   void OnNack(SteadyTime now, NodeId sender, uint32_t sequence);
   void OnPingRequest(SteadyTime now, const Address& from, const Message& request, Probes* out);
   // The target's host says that its port is closed.
@@ -76,8 +80,11 @@ class Prober {
     Target target;
     std::vector<Target> helpers;
     std::set<NodeId> nacks;
+    SteadyTime begun;
     SteadyTime ask_at;
+    SteadyTime last_try;  // One more ping, half-way between ask_at and the end.
     SteadyTime ends;
+    bool tried_last = false;
     bool asked = false;
     bool refused = false;
     bool direct_failed = false;

@@ -12,6 +12,7 @@
 #include "absl/random/bit_gen_ref.h"
 #include "absl/random/distributions.h"
 #include "membership/core/member_table.h"
+#include "membership/core/planted_bugs.h"
 
 namespace roost::membership {
 
@@ -21,7 +22,8 @@ class Rota {
   const MemberTable::Entry* Next(const MemberTable& table, absl::BitGenRef random) {
     for (int round = 0; round < 2; ++round) {
       while (next_ < order_.size()) {
-        const MemberTable::Entry* entry = table.Find(order_[next_++]);
+        const MemberTable::Entry* entry = table.Find(order_[next_]);
+        if (!Planted(Bug::kProbeSameMember) || entry == nullptr || !entry->member.live()) ++next_;
         if (entry != nullptr && entry->member.live()) return entry;
       }
       order_ = table.LiveIds();

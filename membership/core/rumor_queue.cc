@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "membership/core/planted_bugs.h"
+
 namespace roost::membership {
 
 void RumorQueue::Erase(std::map<Key, Rumor>::iterator it) {
@@ -43,7 +45,7 @@ void RumorQueue::Take(size_t bytes_left, int transmit_limit, std::vector<Update>
     const auto it = rumors_.find(key);
     Rumor& rumor = it->second;
     order_.erase({rumor.sent, rumor.rank, key});
-    if (++rumor.sent >= transmit_limit) {
+    if (++rumor.sent >= transmit_limit && !Planted(Bug::kRumorNeverRetired)) {
       rumors_.erase(it);
     } else {
       order_.insert({rumor.sent, rumor.rank, key});

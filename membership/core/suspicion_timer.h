@@ -34,10 +34,14 @@ class SuspicionTimer {
   // The evidence is strong: no later than `deadline`.
   void Cap(SteadyTime deadline);
 
+  // The suspect is asked once more, and has until `until` to answer. False if it was asked already,
+  // or if the evidence is strong.
+  bool GrantLastWord(SteadyTime until);
+
   // This node slept, and what it did not hear meanwhile proves nothing.
   void Postpone(SteadyDuration gap);
 
-  // Moves later by Postpone only.
+  // Moves later by Postpone and GrantLastWord only.
   SteadyTime deadline() const;
 
  private:
@@ -45,6 +49,7 @@ class SuspicionTimer {
   NodeId accuser_;
   SteadyTime started_;
   SteadyTime cap_ = kNever;
+  SteadyTime last_word_ = kNever;             // Once granted, nothing else counts.
   absl::InlinedVector<NodeId, 4> witnesses_;  // Never holds accuser_.
 };
 

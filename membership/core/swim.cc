@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/random/distributions.h"
+#include "membership/core/planted_bugs.h"
 
 namespace roost::membership {
 namespace {
@@ -13,12 +14,12 @@ namespace {
 // The loop is woken every gossip interval; a wake-up that is later by this much is a sleep.
 constexpr std::chrono::milliseconds kSleepMin{400};
 constexpr size_t kSeedsPerTry = 16;
+// A view costs time in proportion to its members, so that changes in large clusters share one: a
+// thousand members get one per 100 ms, after the first at once.
+constexpr std::chrono::microseconds kViewTimePerMember{100};
+constexpr size_t kBatchedViewMembersMin = 100;
 constexpr int kLeaveTicks = 4;
 constexpr size_t kLeaveFanout = 64;
-
-Prober::Target ToTarget(const Member& member) {
-  return {member.id, member.boot_epoch, member.incarnation, member.gossip};
-}
 
 }  // namespace
 
@@ -37,7 +38,6 @@ void Swim::Start(SteadyTime now, Effects* out) {
   const auto phase = [this](SteadyDuration d) {
     return SteadyDuration(absl::Uniform<int64_t>(random_, 0, d.count()));
   };
-  next_probe_ = now + phase(options_.timing.probe_interval);
   next_gossip_ = now + phase(options_.timing.gossip_interval);
   next_sync_ = now + phase(options_.timing.sync_interval);
   next_contact_ = now;
@@ -61,7 +61,7 @@ bool Swim::joined() const {
 }
 
 void Swim::BeginInput(SteadyTime now) {
-  if (next_gossip_ == kNever) return;
+  if (next_gossip_ == kNever || Planted(Bug::kPauseNotNoticed)) return;
   const SteadyDuration late = now - next_gossip_;
   if (late < std::max<SteadyDuration>(kSleepMin, options_.timing.gossip_interval)) return;
   // This process slept, or was starved. What it did not hear meanwhile proves nothing.
@@ -70,17 +70,18 @@ void Swim::BeginInput(SteadyTime now) {
   table_.PostponeSuspicions(late);
   const SteadyDuration round = prober_.Scaled(options_.timing.probe_interval);
   accuse_from_ = now + round;
-  next_probe_ = now;
   next_gossip_ = now;
 }
 
 void Swim::EndInput(SteadyTime now, Effects* out) {
-  if (!changed_) return;
+  if (!changed_ || now < next_view_) return;
   changed_ = false;
   // The dead count: who comes back to a cluster with a dead member has heard of it too.
   if (table_.entries().size() >= static_cast<size_t>(options_.expect)) enough_met_ = true;
   std::vector<Member> listed = table_.Listed(now);
   listed_count_ = listed.size();
+  if (listed_count_ >= kBatchedViewMembersMin)
+    next_view_ = now + kViewTimePerMember * listed_count_;
   out->view = std::make_shared<const View>(++view_version_, options_.id, std::move(listed));
 }
 
@@ -100,14 +101,16 @@ void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effe
   Prober::Probes probes;
   switch (m.kind) {
     case MessageKind::kPing:
-      if (m.target == options_.id) {
+      if (m.target == options_.id || Planted(Bug::kAnswerForOthers)) {
         Message ack = Make(MessageKind::kAck);
         ack.sequence = m.sequence;
         Transmit(from, m.sender, std::move(ack), out);
       }
       break;
     case MessageKind::kAck:
-      prober_.OnAck(m.sender, m.sequence, &probes);
+      if (const auto rtt = prober_.OnAck(now, m.sender, m.sequence, &probes); rtt) {
+        if (auto* entry = table_.Find(m.sender); entry != nullptr) entry->rtt.Add(*rtt);
+      }
       break;
     case MessageKind::kPingRequest:
       // Only for members: nobody makes this node write to arbitrary addresses.
@@ -156,17 +159,26 @@ void Swim::OnRefusedEvidence(SteadyTime now, NodeId id, Effects* out) {
   ++out->tally.refused_evidence;
   // A firewall may refuse for ever what helpers can reach: do not ask them all the time.
   if (entry->refused_until > now || prober_.Probing(id)) return;
+  if (Planted(Bug::kRefusedEvidenceKills)) return DeclareDead(now, id, out);
   entry->refused_until = now + prober_.Scaled(options_.timing.probe_interval);
-  ProbeMember(now, entry->member, true, out);
+  ProbeMember(now, *entry, true, out);
 }
 
-void Swim::ProbeMember(SteadyTime now, const Member& target, bool refused, Effects* out) {
+Prober::Target Swim::ToTarget(const MemberTable::Entry& entry) const {
+  const Member& member = entry.member;
+  return {member.id, member.boot_epoch, member.incarnation, member.gossip,
+          entry.rtt.Timeout(options_.timing)};
+}
+
+void Swim::ProbeMember(SteadyTime now, const MemberTable::Entry& entry, bool refused,
+                       Effects* out) {
+  const Prober::Target target = ToTarget(entry);
   std::vector<Prober::Target> helpers;
   for (const NodeId id : table_.PickLive(options_.timing.indirect_probes, target.id, random_)) {
-    helpers.push_back(ToTarget(table_.Find(id)->member));
+    helpers.push_back(ToTarget(*table_.Find(id)));
   }
   Prober::Probes probes;
-  prober_.Begin(now, ToTarget(target), std::move(helpers), refused, &probes);
+  prober_.Begin(now, target, std::move(helpers), refused, &probes);
   TransmitAll(std::move(probes), out);
 }
 
@@ -182,17 +194,29 @@ void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects
   Update accusation{entry->member, options_.id};
   accusation.member.state = MemberState::kSuspect;
   const Verdict verdict = table_.Apply(now, accusation, prober_.health());
-  if (verdict == Verdict::kTaken) OnTaken(now, accusation, out);
+  if (verdict == Verdict::kTaken) OnTaken(now, accusation, false, out);
+  if (Planted(Bug::kSuspicionSkipped)) return DeclareDead(now, failure.target.id, out);
   if (verdict == Verdict::kWitness) Spread(now, accusation, true);
-  if (failure.refused && entry->suspicion) {
-    entry->suspicion->Cap(now + options_.timing.refused_suspicion);
+  if (failure.refused) {
+    table_.CapSuspicion(failure.target.id, now + options_.timing.refused_suspicion);
   }
+}
+
+void Swim::EndSuspicion(SteadyTime now, NodeId id, Effects* out) {
+  // Its refutation may have missed this node. A few ask before they bury it.
+  const MemberTable::Entry& entry = *table_.Find(id);
+  const SteadyTime until = now + prober_.Scaled(entry.rtt.Timeout(options_.timing));
+  if (!IsChecker() || !table_.GrantLastWord(id, until)) return DeclareDead(now, id, out);
+  Message ping = Make(MessageKind::kPing);
+  ping.target = id;
+  Transmit(entry.member.gossip, id, std::move(ping), out);
 }
 
 void Swim::DeclareDead(SteadyTime now, NodeId id, Effects* out) {
   Update death{table_.Find(id)->member, options_.id};
   death.member.state = MemberState::kDead;
-  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken) OnTaken(now, death, out);
+  if (table_.Apply(now, death, prober_.health()) == Verdict::kTaken)
+    OnTaken(now, death, false, out);
 }
 
 void Swim::OnDeadline(SteadyTime now, Effects* out) {
@@ -203,7 +227,7 @@ void Swim::OnDeadline(SteadyTime now, Effects* out) {
   TransmitAll(std::move(probes), out);
   for (const Prober::Failure& failure : failures) OnProbeFailed(now, failure, out);
   if (now >= accuse_from_) {
-    for (const NodeId id : table_.EndedSuspicions(now)) DeclareDead(now, id, out);
+    for (const NodeId id : table_.EndedSuspicions(now)) EndSuspicion(now, id, out);
   }
   Tick(now, out);
   EndInput(now, out);
@@ -221,10 +245,6 @@ void Swim::Tick(SteadyTime now, Effects* out) {
     }
   }
   if (left) return;
-  if (now >= next_probe_) {
-    ProbeNext(now, out);
-    next_probe_ = now + prober_.Scaled(options_.timing.probe_interval);
-  }
   if (now >= next_sync_) SyncNext(now, out);
   if (now >= next_contact_) ContactAbsent(now, out);
 }
@@ -232,23 +252,22 @@ void Swim::Tick(SteadyTime now, Effects* out) {
 SteadyTime Swim::NextDeadline() const {
   if (table_.self().state == MemberState::kLeft) return next_gossip_;
   const SteadyTime suspicion = table_.NextSuspicionEnd();
-  return std::min({next_probe_, next_gossip_, next_sync_, next_contact_, prober_.NextDeadline(),
-                   suspicion == kNever ? kNever : std::max(suspicion, accuse_from_)});
+  return std::min({next_gossip_, next_sync_, next_contact_, prober_.NextDeadline(),
+                   suspicion == kNever ? kNever : std::max(suspicion, accuse_from_),
+                   changed_ ? next_view_ : kNever});
 }
 
-void Swim::ProbeNext(SteadyTime now, Effects* out) {
-  const MemberTable::Entry* entry = probe_rota_.Next(table_, random_);
-  if (entry != nullptr && !prober_.Probing(entry->member.id)) {
-    ProbeMember(now, entry->member, false, out);
-  }
-}
-
-void Swim::GossipNext(SteadyTime, Effects* out) {
+void Swim::GossipNext(SteadyTime now, Effects* out) {
   // One member hears from us every time, news or not: if its process was killed, its host tells.
-  const MemberTable::Entry* first = gossip_rota_.Next(table_, random_);
+  const MemberTable::Entry* first = rota_.Next(table_, random_);
   if (first == nullptr) return;
   const NodeId first_id = first->member.id;
-  Transmit(first->member.gossip, first_id, Make(MessageKind::kGossip), out);
+  if (now >= next_probe_ && !prober_.Probing(first_id)) {
+    next_probe_ = now + prober_.Scaled(options_.timing.gossip_interval);
+    ProbeMember(now, *first, false, out);
+  } else {
+    Transmit(first->member.gossip, first_id, Make(MessageKind::kGossip), out);
+  }
   const size_t others = static_cast<size_t>(options_.timing.gossip_fanout) - 1;
   if (rumors_.empty()) return;
   for (const NodeId id : table_.PickLive(others, first_id, random_)) {
@@ -261,8 +280,9 @@ void Swim::SyncNext(SteadyTime now, Effects* out) {
   const double nodes = static_cast<double>(table_.live_count());
   const int scale = nodes <= 32 ? 1 : static_cast<int>(std::ceil(std::log2(nodes) - 5)) + 1;
   next_sync_ = now + options_.timing.sync_interval * scale;
-  table_.Expire(now);
-  if (table_.Listed(now).size() != listed_count_) changed_ = true;
+  if (Planted(Bug::kSyncNeverSent)) return;
+  const size_t hidden = table_.Expire(now);
+  if (table_.entries().size() - hidden != listed_count_) changed_ = true;
   for (const NodeId id : table_.PickLive(1, NodeId{}, random_)) {
     SendList(now, table_.Find(id)->member.gossip, true, out);
   }

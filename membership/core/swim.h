@@ -62,9 +62,10 @@ class Swim {
   void EndInput(SteadyTime now, Effects* out);
   void OnRefusedEvidence(SteadyTime now, NodeId id, Effects* out);
   void Tick(SteadyTime now, Effects* out);
-  void ProbeNext(SteadyTime now, Effects* out);
-  void ProbeMember(SteadyTime now, const Member& target, bool refused, Effects* out);
+  Prober::Target ToTarget(const MemberTable::Entry& entry) const;
+  void ProbeMember(SteadyTime now, const MemberTable::Entry& entry, bool refused, Effects* out);
   void OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects* out);
+  void EndSuspicion(SteadyTime now, NodeId id, Effects* out);
   void DeclareDead(SteadyTime now, NodeId id, Effects* out);
   void GossipNext(SteadyTime now, Effects* out);
   void SyncNext(SteadyTime now, Effects* out);
@@ -73,8 +74,10 @@ class Swim {
 
   // Claims. swim_claims.cc
   void OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sender, Effects* out);
+  // Whether this node is to see for itself: in a small cluster all are, in a large one a few.
+  bool IsChecker();
   void OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out);
-  void OnTaken(SteadyTime now, const Update& update, Effects* out);
+  void OnTaken(SteadyTime now, const Update& update, bool synced, Effects* out);
   void Overtake(const Member& claim);
   void SpreadSelf(SteadyTime now);
   void Spread(SteadyTime now, const Update& update, bool urgent);
@@ -101,11 +104,10 @@ class Swim {
   Prober prober_;
   RumorQueue rumors_;
   Contacts contacts_;
-  Rota probe_rota_;
-  Rota gossip_rota_;
+  Rota rota_;
 
   SteadyTime started_{};
-  SteadyTime next_probe_ = kNever;
+  SteadyTime next_probe_{};  // Probes go out with gossip, no earlier than this.
   SteadyTime next_gossip_ = kNever;
   SteadyTime last_gossip_{};
   SteadyTime next_sync_ = kNever;
@@ -121,7 +123,8 @@ class Swim {
   int left_ticks_ = 0;
   uint64_t view_version_ = 0;
   size_t listed_count_ = 0;
-  bool changed_ = false;  // The view is out of date.
+  bool changed_ = false;    // The view is out of date...
+  SteadyTime next_view_{};  // ...and renewed no earlier than this.
 };
 
 }  // namespace roost::membership

@@ -4,6 +4,7 @@
 
 #include "absl/random/distributions.h"
 #include "absl/strings/str_cat.h"
+#include "membership/core/planted_bugs.h"
 #include "membership/core/swim.h"
 
 namespace roost::membership {
@@ -11,10 +12,11 @@ namespace {
 
 // A newcomer can be refused so long; later both holders of a name stay.
 constexpr std::chrono::seconds kSettleTime{10};
-// All who hear of a suspicion check for themselves in a small cluster, about so many in a large
-// one.
-constexpr double kCheckersWanted = 6;
+// All who hear of a suspicion check for themselves in a cluster of so many, about so many in a
+// larger one.
+constexpr double kCheckersWanted = 8;
 constexpr std::chrono::seconds kAskInterval{1};
+constexpr size_t kSmallCluster = 64;
 
 }  // namespace
 
@@ -26,13 +28,14 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
   const MemberTable::Entry* known = table_.Find(claim.member.id);
   const MemberState state = claim.member.state;
   // A list may be old: a death in it is no more than a reason to ask.
-  if (synced && state == MemberState::kDead && known != nullptr && known->member.live()) {
+  const bool hearsay = synced && !Planted(Bug::kSyncedDeadIsDead);
+  if (hearsay && state == MemberState::kDead && known != nullptr && known->member.live()) {
     claim.member.state = MemberState::kSuspect;
   }
   if (claim.member.state == MemberState::kSuspect && !claim.accuser) claim.accuser = sender;
   switch (table_.Apply(now, claim, prober_.health())) {
     case Verdict::kTaken:
-      OnTaken(now, claim, out);
+      OnTaken(now, claim, synced, out);
       break;
     case Verdict::kWitness:
       Spread(now, claim, false);
@@ -47,11 +50,15 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
   }
 }
 
-void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
+void Swim::OnTaken(SteadyTime now, const Update& update, bool synced, Effects* out) {
   changed_ = true;
-  const Member& member = table_.Find(update.member.id)->member;
+  const MemberTable::Entry& entry = *table_.Find(update.member.id);
+  const Member& member = entry.member;
   const bool ours = update.accuser == options_.id;
-  Spread(now, {member, update.accuser}, ours);
+  // A newcomer has no news for the cluster that lets it in.
+  const bool letting_in = synced && member.state == MemberState::kAlive && !Settled(now) &&
+                          table_.live_count() > kSmallCluster;
+  if (!letting_in) Spread(now, {member, update.accuser}, ours);
   switch (member.state) {
     case MemberState::kAlive:
       OnRestartAtAddress(now, member, out);
@@ -62,10 +69,7 @@ void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
     case MemberState::kSuspect: {
       ++out->tally.suspicions;
       // Check for ourselves: we become a witness, or the suspect hears of it and refutes.
-      const double chance = kCheckersWanted / static_cast<double>(table_.live_count());
-      if (!ours && (chance >= 1 || absl::Bernoulli(random_, chance))) {
-        ProbeMember(now, member, false, out);
-      }
+      if (!ours && IsChecker()) ProbeMember(now, entry, false, out);
       break;
     }
     case MemberState::kDead:
@@ -76,14 +80,15 @@ void Swim::OnTaken(SteadyTime now, const Update& update, Effects* out) {
   }
 }
 
+bool Swim::IsChecker() {
+  const double chance = kCheckersWanted / static_cast<double>(table_.live_count());
+  return chance >= 1 || absl::Bernoulli(random_, chance);
+}
+
 void Swim::OnRestartAtAddress(SteadyTime now, const Member& newcomer, Effects* out) {
   // One socket address is one process: whoever was there under another id lost its data directory.
-  for (const NodeId id : table_.LiveIds()) {
-    const Member& other = table_.Find(id)->member;
-    if (id != newcomer.id && other.gossip == newcomer.gossip) {
-      OnRefusedEvidence(now, id, out);
-    }
-  }
+  const auto* other = table_.FindLiveByAddress(newcomer.gossip, newcomer.id);
+  if (other != nullptr) OnRefusedEvidence(now, other->member.id, out);
 }
 
 void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) {
@@ -110,6 +115,7 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
   }
   if (order < 0 || (order == 0 && (elsewhere || claim.draining == self.draining))) return;
   if (claim.state != MemberState::kAlive) {
+    if (Planted(Bug::kSkipRefutation)) return;
     ++out->tally.refutations;
     prober_.RaiseHealth(1);
   }
@@ -125,7 +131,7 @@ void Swim::Overtake(const Member& claim) {
     ++self->boot_epoch;
     self->incarnation = 0;
   } else {
-    self->incarnation = claim.incarnation + 1;
+    self->incarnation = claim.incarnation + (Planted(Bug::kRefuteWithoutIncarnation) ? 0 : 1);
   }
   changed_ = true;
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <utility>
 
+#include "membership/core/planted_bugs.h"
 #include "membership/core/swim.h"
 
 namespace roost::membership {
@@ -36,7 +37,9 @@ void Swim::Transmit(const Address& to, NodeId to_member, Message message, Effect
   }
   const size_t bytes = EncodedBytesMax(message, options_.cluster.size());
   if (bytes < kDatagramBytesMax) {
-    rumors_.Take(kDatagramBytesMax - bytes, TransmitLimit(), &message.updates);
+    const size_t room = kDatagramBytesMax - bytes;
+    rumors_.Take(Planted(Bug::kOversizeDatagrams) ? 4 * room : room, TransmitLimit(),
+                 &message.updates);
   }
   out->sends.push_back({to, std::move(message)});
 }

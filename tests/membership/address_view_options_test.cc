@@ -99,6 +99,14 @@ TEST(OptionsTest, EveryBrokenRuleNamesItsField) {
   expect("membership.gossip_fanout", [](Options* o) { o->timing.gossip_fanout = 0; });
   expect("membership.gossip_interval_ms",
          [](Options* o) { o->timing.gossip_interval = milliseconds(1); });
+  expect("membership.gossip_interval_ms",
+         [](Options* o) { o->timing.gossip_interval = milliseconds(501); });
+  expect("membership.sync_interval_ms", [](Options* o) {
+    o->timing.gossip_interval = milliseconds(200);
+    o->timing.sync_interval = milliseconds(150);
+  });
+  expect("membership.refused_suspicion_ms",
+         [](Options* o) { o->timing.refused_suspicion = milliseconds(1'501); });
   expect("membership.sync_interval_ms",
          [](Options* o) { o->timing.sync_interval = milliseconds(1); });
   expect("membership.rejoin_interval_ms",

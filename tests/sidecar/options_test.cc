@@ -1,5 +1,6 @@
 #include "sidecar/options.h"
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "sidecar/config_loader.h"
 
@@ -31,6 +32,24 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   const membership::Timing timing = ToMembershipOptions(Load("")).timing, timing_default;
   EXPECT_EQ(timing.probe_timeout, timing_default.probe_timeout);
   EXPECT_EQ(timing.rejoin_interval, timing_default.rejoin_interval);
+}
+
+TEST(OptionsTest, PresetsSetWhatIsNotGivenAndAreConsistent) {
+  for (const char* preset : {"local", "lan", "wan"}) {
+    membership::Options options =
+        ToMembershipOptions(Load(absl::StrCat("membership: {preset: ", preset, "}")));
+    options.id = membership::NodeId{1};
+    options.boot_epoch = 1;
+    options.advertise = membership::Address::V4(0x0a000001, 7400);
+    EXPECT_TRUE(options.Validate().ok()) << preset << ": " << options.Validate();
+  }
+  EXPECT_EQ(ToMembershipOptions(Load("membership: {preset: local}")).timing.gossip_interval,
+            milliseconds(50));
+  const auto wan =
+      ToMembershipOptions(Load("membership: {probe_interval_ms: 4s, preset: wan}")).timing;
+  EXPECT_EQ(wan.probe_interval, milliseconds(4'000)) << "given";
+  EXPECT_EQ(wan.gossip_fanout, 4);
+  EXPECT_EQ(wan.suspicion_max_mult, 6);
 }
 
 TEST(OptionsTest, EveryStoreFieldArrives) {

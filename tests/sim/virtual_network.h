@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <queue>
 #include <random>
 #include <set>
 #include <tuple>
@@ -39,16 +38,18 @@ class VirtualNetwork {
   bool Chance(double p) { return static_cast<double>(random_() >> 11) * 0x1p-53 < p; }
 
   void At(SteadyTime time, std::function<void()> action) {
-    events_.push({std::max(time, now_), next_event_++, std::move(action)});
+    events_.push_back({std::max(time, now_), next_event_++, std::move(action)});
+    std::push_heap(events_.begin(), events_.end());
   }
   void After(SteadyDuration delay, std::function<void()> action) {
     At(now_ + delay, std::move(action));
   }
   // Runs every event up to `end`.
   void RunUntil(SteadyTime end) {
-    while (!events_.empty() && events_.top().time <= end) {
-      Event event = events_.top();
-      events_.pop();
+    while (!events_.empty() && events_.front().time <= end) {
+      std::pop_heap(events_.begin(), events_.end());
+      const Event event = std::move(events_.back());
+      events_.pop_back();
       now_ = event.time;
       event.action();
     }
@@ -56,17 +57,24 @@ class VirtualNetwork {
   }
 
   // Delivers, loses, delays or doubles. `deliver` may run any number of times, later.
-  void Transmit(int from, int to, const std::function<void()>& deliver) {
+  void Transmit(int from, int to, std::function<void()> deliver) {
     if (Cut(from, to) || Chance(faults.loss)) return;
-    After(Delay(), deliver);
     if (Chance(faults.duplication)) After(Delay(), deliver);
+    After(Delay(), std::move(deliver));
   }
 
   // One way.
   void CutLink(int from, int to) { cuts_.insert({from, to}); }
-  void HealLinks() { cuts_.clear(); }
-  bool Cut(int from, int to) const { return cuts_.count({from, to}) > 0; }
-  bool calm() const { return cuts_.empty() && faults.loss == 0; }
+  // One way, and the sender is told that nobody listens there: a firewall's REJECT rule.
+  void RejectLink(int from, int to) { rejects_.insert({from, to}); }
+  void HealLinks() {
+    cuts_.clear();
+    rejects_.clear();
+  }
+  bool Cut(int from, int to) const { return !cuts_.empty() && cuts_.count({from, to}) > 0; }
+  bool Rejects(int from, int to) const {
+    return !rejects_.empty() && rejects_.count({from, to}) > 0;
+  }
 
   NetworkFaults faults;
 
@@ -88,8 +96,9 @@ class VirtualNetwork {
   std::mt19937_64 random_;
   SteadyTime now_ = SteadyTime{} + std::chrono::hours(1);
   uint64_t next_event_ = 0;
-  std::priority_queue<Event> events_;
+  std::vector<Event> events_;  // A heap.
   std::set<std::pair<int, int>> cuts_;
+  std::set<std::pair<int, int>> rejects_;
 };
 
 }  // namespace roost::sim

@@ -1,5 +1,6 @@
 // The parts that Swim is made of.
 #include <random>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -7,6 +8,7 @@
 #include "membership/core/contacts.h"
 #include "membership/core/member_table.h"
 #include "membership/core/prober.h"
+#include "membership/core/rtt_estimate.h"
 #include "membership/core/rumor_queue.h"
 #include "membership/core/suspicion_timer.h"
 
@@ -77,6 +79,19 @@ TEST(SuspicionTimerTest, CapAndPostpone) {
   EXPECT_EQ(timer.deadline(), kStart + milliseconds(250));
   timer.Postpone(seconds(1));
   EXPECT_EQ(timer.deadline(), kStart + milliseconds(1'250));
+}
+
+TEST(SuspicionTimerTest, LastWordIsGrantedOnceAndNeverAgainstStrongEvidence) {
+  SuspicionTimer timer(Wait(2), NodeId{1}, kStart);
+  EXPECT_TRUE(timer.GrantLastWord(kStart + seconds(11)));
+  EXPECT_EQ(timer.deadline(), kStart + seconds(11));
+  EXPECT_FALSE(timer.GrantLastWord(kStart + seconds(12)));
+  timer.Postpone(seconds(1));
+  EXPECT_EQ(timer.deadline(), kStart + seconds(12));
+  SuspicionTimer refused(Wait(2), NodeId{1}, kStart);
+  refused.Cap(kStart + milliseconds(250));
+  EXPECT_FALSE(refused.GrantLastWord(kStart + seconds(1)));
+  EXPECT_EQ(refused.deadline(), kStart + milliseconds(250));
 }
 
 TEST(RumorQueueTest, ForgetsAfterItsTransmissions) {
@@ -162,6 +177,34 @@ TEST(MemberTableTest, GoneMembersAreHiddenAfterTheRetentionAndTheLeftForgotten) 
   EXPECT_EQ(table.Find(NodeId{3}), nullptr);
 }
 
+TEST(MemberTableTest, IndexesFollowNameAddressAndState) {
+  MemberTable table(SelfOptions(), kStart);
+  std::mt19937_64 random(1);
+  for (uint64_t id = 2; id <= 6; ++id) table.Apply(kStart, Claim(id), 0);
+  Update moved = Claim(3, MemberState::kAlive, 0, 0);
+  moved.member.boot_epoch = 2;
+  moved.member.name = "moved";
+  moved.member.gossip = Claim(4).member.gossip;
+  ASSERT_EQ(table.Apply(kStart, moved, 0), Verdict::kTaken);
+  EXPECT_EQ(table.FindLiveByName("n3", NodeId{}), nullptr);
+  EXPECT_EQ(table.FindLiveByName("moved", NodeId{})->member.id, NodeId{3});
+  EXPECT_EQ(table.FindLiveByAddress(Claim(3).member.gossip), nullptr);
+  EXPECT_EQ(table.FindLiveByAddress(moved.member.gossip, NodeId{4})->member.id, NodeId{3});
+  table.Apply(kStart, Claim(5, MemberState::kDead), 0);
+  EXPECT_EQ(table.FindLiveByName("n5", NodeId{}), nullptr);
+  for (int i = 0; i < 50; ++i) {
+    const std::vector<NodeId> picked = table.PickLive(3, NodeId{2}, random);
+    const std::set<NodeId> distinct(picked.begin(), picked.end());
+    EXPECT_EQ(distinct, (std::set<NodeId>{NodeId{3}, NodeId{4}, NodeId{6}}));
+  }
+  table.Apply(kStart, Claim(4, MemberState::kSuspect, 2), 0);
+  table.CapSuspicion(NodeId{4}, kStart + milliseconds(7));
+  EXPECT_EQ(table.NextSuspicionEnd(), kStart + milliseconds(7));
+  EXPECT_EQ(table.EndedSuspicions(kStart + milliseconds(7)), std::vector<NodeId>{NodeId{4}});
+  table.Apply(kStart, Claim(4, MemberState::kAlive, 0, 1), 0);
+  EXPECT_EQ(table.NextSuspicionEnd(), kNever);
+}
+
 TEST(MemberTableTest, UnknownMembersBeyondTheLimitAreIgnored) {
   MemberTable table(SelfOptions(), kStart);
   for (uint64_t id = 2; id < 2 + MemberTable::kMembersMax; ++id) table.Apply(kStart, Claim(id), 0);
@@ -173,7 +216,8 @@ TEST(ProberTest, MissingNacksRaiseHealthAndScaleIntervals) {
   Prober::Probes probes;
   std::vector<Prober::Failure> failures;
   const auto target = [](uint64_t id) {
-    return Prober::Target{NodeId{id}, 1, 0, Address::V4(static_cast<uint32_t>(id), 1)};
+    return Prober::Target{NodeId{id}, 1, 0, Address::V4(static_cast<uint32_t>(id), 1),
+                          milliseconds(150)};
   };
   prober.Begin(kStart, target(2), {target(3), target(4)}, false, &probes);
   EXPECT_EQ(prober.NextDeadline(), kStart + milliseconds(150));
@@ -190,11 +234,40 @@ TEST(ProberTest, MissingNacksRaiseHealthAndScaleIntervals) {
 TEST(ProberTest, AckOfAStrangerDoesNotCount) {
   Prober prober(Timing{});
   Prober::Probes probes;
-  prober.Begin(kStart, {NodeId{2}, 1, 0, Address::V4(2, 1)}, {}, false, &probes);
-  prober.OnAck(NodeId{9}, probes[0].message.sequence, &probes);
+  prober.Begin(kStart, {NodeId{2}, 1, 0, Address::V4(2, 1), milliseconds(50)}, {}, false, &probes);
+  prober.OnAck(kStart, NodeId{9}, probes[0].message.sequence, &probes);
   EXPECT_TRUE(prober.Probing(NodeId{2}));
-  prober.OnAck(NodeId{2}, probes[0].message.sequence, &probes);
+  const auto rtt =
+      prober.OnAck(kStart + milliseconds(3), NodeId{2}, probes[0].message.sequence, &probes);
+  EXPECT_EQ(rtt, milliseconds(3));
   EXPECT_FALSE(prober.Probing(NodeId{2}));
+}
+
+TEST(ProberTest, AnswerAfterASecondPingMeasuresNothing) {
+  Prober prober(Timing{});
+  Prober::Probes probes;
+  std::vector<Prober::Failure> failures;
+  prober.Begin(kStart, {NodeId{2}, 1, 0, Address::V4(2, 1), milliseconds(50)}, {}, false, &probes);
+  prober.Advance(kStart + milliseconds(50), &probes, &failures);
+  const auto rtt =
+      prober.OnAck(kStart + milliseconds(51), NodeId{2}, probes[0].message.sequence, &probes);
+  EXPECT_EQ(rtt, std::nullopt) << "nobody knows which of the pings it answers";
+  EXPECT_FALSE(prober.Probing(NodeId{2}));
+}
+
+TEST(RttEstimateTest, TimeoutFollowsTheMeasurementsWithinItsBounds) {
+  const Timing timing;
+  RttEstimate rtt;
+  EXPECT_EQ(rtt.Timeout(timing), timing.probe_timeout);
+  rtt.Add(milliseconds(1));
+  EXPECT_EQ(rtt.Timeout(timing), timing.probe_timeout_min());
+  for (int i = 0; i < 50; ++i) rtt.Add(milliseconds(100));
+  EXPECT_GT(rtt.Timeout(timing), milliseconds(99));
+  EXPECT_LT(rtt.Timeout(timing), milliseconds(110)) << "steady: hardly any deviation";
+  rtt.Add(milliseconds(140));
+  EXPECT_GT(rtt.Timeout(timing), milliseconds(140)) << "jitter counts four times";
+  for (int i = 0; i < 50; ++i) rtt.Add(std::chrono::seconds(5));
+  EXPECT_EQ(rtt.Timeout(timing), timing.probe_timeout_max());
 }
 
 TEST(ContactsTest, SeedsAndTheDeadTakeTurns) {

@@ -145,6 +145,29 @@ class SwimTest : public ::testing::Test {
   uint32_t deaths_ = 0;
 };
 
+// A refutation that missed this node: the simulator buried a live member (5-9 nodes, seed 9).
+TEST_F(SwimTest, SuspectIsAskedOnceMoreBeforeItIsBuried) {
+  BeginWith(4);
+  Hear(2, Claim(4, 0, MemberState::kSuspect, 2));
+  Hear(3, Claim(4, 0, MemberState::kSuspect, 3));
+  const SteadyTime end = swim_->table().NextSuspicionEnd();
+  Run(end - now_ - milliseconds(1), {2, 3});
+  Clear();
+  Run(milliseconds(2), {2, 3});
+  EXPECT_EQ(StateOf(4), MemberState::kSuspect);
+  bool asked = false;
+  for (const Message& ping : SentTo(4, MessageKind::kPing)) {
+    for (const Update& update : ping.updates) {
+      asked |= update.member.id == NodeId{4} && update.member.state == MemberState::kSuspect;
+    }
+  }
+  EXPECT_TRUE(asked) << "with the accusation, or it has nothing to refute";
+  Hear(4, Claim(4, 1));
+  Run(seconds(1), {2, 3, 4});
+  EXPECT_EQ(StateOf(4), MemberState::kAlive);
+  EXPECT_EQ(deaths_, 0u);
+}
+
 TEST_F(SwimTest, NodeWithoutSeedsIsAClusterOfOneAtOnce) {
   Begin();
   EXPECT_TRUE(swim_->joined());
@@ -239,7 +262,7 @@ TEST_F(SwimTest, AloneWithASuspectTheWaitFollowsOurOwnHealth) {
   EXPECT_EQ(swim_->health_score(), 1);  // Nobody could help: the fault may be ours.
   Run(milliseconds(2'900));
   EXPECT_EQ(StateOf(2), MemberState::kSuspect);
-  Run(milliseconds(200));
+  Run(milliseconds(900));  // And its last word takes longer too.
   EXPECT_EQ(StateOf(2), MemberState::kDead);
 }
 

@@ -1,0 +1,15 @@
+// membership.preset: what the other fields of `membership` are unless they are given.
+#pragma once
+
+#include <functional>
+
+#include "absl/strings/string_view.h"
+#include "proto/config.pb.h"
+
+namespace roost::sidecar {
+
+// Sets the fields of `membership` for which `given("membership.FIELD")` is false.
+void ApplyPreset(const std::function<bool(absl::string_view)>& given,
+                 config::v1::Membership* membership);
+
+}  // namespace roost::sidecar

@@ -1,0 +1,21 @@
+// Which of the planted bugs (membership/core/planted_bugs.h) the simulator notices. Links the core
+// that has them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace roost::sim {
+
+struct PlantedBugResult {
+  std::string name;
+  bool caught = false;
+  std::string violation;  // The first that it was caught by.
+};
+
+// Each bug is tried with at most so many seeds.
+std::vector<PlantedBugResult> RunPlantedBugs(int seeds_max);
+// The same core with no bug turned on: what the checkers say then is wrong.
+std::vector<std::string> RunWithoutBug(int seeds);
+
+}  // namespace roost::sim
