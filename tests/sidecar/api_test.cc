@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -19,6 +18,7 @@
 #include "sidecar/grpc_servers.h"
 #include "sidecar/sessions_api.h"
 #include "sidecar/view_board.h"
+#include "tests/sidecar/short_dir.h"
 
 namespace roost::sidecar {
 namespace {
@@ -43,14 +43,6 @@ class FakeStore : public store::SessionStore {
   store::OwnershipIndex index_;
 };
 
-// A new directory with a short name: a unix socket's path has room for 107 bytes, and the test's
-// own directory may be longer.
-std::string ShortDir() {
-  std::string pattern = "/tmp/roost-api.XXXXXX";
-  EXPECT_NE(mkdtemp(pattern.data()), nullptr);
-  return pattern;
-}
-
 membership::ViewPtr MakeView(uint64_t version) {
   membership::Member self;
   self.id = membership::NodeId{1};
@@ -63,7 +55,6 @@ class ApiTest : public ::testing::Test {
  protected:
   ApiTest() {
     board_.Post(MakeView(1));
-    socket_ = ShortDir() + "/api.sock";
     options_ = {.listen = "",
                 .socket = socket_,
                 .services = {&sessions_api_, &cluster_api_, &operator_api_},
@@ -77,10 +68,7 @@ class ApiTest : public ::testing::Test {
     operator_ = v1::Operator::NewStub(channel_);
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   }
-  ~ApiTest() override {
-    server_->Shutdown(std::chrono::system_clock::now());
-    std::filesystem::remove_all(std::filesystem::path(socket_).parent_path());
-  }
+  ~ApiTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   ViewBoard board_;
   FakeStore store_;
@@ -96,7 +84,8 @@ class ApiTest : public ::testing::Test {
                                    done(page);
                                  }},
                             &board_};
-  std::string socket_;
+  const ShortDir dir_;
+  const std::string socket_ = dir_.File("api.sock");
   ApiServerOptions options_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
@@ -270,7 +259,8 @@ TEST_F(ApiTest, ASocketThatSomebodyListensOnIsLeftAlone) {
 }
 
 TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
-  const std::string path = ShortDir() + "/stale.sock";
+  const ShortDir dir;
+  const std::string path = dir.File("stale.sock");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof(address.sun_path) - 1);
@@ -289,7 +279,6 @@ TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
   std::ofstream(path) << "precious";
   EXPECT_FALSE(BuildApiServer(options).ok());
   EXPECT_EQ(access(path.c_str(), F_OK), 0);
-  std::filesystem::remove_all(std::filesystem::path(path).parent_path());
 }
 
 }  // namespace

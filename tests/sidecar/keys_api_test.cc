@@ -16,6 +16,7 @@
 #include "sidecar/cluster_api.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/grpc_servers.h"
+#include "tests/sidecar/short_dir.h"
 
 namespace roost::sidecar {
 namespace {
@@ -39,7 +40,7 @@ class KeysApiTest : public ::testing::Test {
   void Serve(GossipKeys* keys) {
     api_ = std::make_unique<OperatorApi>(
         OperatorApi::Sources{.status = {}, .stats = {}, .list = {}, .keys = keys}, &board_);
-    socket_ = absl::StrCat(std::getenv("TEST_TMPDIR"), "/k.sock");
+    socket_ = dir_.File("k.sock");
     auto server = BuildApiServer({.listen = "127.0.0.1:0",
                                   .socket = socket_,
                                   .services = {api_.get()},
@@ -77,6 +78,7 @@ class KeysApiTest : public ::testing::Test {
 
   const GossipKey first_ = GossipKey::Generate();
   const GossipKey second_ = GossipKey::Generate();
+  const ShortDir dir_;
   std::string path_, socket_;
   std::unique_ptr<GossipKeys> keys_;
   std::vector<membership::KeyringPtr> told_;
