@@ -40,7 +40,7 @@ struct ProxyDependencies {
   std::function<void(membership::NodeId)> on_peer_refused;
   // Whether the last attempt to connect to the application succeeded, when that is news to a loop.
   // Called on any loop; must only post.
-  std::function<void(bool reached)> on_app_reached;
+  std::function<void(bool reached)> on_app_reached = nullptr;
 };
 
 // What the loops of a node share.
