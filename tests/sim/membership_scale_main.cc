@@ -19,7 +19,7 @@ using std::chrono::seconds;
 
 constexpr char kHelp[] =
     R"(membership_scale [--nodes N[,N...]] [--crashes COUNT] [--json FILE]
-For each N (default 100,1000; 5000 takes about 8 GB): acquaints N nodes, lets silent hosts fail one at
+For each N (default 100,1000; 5000 takes about 9 GB): acquaints N nodes, lets silent hosts fail one at
 a time (default 5), then a tenth of the nodes at once, and reports when every survivor knew.
 )";
 constexpr seconds kQuiet{12};
