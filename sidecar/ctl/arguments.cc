@@ -113,7 +113,7 @@ class Parser {
       case KeysAction::kNone:
         return Usage("keys needs one of generate, list, add, use, remove");
       case KeysAction::kAdd:
-        if (arguments_.operand.empty()) arguments_.operand = "-";
+        if (arguments_.operand.empty()) arguments_.operand.push_back('-');
         return absl::OkStatus();
       case KeysAction::kUse:
       case KeysAction::kRemove:
