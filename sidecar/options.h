@@ -24,9 +24,9 @@ proxy::Options ToProxyOptions(const config::v1::Config& config);
 absl::Status CheckOptions(const config::v1::Config& config);
 
 // The address that peers are told to use: `cluster.advertise`, else the one of `cluster.listen`,
-// else (wildcard) that of the interface that routes to the first seed. Without seeds, or if the first is an SRV name: of the
-// default route, or loopback where there is none. UNAVAILABLE, naming cluster.advertise, if the
-// first seed's name can't be resolved or nothing routes to it.
+// else (wildcard) that of the interface that routes to the first seed. Without seeds, or if the
+// first is an SRV name: of the default route, or loopback where there is none. UNAVAILABLE, naming
+// cluster.advertise, if the first seed's name can't be resolved or nothing routes to it.
 absl::StatusOr<membership::Address> AdvertisedAddress(const config::v1::Cluster& cluster,
                                                       uint16_t port);
 

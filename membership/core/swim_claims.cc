@@ -114,8 +114,8 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
     // Refuted already, but the refutation passed this sender by: the answer carries it again.
     return Spread(now, {self, NodeId{}}, false);
   }
-  if (order < 0 || (order == 0 && (elsewhere || (claim.draining == self.draining &&
-                                                 claim.app == self.app)))) {
+  if (order < 0 ||
+      (order == 0 && (elsewhere || (claim.draining == self.draining && claim.app == self.app)))) {
     return;
   }
   if (claim.state != MemberState::kAlive) {
