@@ -97,6 +97,7 @@ class Exchange final : public UpstreamUser {
   Step Tunnel();
   Step PumpTunnel(BodyPump* pump, Socket* from, Buffer* in, Socket* to, bool* finished);
   void ArmRelayTimer();
+  void RearmOnProgress(Timeout timeout);
 
   ProxyLoop* const loop_;
   ClientConnection* client_ = nullptr;

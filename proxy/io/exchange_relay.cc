@@ -46,8 +46,12 @@ void Exchange::ArmRelayTimer() {
     response_timer_ = true;
     return;
   }
+  RearmOnProgress(Timeout::kBody);
+}
+
+void Exchange::RearmOnProgress(Timeout timeout) {
   const uint64_t progress = request_.progress() + response_.progress();
-  if (progress != progress_seen_) loop_->loop().Arm(client_, Timeout::kBody);
+  if (progress != progress_seen_) loop_->loop().Arm(client_, timeout);
   progress_seen_ = progress;
 }
 
@@ -245,9 +249,7 @@ Exchange::Step Exchange::Tunnel() {
                                &tunnel_down_done_);
   if (down != Step::kAgain) return down;
   if (tunnel_up_done_ && tunnel_down_done_) return Step::kLast;
-  const uint64_t progress = request_.progress() + response_.progress();
-  if (progress != progress_seen_) loop_->loop().Arm(client_, Timeout::kTunnelIdle);
-  progress_seen_ = progress;
+  RearmOnProgress(Timeout::kTunnelIdle);
   return Step::kPending;
 }
 

@@ -49,7 +49,8 @@ int Main() {
   size_t ids = 0;
   Measure("find session id", [&] { ids += FindSessionIds(head, "JSESSIONID").count; });
   std::string out;
-  const RequestHop hop{.client_ip = "192.0.2.1"};
+  RequestHop hop;
+  hop.client_ip = "192.0.2.1";
   Measure("forward", [&] {
     out.clear();
     AppendRequestHead(head, hop, &out);

@@ -20,6 +20,14 @@ Ownership OwnedBy(membership::NodeId owner) {
   return answer;
 }
 
+constexpr char kNotOwner[] =
+    "HTTP/1.1 421 Misdirected Request\r\nX-Roost-Not-Owner: 1\r\nContent-Length: 0\r\n\r\n";
+
+// A peer that owns no session.
+void NotOwnerScript(Stream& s, int) {
+  while (!s.ReadMessage().empty()) s.Send(kNotOwner);
+}
+
 class OwnershipTest : public ProxyFixture {};
 
 TEST_F(OwnershipTest, SessionOwnedHereGoesToTheApplicationAndIsTouched) {
@@ -151,12 +159,7 @@ TEST_F(OwnershipTest, ClientThatLeavesWhileHeldIsForgotten) {
 }
 
 TEST_F(OwnershipTest, PeerThatDoesNotOwnItLeadsToAnotherLookup) {
-  TestApp peer([](Stream& s, int) {
-    while (!s.ReadMessage().empty()) {
-      s.Send(
-          "HTTP/1.1 421 Misdirected Request\r\nX-Roost-Not-Owner: 1\r\nContent-Length: 0\r\n\r\n");
-    }
-  });
+  TestApp peer(NotOwnerScript);
   StartProxy(EchoScript);
   SetPeer(peer.address());
   store_.mutable_index().SetLearned(Key("abc"), kPeer);
@@ -173,8 +176,7 @@ TEST_F(OwnershipTest, RequestWaitsUntilAHandOverIsKnownToBothSides) {
   TestApp peer([&](Stream& s, int) {
     while (!s.ReadMessage().empty()) {
       if (++misses == 6) store_.Answer(Key("abc"), OwnedBy(kSelf));
-      s.Send(
-          "HTTP/1.1 421 Misdirected Request\r\nX-Roost-Not-Owner: 1\r\nContent-Length: 0\r\n\r\n");
+      s.Send(kNotOwner);
     }
   });
   StartProxy(EchoScript);
@@ -188,12 +190,7 @@ TEST_F(OwnershipTest, RequestWaitsUntilAHandOverIsKnownToBothSides) {
 }
 
 TEST_F(OwnershipTest, PeersThatSendEachOtherRoundEndIn503) {
-  TestApp peer([](Stream& s, int) {
-    while (!s.ReadMessage().empty()) {
-      s.Send(
-          "HTTP/1.1 421 Misdirected Request\r\nX-Roost-Not-Owner: 1\r\nContent-Length: 0\r\n\r\n");
-    }
-  });
+  TestApp peer(NotOwnerScript);
   StartProxy(EchoScript);
   SetPeer(peer.address());
   store_.mutable_index().SetLearned(Key("abc"), kPeer);
