@@ -24,6 +24,7 @@ struct alignas(64) Counters {
   Counter connections;            // Accepted from clients.
   Counter connections_open;       // Now.
   Counter connections_refused;    // Over connections_max.
+  Counter preambles_refused;      // Not the PROXY protocol, where it is required.
   Counter requests;               // Heads read on the public listener.
   Counter requests_forwarded_in;  // Heads read on the forward listener.
   // How requests of the public listener were routed.

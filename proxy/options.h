@@ -55,6 +55,8 @@ struct Options {
   std::chrono::milliseconds create_hold{100};
   std::chrono::milliseconds tunnel_idle{3'600'000};
   std::vector<Network> trusted_proxies;
+  // Every connection to `listen` begins with a PROXY protocol preamble.
+  bool proxy_protocol = false;
   GraceOptions grace;
 
   absl::Status Validate() const;

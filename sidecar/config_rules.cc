@@ -91,6 +91,7 @@ constexpr FieldRule kRules[] = {
     {"proxy.create_hold_ms", 100, 1, kMinute},
     Text("proxy.trusted_proxies", "", 0, 1'024, TextForm::kNetwork),
     {"proxy.tunnel_idle_ms", kHour, kSecond, kDay},
+    {"proxy.proxy_protocol", config::v1::Proxy::off},
     {"grace.requests_max", 1'000, 1, 1'000'000},
     {"grace.bytes_max", 16 * kMiB, 1, 64 * kGiB},
     {"grace.wait_ms", 2 * kSecond, 1, kMinute},

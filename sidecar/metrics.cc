@@ -184,6 +184,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Gauge("roost_proxy_connections", "Client connections open.", Sum(in, &C::connections_open));
   out->Counter("roost_proxy_connections_refused_total",
                "Client connections over proxy.connections_max.", Sum(in, &C::connections_refused));
+  out->Counter("roost_proxy_preambles_refused_total",
+               "Connections without the PROXY protocol where proxy.proxy_protocol requires it.",
+               Sum(in, &C::preambles_refused));
   out->Counter("roost_proxy_requests_total", "Requests from clients.", Sum(in, &C::requests));
   out->Counter("roost_proxy_requests_forwarded_in_total", "Requests that peers forwarded here.",
                Sum(in, &C::requests_forwarded_in));

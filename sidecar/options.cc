@@ -168,6 +168,7 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   to.pool_idle = milliseconds(from.pool_idle_ms());
   to.create_hold = milliseconds(from.create_hold_ms());
   to.tunnel_idle = milliseconds(from.tunnel_idle_ms());
+  to.proxy_protocol = from.proxy_protocol() == config::v1::Proxy::required;
   for (const std::string& network : from.trusted_proxies()) {
     to.trusted_proxies.push_back(ParseNetwork(network));
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "proxy/core/proxy_preamble.h"
 #include "proxy/io/proxy_loop.h"
 
 namespace roost::proxy {
@@ -17,17 +18,23 @@ bool IsTrusted(const Options& options, const membership::Address& peer) {
 ClientConnection::ClientConnection(ProxyLoop* loop, const membership::Address& peer, bool from_peer)
     : loop_(loop),
       from_peer_(from_peer),
-      trusted_(!from_peer && IsTrusted(loop->options(), peer)),
+      awaits_preamble_(!from_peer && loop->options().proxy_protocol),
       socket_(&loop->loop()),
-      in_(loop->buffers()),
-      ip_(peer.Host()) {}
+      in_(loop->buffers()) {
+  SetClient(peer);
+}
 
 ClientConnection::~ClientConnection() = default;
 
 bool ClientConnection::Open(int fd) {
   if (!socket_.Adopt(fd, this)) return false;
-  loop_->loop().Arm(this, Timeout::kIdle);
+  loop_->loop().Arm(this, awaits_preamble_ ? Timeout::kHead : Timeout::kIdle);
   return true;
+}
+
+void ClientConnection::SetClient(const membership::Address& address) {
+  ip_ = address.Host();
+  trusted_ = !from_peer_ && IsTrusted(loop_->options(), address);
 }
 
 store::SessionKey ClientConnection::KeyOf(absl::string_view id) {
@@ -79,7 +86,36 @@ void ClientConnection::Drive() {
   driving_ = false;
 }
 
+// Until the balancer has said who the client is, nothing is answered: what speaks may not be HTTP.
+bool ClientConnection::ReadPreamble() {
+  ProxyPreamble preamble;
+  PreambleStatus status = ParseProxyPreamble(in_.view(), &preamble);
+  while (status == PreambleStatus::kIncomplete) {
+    size_t bytes = 0;
+    const Socket::Io io = socket_.readable() ? socket_.Read(&in_, &bytes) : Socket::Io::kBlocked;
+    if (io == Socket::Io::kBlocked) return false;
+    if (io != Socket::Io::kDone) {  // A balancer's health check, or nobody is there any more.
+      Close(false);
+      return false;
+    }
+    loop_->counters().bytes_in.Add(bytes);
+    status = ParseProxyPreamble(in_.view(), &preamble);
+  }
+  if (status == PreambleStatus::kBad) {
+    loop_->counters().preambles_refused.Add();
+    Close(true);
+    return false;
+  }
+  if (preamble.client.has_value()) SetClient(*preamble.client);
+  if (preamble.tls) scheme_ = "https";
+  in_.Consume(preamble.size);
+  awaits_preamble_ = false;
+  loop_->loop().Arm(this, Timeout::kIdle);
+  return true;
+}
+
 bool ClientConnection::NextRequest() {
+  if (awaits_preamble_ && !ReadPreamble()) return false;
   if (in_.size() == 0) {
     if (!socket_.readable()) return false;
     size_t bytes = 0;

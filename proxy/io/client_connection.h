@@ -39,6 +39,7 @@ class ClientConnection final : public EventHandler, public Timer {
   Socket& socket() { return socket_; }
   Buffer& in() { return in_; }
   absl::string_view ip() const { return ip_; }
+  absl::string_view scheme() const { return scheme_; }
   bool from_peer() const { return from_peer_; }
   bool trusted() const { return trusted_; }
   // The key of a session id; a client asks for the same one again and again, so the last is kept.
@@ -47,21 +48,25 @@ class ClientConnection final : public EventHandler, public Timer {
  private:
   void OnEvents(uint32_t events) override;
   void OnTimer(Timeout which) override;
-  // False: wait for an event, or closed.
+  // These two are false if nothing can be done now: wait for an event, or closed.
   bool NextRequest();
+  bool ReadPreamble();
+  void SetClient(const membership::Address& address);
   void EndExchange();
   void Linger();
   void Discard();
 
   ProxyLoop* const loop_;
   const bool from_peer_;
-  const bool trusted_;
+  bool trusted_ = false;
+  bool awaits_preamble_;
   bool lingering_ = false;
   bool driving_ = false;
   Socket socket_;
   Buffer in_;
   std::unique_ptr<Exchange> exchange_;
-  const std::string ip_;
+  std::string ip_;
+  absl::string_view scheme_ = "http";
   std::string last_id_;
   store::SessionKey last_key_;
 };

@@ -294,6 +294,7 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
                        .to_peer = target.is_peer(),
                        .client_trusted = client_->trusted(),
                        .client_ip = client_->ip(),
+                       .scheme = client_->scheme(),
                        .default_host = loop_->node().default_host};
   AppendRequestHead(head_, hop, &request_.lead());
   upstream_ = fresh ? nullptr : loop_->pool().Take(target, this, !head_.idempotent);

@@ -28,6 +28,7 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   const proxy::Options proxy = ToProxyOptions(Load("")), proxy_default;
   EXPECT_EQ(proxy.head_bytes_max, proxy_default.head_bytes_max);
   EXPECT_EQ(proxy.tunnel_idle, proxy_default.tunnel_idle);
+  EXPECT_EQ(proxy.proxy_protocol, proxy_default.proxy_protocol);
   EXPECT_EQ(proxy.grace.wait, proxy_default.grace.wait);
   const membership::Timing timing = ToMembershipOptions(Load("")).timing, timing_default;
   EXPECT_EQ(timing.probe_timeout, timing_default.probe_timeout);
@@ -72,6 +73,11 @@ TEST(OptionsTest, EveryStoreFieldArrives) {
   EXPECT_EQ(store.cache_bytes, 9 << 20);
   EXPECT_EQ(store.fsync_interval, milliseconds(10));
   EXPECT_EQ(store.pending_max, 11);
+}
+
+TEST(OptionsTest, ProxyProtocolIsAChoice) {
+  EXPECT_TRUE(ToProxyOptions(Load("proxy: {proxy_protocol: required}")).proxy_protocol);
+  EXPECT_FALSE(ToProxyOptions(Load("proxy: {proxy_protocol: off}")).proxy_protocol);
 }
 
 TEST(OptionsTest, TrustedNetworksContainWhatTheySay) {

@@ -22,8 +22,9 @@ constexpr absl::string_view kModules[] = {"membership", "store", "proxy", "sidec
 
 // What cores, public headers and their helpers never include: sockets, disks, wire formats.
 constexpr absl::string_view kIo[] = {
-    "boost/", "grpc",     "rocksdb/", "google/protobuf/", "openssl/ssl.h", "spdlog/", "yaml-cpp/",
-    "sys/",   "netinet/", "unistd.h", "fcntl.h",          "poll.h",        "fstream", "filesystem"};
+    "boost/asio/",   "boost/asio.hpp", "boost/beast/", "grpc",      "rocksdb/", "google/protobuf/",
+    "openssl/ssl.h", "spdlog/",        "yaml-cpp/",    "sys/",      "netinet/", "unistd.h",
+    "fcntl.h",       "poll.h",         "fstream",      "filesystem"};
 
 // What cores never include besides: no core is ever entered by two threads.
 constexpr absl::string_view kThreads[] = {
