@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace roost::proxy {
@@ -25,9 +26,12 @@ struct alignas(64) Counters {
   Counter connections_open;       // Now.
   Counter connections_refused;    // Over connections_max.
   Counter preambles_refused;      // Not the PROXY protocol, where it is required.
-  Counter requests;               // Heads read on the public listener.
+  Counter tls_handshakes;         // Completed.
+  Counter tls_resumed;            // Of these, from a session ticket.
+  Counter tls_failures;           // Handshakes that failed or took too long.
+  Counter requests;               // Heads read on the public listeners.
   Counter requests_forwarded_in;  // Heads read on the forward listener.
-  // How requests of the public listener were routed.
+  // How requests of the public listeners were routed.
   Counter routed_no_session;
   Counter routed_local;
   Counter routed_forward;
@@ -63,6 +67,13 @@ struct alignas(64) Counters {
   Counter tunnels;
   Counter bytes_in;   // From clients.
   Counter bytes_out;  // To clients.
+};
+
+// The certificates of proxy.tls_dir; all zero without TLS.
+struct CertificateStats {
+  size_t certificates = 0;  // In use.
+  size_t rejected = 0;      // Files that can't be used.
+  int64_t earliest_expiry_unix_s = 0;
 };
 
 }  // namespace roost::proxy

@@ -66,6 +66,10 @@ absl::Status Options::Validate() const {
   status.Update(CheckDuration("proxy.pool_idle", pool_idle));
   status.Update(CheckDuration("proxy.create_hold", create_hold));
   status.Update(CheckDuration("proxy.tunnel_idle", tunnel_idle));
+  if (tls_listen.has_value() && tls_dir.empty()) {
+    status.Update(absl::InvalidArgumentError(
+        "proxy.tls_dir: missing; with proxy.tls_listen it says where the certificates are"));
+  }
   for (const Network& trusted : trusted_proxies) {
     status.Update(CheckRange("proxy.trusted_proxies: the prefix", trusted.prefix_bits, 0, 128));
   }

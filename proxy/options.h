@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,15 @@ struct Network {
   bool Contains(const membership::Address& address) const;
 };
 
+enum class TlsVersion : uint8_t { k1_2, k1_3 };
+
 struct Options {
   membership::Address listen;
+  // HTTPS for clients. Nothing: off.
+  std::optional<membership::Address> tls_listen;
+  // Where its certificates are; see io/tls_certificates.h.
+  std::string tls_dir;
+  TlsVersion tls_min_version = TlsVersion::k1_2;
   // Where peers' proxies forward requests to.
   membership::Address forward_listen;
   membership::Address app;
@@ -55,7 +63,7 @@ struct Options {
   std::chrono::milliseconds create_hold{100};
   std::chrono::milliseconds tunnel_idle{3'600'000};
   std::vector<Network> trusted_proxies;
-  // Every connection to `listen` begins with a PROXY protocol preamble.
+  // Every connection to `listen` and `tls_listen` begins with a PROXY protocol preamble.
   bool proxy_protocol = false;
   GraceOptions grace;
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "membership/address.h"
@@ -65,6 +66,7 @@ std::vector<Listener> Listeners(const config::v1::Config& config) {
   add("cluster.listen", config.cluster().listen());
   add("cluster.forward_listen", config.cluster().forward_listen());
   add("proxy.listen", config.proxy().listen());
+  add("proxy.tls_listen", config.proxy().tls_listen());
   add("api.listen", config.api().listen());
   add("admin.listen", config.admin().listen());
   return listeners;
@@ -84,20 +86,29 @@ void CheckListeners(const config::v1::Config& config, std::vector<CrossCheck>* f
     }
   }
   const auto app = Address::Parse(config.proxy().app());
-  const auto listen = Address::Parse(config.proxy().listen());
   if (app && app->port == 0) {
     found->push_back({{"proxy.app"}, "needs the application's port, not 0"});
-  } else if (app && listen && app->port == listen->port &&
-             (app->ip == listen->ip || (listen->IsWildcard() && app->IsLoopback()))) {
-    found->push_back({{"proxy.app", "proxy.listen"},
-                      "is the proxy's own address: requests would go round in circles"});
+    return;
+  }
+  if (!config.proxy().tls_listen().empty() && config.proxy().tls_dir().empty()) {
+    found->push_back({{"proxy.tls_dir", "proxy.tls_listen"},
+                      "missing: with proxy.tls_listen it says where the certificates are"});
+  }
+  for (const Listener& listener : listeners) {
+    const Address& listen = listener.address;
+    const bool visitors = absl::StartsWith(listener.field, "proxy.");
+    if (app && visitors && app->port == listen.port &&
+        (app->ip == listen.ip || (listen.IsWildcard() && app->IsLoopback()))) {
+      found->push_back({{"proxy.app", listener.field},
+                        "is the proxy's own address: requests would go round in circles"});
+    }
   }
 }
 
 // What a listener takes that is neither authenticated nor encrypted. Empty if nothing is.
 std::string Unprotected(const std::string& field, const config::v1::Security& security) {
   // The visitors' side is meant to be reached from outside.
-  if (field == "proxy.listen") return "";
+  if (absl::StartsWith(field, "proxy.")) return "";
   if (field == "cluster.forward_listen") return "HTTP forwarded by peers";
   if (field != "cluster.listen") return "this listener";
   std::vector<std::string> what;

@@ -187,6 +187,19 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Counter("roost_proxy_preambles_refused_total",
                "Connections without the PROXY protocol where proxy.proxy_protocol requires it.",
                Sum(in, &C::preambles_refused));
+  out->Counter("roost_proxy_tls_handshakes_total", "TLS handshakes completed.",
+               Sum(in, &C::tls_handshakes));
+  out->Counter("roost_proxy_tls_resumed_total", "TLS handshakes that resumed a session.",
+               Sum(in, &C::tls_resumed));
+  out->Counter("roost_proxy_tls_failures_total",
+               "TLS handshakes that failed, or took longer than proxy.head_timeout.",
+               Sum(in, &C::tls_failures));
+  out->Gauge("roost_proxy_tls_certificates", "Certificates in use.", in.certificates.certificates);
+  out->Gauge("roost_proxy_tls_certificates_rejected", "Files in proxy.tls_dir that can't be used.",
+             in.certificates.rejected);
+  out->Gauge("roost_proxy_tls_earliest_expiry_timestamp_seconds",
+             "When the first of the certificates in use expires, Unix time; 0 without any.",
+             static_cast<uint64_t>(in.certificates.earliest_expiry_unix_s));
   out->Counter("roost_proxy_requests_total", "Requests from clients.", Sum(in, &C::requests));
   out->Counter("roost_proxy_requests_forwarded_in_total", "Requests that peers forwarded here.",
                Sum(in, &C::requests_forwarded_in));

@@ -62,6 +62,7 @@ struct MetricsInput {
   const store::Counters* store = nullptr;
   // One block per event loop.
   std::vector<const proxy::Counters*> proxy;
+  proxy::CertificateStats certificates;
   store::StoreStats stats;
   // May be null: no view yet.
   membership::ViewPtr view;

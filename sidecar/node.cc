@@ -67,6 +67,13 @@ void LogEvents(Logger* log, const std::vector<membership::Event>& events,
   }
 }
 
+// All nodes of a cluster have the keys that seal gossip, so a visitor resumes TLS at any of them.
+std::vector<proxy::TicketSecret> TicketSecrets(const membership::Keyring& ring) {
+  std::vector<proxy::TicketSecret> secrets;
+  for (const membership::GossipKey& key : ring.keys()) secrets.push_back(key.bytes());
+  return secrets;
+}
+
 // Calls that still run after `patience` are cancelled.
 void StopServer(grpc::Server* server, std::chrono::milliseconds patience) {
   if (server != nullptr) server->Shutdown(std::chrono::system_clock::now() + patience);
@@ -155,6 +162,11 @@ absl::Status Node::Parts::BuildProxy() {
            [this](bool reached) {
              gossip->SetAppHealth(reached ? membership::AppHealth::kOk
                                           : membership::AppHealth::kFailing);
+           },
+       .on_certificate_rejected =
+           [this](absl::string_view file, absl::string_view why) {
+             log()->Warn("a certificate in proxy.tls_dir can't be used",
+                         {{"file", file}, {"reason", why}});
            }});
   if (!created.ok()) return created.status();
   proxy = *std::move(created);
@@ -193,8 +205,10 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
     keys->Listen([this](membership::KeyringPtr ring) {
       log()->Info("gossip keys changed", {{"primary", membership::KeyIdText(ring->primary().id())},
                                           {"held", static_cast<int64_t>(ring->keys().size())}});
+      proxy->SetTicketSecrets(TicketSecrets(*ring));
       gossip->SetKeys(std::move(ring));
     });
+    proxy->SetTicketSecrets(TicketSecrets(*keys->keys()));
   }
   gossip->Subscribe([this](ViewPtr view) { OnView(std::move(view)); });
   return absl::OkStatus();
@@ -296,6 +310,7 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .membership = &gossip->counters(),
                                     .store = &store->counters(),
                                     .proxy = proxy->counters(),
+                                    .certificates = proxy->certificates(),
                                     .stats = stats,
                                     .view = board.view(),
                                     .process = ReadProcessUsage()})});

@@ -168,6 +168,11 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   to.pool_idle = milliseconds(from.pool_idle_ms());
   to.create_hold = milliseconds(from.create_hold_ms());
   to.tunnel_idle = milliseconds(from.tunnel_idle_ms());
+  if (!from.tls_listen().empty()) to.tls_listen = *Address::Parse(from.tls_listen());
+  to.tls_dir = from.tls_dir();
+  to.tls_min_version = from.tls_min_version() == config::v1::Proxy::tls1_3
+                           ? proxy::TlsVersion::k1_3
+                           : proxy::TlsVersion::k1_2;
   to.proxy_protocol = from.proxy_protocol() == config::v1::Proxy::required;
   for (const std::string& network : from.trusted_proxies()) {
     to.trusted_proxies.push_back(ParseNetwork(network));

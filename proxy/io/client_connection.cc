@@ -15,10 +15,11 @@ bool IsTrusted(const Options& options, const membership::Address& peer) {
 
 }  // namespace
 
-ClientConnection::ClientConnection(ProxyLoop* loop, const membership::Address& peer, bool from_peer)
+ClientConnection::ClientConnection(ProxyLoop* loop, const membership::Address& peer, Door door)
     : loop_(loop),
-      from_peer_(from_peer),
-      awaits_preamble_(!from_peer && loop->options().proxy_protocol),
+      from_peer_(door == Door::kPeers),
+      awaits_preamble_(door != Door::kPeers && loop->options().proxy_protocol),
+      awaits_handshake_(door == Door::kTlsClients),
       socket_(&loop->loop()),
       in_(loop->buffers()) {
   SetClient(peer);
@@ -28,7 +29,7 @@ ClientConnection::~ClientConnection() = default;
 
 bool ClientConnection::Open(int fd) {
   if (!socket_.Adopt(fd, this)) return false;
-  loop_->loop().Arm(this, awaits_preamble_ ? Timeout::kHead : Timeout::kIdle);
+  loop_->loop().Arm(this, awaits_preamble_ || awaits_handshake_ ? Timeout::kHead : Timeout::kIdle);
   return true;
 }
 
@@ -56,6 +57,7 @@ void ClientConnection::OnTimer(Timeout which) {
     exchange_->OnTimeout(which);
     Drive();
   } else {
+    if (awaits_handshake_ && tls_started_) loop_->counters().tls_failures.Add();
     Close(false);
   }
 }
@@ -110,12 +112,44 @@ bool ClientConnection::ReadPreamble() {
   if (preamble.tls) scheme_ = "https";
   in_.Consume(preamble.size);
   awaits_preamble_ = false;
+  return true;
+}
+
+bool ClientConnection::Handshake() {
+  if (!tls_started_) {
+    tls_started_ = true;
+    if (!socket_.StartTls(loop_->node().tls->context(), in_.view())) {
+      Close(true);
+      return false;
+    }
+    in_.Release();
+  }
+  switch (socket_.Handshake()) {
+    case Socket::Io::kDone:
+      break;
+    case Socket::Io::kBlocked:
+      return false;
+    default:
+      loop_->counters().tls_failures.Add();
+      Close(false);
+      return false;
+  }
+  loop_->counters().tls_handshakes.Add();
+  if (socket_.tls_resumed()) loop_->counters().tls_resumed.Add();
+  scheme_ = "https";
+  awaits_handshake_ = false;
+  return true;
+}
+
+bool ClientConnection::Greet() {
+  if (awaits_preamble_ && !ReadPreamble()) return false;
+  if (awaits_handshake_ && !Handshake()) return false;
   loop_->loop().Arm(this, Timeout::kIdle);
   return true;
 }
 
 bool ClientConnection::NextRequest() {
-  if (awaits_preamble_ && !ReadPreamble()) return false;
+  if ((awaits_preamble_ || awaits_handshake_) && !Greet()) return false;
   if (in_.size() == 0) {
     if (!socket_.readable()) return false;
     size_t bytes = 0;

@@ -21,9 +21,12 @@ namespace roost::proxy {
 
 class ProxyLoop;
 
+// Which of the listeners a connection came in by.
+enum class Door : uint8_t { kClients, kTlsClients, kPeers };
+
 class ClientConnection final : public EventHandler, public Timer {
  public:
-  ClientConnection(ProxyLoop* loop, const membership::Address& peer, bool from_peer);
+  ClientConnection(ProxyLoop* loop, const membership::Address& peer, Door door);
   ~ClientConnection();
 
   // Takes an accepted descriptor. False: no room for it; it is closed.
@@ -48,9 +51,11 @@ class ClientConnection final : public EventHandler, public Timer {
  private:
   void OnEvents(uint32_t events) override;
   void OnTimer(Timeout which) override;
-  // These two are false if nothing can be done now: wait for an event, or closed.
+  // These are false if nothing can be done now: wait for an event, or closed.
   bool NextRequest();
+  bool Greet();
   bool ReadPreamble();
+  bool Handshake();
   void SetClient(const membership::Address& address);
   void EndExchange();
   void Linger();
@@ -59,7 +64,10 @@ class ClientConnection final : public EventHandler, public Timer {
   ProxyLoop* const loop_;
   const bool from_peer_;
   bool trusted_ = false;
+  // What comes before the first request.
   bool awaits_preamble_;
+  bool awaits_handshake_;
+  bool tls_started_ = false;
   bool lingering_ = false;
   bool driving_ = false;
   Socket socket_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <tuple>
 #include <utility>
 
 #include "proxy/core/refusal.h"
@@ -83,17 +84,20 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       default_host(options_in.app.ToString()),
       grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max) {}
 
-ProxyLoop::ProxyLoop(ProxyNode* node, int listener, int forward_listener)
+ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners)
     : node_(*node),
       loop_(DurationsOf(node->options)),
       buffers_(node->scan_limits.head_bytes_max + kBodyBytes, kBuffersKept),
       pool_(&loop_, &buffers_, node->options.pool_max),
       view_(ViewOfSelf(node->dependencies.self)),
       grace_(node->options.grace, &node->grace_budget) {
-  listeners_[0].fd = listener;
-  listeners_[1].fd = forward_listener;
-  listeners_[1].from_peer = true;
-  for (Listener& l : listeners_) l.owner = this;
+  const std::pair<int, Door> doors[] = {{listeners.clients, Door::kClients},
+                                        {listeners.tls_clients, Door::kTlsClients},
+                                        {listeners.peers, Door::kPeers}};
+  for (size_t i = 0; i < listeners_.size(); ++i) {
+    listeners_[i].owner = this;
+    std::tie(listeners_[i].fd, listeners_[i].door) = doors[i];
+  }
   touch_alarm_.call = [this] { FlushTouches(); };
   grace_alarm_.call = [this] { OnGraceTick(); };
   accept_alarm_.call = [this] { Listen(); };
@@ -133,7 +137,9 @@ void ProxyLoop::SetView(membership::ViewPtr view) {
 void ProxyLoop::Listen() {
   if (listening_ || stopping_) return;
   listening_ = true;
-  for (Listener& l : listeners_) loop_.RegisterListener(l.fd, &l);
+  for (Listener& l : listeners_) {
+    if (l.fd >= 0) loop_.RegisterListener(l.fd, &l);
+  }
 }
 
 void ProxyLoop::AcceptAll(Listener* listener) {
@@ -141,21 +147,23 @@ void ProxyLoop::AcceptAll(Listener* listener) {
     membership::Address peer;
     const int fd = Accept(listener->fd, &peer);
     if (fd >= 0) {
-      Admit(fd, peer, listener->from_peer);
+      Admit(fd, peer, listener->door);
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       // Pending connections would wake the loop again and again.
       listening_ = false;
-      for (Listener& l : listeners_) loop_.Unregister(l.fd);
+      for (Listener& l : listeners_) {
+        if (l.fd >= 0) loop_.Unregister(l.fd);
+      }
       loop_.Arm(&accept_alarm_, Timeout::kAccept);
     }
     return;
   }
 }
 
-void ProxyLoop::Admit(int fd, const membership::Address& peer, bool from_peer) {
+void ProxyLoop::Admit(int fd, const membership::Address& peer, Door door) {
   counters_.connections.Add();
   if (node_.connections.fetch_add(1, std::memory_order_relaxed) >= node_.options.connections_max) {
     node_.connections.fetch_sub(1, std::memory_order_relaxed);
@@ -170,7 +178,7 @@ void ProxyLoop::Admit(int fd, const membership::Address& peer, bool from_peer) {
     return;
   }
   counters_.connections_open.Add();
-  auto connection = std::make_unique<ClientConnection>(this, peer, from_peer);
+  auto connection = std::make_unique<ClientConnection>(this, peer, door);
   if (!connection->Open(fd)) {
     node_.connections.fetch_sub(1, std::memory_order_relaxed);
     counters_.connections_open.Sub();
@@ -325,7 +333,9 @@ void ProxyLoop::BeginStop() {
   if (stopping_) return;
   stopping_ = true;
   accept_alarm_.Cancel();
-  for (Listener& l : listeners_) close(std::exchange(l.fd, -1));
+  for (Listener& l : listeners_) {
+    if (l.fd >= 0) close(std::exchange(l.fd, -1));
+  }
   FlushTouches();
   CloseIdleConnections();
   if (connections_.empty()) {

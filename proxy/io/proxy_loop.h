@@ -1,4 +1,4 @@
-// ProxyLoop is one of the proxy's threads: its event loop, its two listening sockets, its client
+// ProxyLoop is one of the proxy's threads: its event loop, its listening sockets, its client
 // connections, its pools, and its part of the grace buffer.
 //
 // A connection lives and dies on one loop, and nothing on a request's way takes a lock. What other
@@ -7,6 +7,7 @@
 // Owner: ProxyServer. Thread: its own, between Start and Join; Post* from any.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -23,6 +24,7 @@
 #include "proxy/core/head_scanner.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
+#include "proxy/io/tls_certificates.h"
 #include "proxy/io/upstream_pool.h"
 #include "proxy/observer.h"
 #include "proxy/options.h"
@@ -32,15 +34,18 @@ namespace roost::proxy {
 
 class ClientConnection;
 class Exchange;
+enum class Door : uint8_t;
 
 struct ProxyDependencies {
   store::SessionStore* store = nullptr;
   membership::NodeId self;
   // A peer's port refused a connection: evidence of death. Called on a loop; must only post.
-  std::function<void(membership::NodeId)> on_peer_refused;
+  std::function<void(membership::NodeId)> on_peer_refused = nullptr;
   // Whether the last attempt to connect to the application succeeded, when that is news to a loop.
   // Called on any loop; must only post.
   std::function<void(bool reached)> on_app_reached = nullptr;
+  // See TlsCertificates.
+  TlsCertificates::OnRejected on_certificate_rejected = [](absl::string_view, absl::string_view) {};
 };
 
 // What the loops of a node share.
@@ -53,14 +58,21 @@ struct ProxyNode {
   const BodyLimits request_body_limits;
   const std::string default_host;  // For HTTP/1.0 clients that name none.
   GraceBudget grace_budget;
+  std::unique_ptr<TlsCertificates> tls;  // Null: there is no TLS listener.
   std::atomic<int> connections{0};
   std::atomic<bool> draining{false};
 };
 
 class ProxyLoop {
  public:
-  // Takes the listening descriptors. `node` outlives the loop.
-  ProxyLoop(ProxyNode* node, int listener, int forward_listener);
+  // Listening descriptors, which the loop takes. Below 0: there is none.
+  struct Listeners {
+    int clients = -1;
+    int tls_clients = -1;
+    int peers = -1;
+  };
+  // `node` outlives the loop.
+  ProxyLoop(ProxyNode* node, const Listeners& listeners);
   ~ProxyLoop();
   absl::Status Open() { return loop_.Open(); }
 
@@ -105,7 +117,7 @@ class ProxyLoop {
   struct Listener final : EventHandler {
     ProxyLoop* owner = nullptr;
     int fd = -1;
-    bool from_peer = false;
+    Door door;
     void OnEvents(uint32_t) override { owner->AcceptAll(this); }
   };
   struct Alarm final : Timer {
@@ -118,7 +130,7 @@ class ProxyLoop {
   };
 
   void AcceptAll(Listener* listener);
-  void Admit(int fd, const membership::Address& peer, bool from_peer);
+  void Admit(int fd, const membership::Address& peer, Door door);
   void Listen();
   void Lookup(store::SessionKey key);
   void OnOwnership(store::SessionKey key, const store::Ownership& answer);
@@ -136,7 +148,7 @@ class ProxyLoop {
   UpstreamPool pool_;
   Counters counters_;
   membership::ViewPtr view_;
-  std::array<Listener, 2> listeners_;
+  std::array<Listener, 3> listeners_;
   bool listening_ = false;
   bool stopping_ = false;
 

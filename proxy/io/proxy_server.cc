@@ -29,7 +29,8 @@ absl::StatusOr<int> ListenShared(membership::Address* address, absl::string_view
 ProxyServer::ProxyServer(const Options& options, Dependencies dependencies)
     : node_(options, dependencies),
       listen_address_(options.listen),
-      forward_address_(options.forward_listen) {}
+      forward_address_(options.forward_listen),
+      tls_address_(options.tls_listen) {}
 
 ProxyServer::~ProxyServer() { Stop(); }
 
@@ -43,24 +44,51 @@ absl::StatusOr<std::unique_ptr<ProxyServer>> ProxyServer::Create(const Options& 
 }
 
 absl::Status ProxyServer::Bind() {
-  constexpr absl::string_view kListen = "proxy.listen";
-  constexpr absl::string_view kForward = "cluster.forward_listen";
-  absl::Status free = CheckPortFree(listen_address_, kListen);
-  free.Update(CheckPortFree(forward_address_, kForward));
-  if (!free.ok()) return free;
+  struct Port {
+    membership::Address* address;
+    absl::string_view field;
+    int ProxyLoop::Listeners::*fd;
+  };
+  std::vector<Port> ports = {
+      {&listen_address_, "proxy.listen", &ProxyLoop::Listeners::clients},
+      {&forward_address_, "cluster.forward_listen", &ProxyLoop::Listeners::peers}};
+  if (tls_address_.has_value()) {
+    auto certificates =
+        TlsCertificates::Open(node_.options, node_.dependencies.on_certificate_rejected);
+    if (!certificates.ok()) return certificates.status();
+    node_.tls = *std::move(certificates);
+    ports.push_back({&*tls_address_, "proxy.tls_listen", &ProxyLoop::Listeners::tls_clients});
+  }
+  for (const Port& port : ports) {
+    const absl::Status free = CheckPortFree(*port.address, port.field);
+    if (!free.ok()) return free;
+  }
   for (int i = 0; i < ThreadCount(node_.options); ++i) {
-    const absl::StatusOr<int> listener = ListenShared(&listen_address_, kListen);
-    if (!listener.ok()) return listener.status();
-    const absl::StatusOr<int> forward = ListenShared(&forward_address_, kForward);
-    if (!forward.ok()) {
-      close(*listener);
-      return forward.status();
+    ProxyLoop::Listeners listeners;
+    for (const Port& port : ports) {
+      const absl::StatusOr<int> fd = ListenShared(port.address, port.field);
+      if (!fd.ok()) {
+        for (const Port& opened : ports) {
+          if (listeners.*opened.fd >= 0) close(listeners.*opened.fd);
+        }
+        return fd.status();
+      }
+      listeners.*port.fd = *fd;
     }
-    loops_.push_back(std::make_unique<ProxyLoop>(&node_, *listener, *forward));
+    loops_.push_back(std::make_unique<ProxyLoop>(&node_, listeners));
     const absl::Status opened = loops_.back()->Open();
     if (!opened.ok()) return opened;
   }
   return absl::OkStatus();
+}
+
+void ProxyServer::SetTicketSecrets(std::vector<TicketSecret> secrets) {
+  if (node_.tls == nullptr) return;
+  node_.tls->SetTicketKeys(std::make_shared<TicketKeys>(std::move(secrets)));
+}
+
+CertificateStats ProxyServer::certificates() const {
+  return node_.tls == nullptr ? CertificateStats() : node_.tls->stats();
 }
 
 void ProxyServer::Start() {

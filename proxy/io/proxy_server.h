@@ -1,11 +1,12 @@
-// ProxyServer is the whole data path of a node: one ProxyLoop per core behind two listening ports,
-// one for clients and one for requests that peers forward.
+// ProxyServer is the whole data path of a node: one ProxyLoop per core behind the listening ports
+// for clients (HTTP, and HTTPS where configured) and for requests that peers forward.
 //
 // Owner: sidecar. Thread: any, one call at a time, but SetView and StartDraining, which may be
 // called from several.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -41,6 +42,14 @@ class ProxyServer {
   // With the ports that were really bound.
   membership::Address listen_address() const { return listen_address_; }
   membership::Address forward_address() const { return forward_address_; }
+  // Nothing without TLS.
+  std::optional<membership::Address> tls_address() const { return tls_address_; }
+  // What session tickets are sealed with from now on; of one cluster all nodes should have the
+  // same. The first seals, all open. Until then a random one is used. Any thread. REQUIRES: not
+  // empty.
+  void SetTicketSecrets(std::vector<TicketSecret> secrets);
+  // Zeros without TLS. Any thread.
+  CertificateStats certificates() const;
   // One block per loop; they live as long as the server.
   std::vector<const Counters*> counters() const;
 
@@ -51,6 +60,7 @@ class ProxyServer {
   ProxyNode node_;
   membership::Address listen_address_;
   membership::Address forward_address_;
+  std::optional<membership::Address> tls_address_;
   std::vector<std::unique_ptr<ProxyLoop>> loops_;
   bool started_ = false;
   bool stopped_ = false;

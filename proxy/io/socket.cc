@@ -78,10 +78,10 @@ absl::Status BindError(absl::string_view field, const Address& address, int erro
 }  // namespace
 
 bool Socket::Adopt(int fd, EventHandler* handler) {
-  assert(fd_ < 0);
-  fd_ = fd;
-  readable_ = peer_closed_ = failed_ = false;
-  writable_ = true;
+  assert(kernel_.fd < 0);
+  kernel_.fd = fd;
+  kernel_.readable = kernel_.peer_closed = failed_ = false;
+  kernel_.writable = true;
   error_ = 0;
   if (loop_->Register(fd, handler)) return true;
   Close();
@@ -105,22 +105,27 @@ bool Socket::Connect(const Address& to, EventHandler* handler) {
     error_ = ENOMEM;
     return false;
   }
-  writable_ = false;
+  kernel_.writable = false;
   return true;
 }
 
+bool Socket::StartTls(ssl_ctx_st* context, absl::string_view received) {
+  tls_ = TlsStream::Create(context, received, &kernel_);
+  return tls_ != nullptr;
+}
+
 bool Socket::FinishConnect() {
-  if (!writable_ && !failed_) return false;
+  if (!kernel_.writable && !failed_) return false;
   socklen_t size = sizeof(error_);
-  getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error_, &size);
+  getsockopt(kernel_.fd, SOL_SOCKET, SO_ERROR, &error_, &size);
   failed_ = error_ != 0;
   return !failed_;
 }
 
 void Socket::Note(uint32_t events) {
-  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
-  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) writable_ = true;
-  if (events & (EPOLLRDHUP | EPOLLHUP)) peer_closed_ = true;
+  if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) kernel_.readable = true;
+  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) kernel_.writable = true;
+  if (events & (EPOLLRDHUP | EPOLLHUP)) kernel_.peer_closed = true;
   if (events & (EPOLLHUP | EPOLLERR)) failed_ = true;
 }
 
@@ -128,88 +133,107 @@ Socket::Io Socket::Read(Buffer* buffer, size_t* bytes) {
   char* tail = buffer->Tail();
   const size_t space = buffer->space();
   assert(space > 0);
+  if (tls_ != nullptr) {
+    const Io io = ReadTls(tail, space, bytes);
+    if (io == Io::kDone) buffer->Grow(*bytes);
+    return io;
+  }
   ssize_t got;
   do {
-    got = recv(fd_, tail, space, 0);
+    got = recv(kernel_.fd, tail, space, 0);
   } while (got < 0 && errno == EINTR);
   if (got > 0) {
     buffer->Grow(static_cast<size_t>(got));
     *bytes = static_cast<size_t>(got);
     // A short read emptied the socket; what comes later brings an event. The end of the stream does
     // not, once its event was seen, so then reading goes on until it is reached.
-    if (static_cast<size_t>(got) < space && !peer_closed_) readable_ = false;
+    if (static_cast<size_t>(got) < space && !kernel_.peer_closed) kernel_.readable = false;
     return Io::kDone;
   }
   if (got == 0) {
-    peer_closed_ = true;
-    readable_ = false;
+    kernel_.peer_closed = true;
+    kernel_.readable = false;
     return Io::kClosed;
   }
   if (errno == EAGAIN || errno == EWOULDBLOCK) {
-    readable_ = false;
+    kernel_.readable = false;
     return Io::kBlocked;
   }
   error_ = errno;
   failed_ = true;
-  readable_ = false;
+  kernel_.readable = false;
   return Io::kFailed;
 }
 
 Socket::Io Socket::Discard(size_t* bytes) {
   std::array<char, kDiscardBytes> waste;
-  const ssize_t got = recv(fd_, waste.data(), waste.size(), 0);
+  if (tls_ != nullptr) return ReadTls(waste.data(), waste.size(), bytes);
+  const ssize_t got = recv(kernel_.fd, waste.data(), waste.size(), 0);
   if (got > 0) {
     *bytes = static_cast<size_t>(got);
     return Io::kDone;
   }
-  readable_ = false;
+  kernel_.readable = false;
   if (got == 0) return Io::kClosed;
   return errno == EAGAIN || errno == EINTR ? Io::kBlocked : Io::kFailed;
 }
 
+Socket::Io Socket::ReadTls(char* to, size_t space, size_t* bytes) {
+  const Io io = tls_->Read(to, space, bytes);
+  if (io == Io::kClosed) kernel_.peer_closed = true;
+  if (io == Io::kFailed) failed_ = true;
+  return io;
+}
+
 Socket::Io Socket::Write(const iovec* pieces, int count, size_t* bytes) {
+  if (tls_ != nullptr) return tls_->Write(pieces, count, bytes);
   ssize_t sent;
   do {
     if (count == 1) {
-      sent = send(fd_, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
+      sent = send(kernel_.fd, pieces->iov_base, pieces->iov_len, MSG_NOSIGNAL);
     } else {
       msghdr message{};
       message.msg_iov = const_cast<iovec*>(pieces);
       message.msg_iovlen = static_cast<size_t>(count);
-      sent = sendmsg(fd_, &message, MSG_NOSIGNAL);
+      sent = sendmsg(kernel_.fd, &message, MSG_NOSIGNAL);
     }
   } while (sent < 0 && errno == EINTR);
   if (sent >= 0) {
     *bytes = static_cast<size_t>(sent);
     return Io::kDone;
   }
-  writable_ = false;
+  kernel_.writable = false;
   if (errno == EAGAIN || errno == EWOULDBLOCK) return Io::kBlocked;
   error_ = errno;
   return Io::kFailed;
 }
 
 void Socket::ShutdownWrite() {
-  if (fd_ >= 0) shutdown(fd_, SHUT_WR);
+  if (kernel_.fd < 0) return;
+  if (tls_ != nullptr) tls_->SendClose();
+  shutdown(kernel_.fd, SHUT_WR);
 }
 
 bool Socket::IsStale() {
   char byte;
-  const ssize_t got = recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t got = recv(kernel_.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return got >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 void Socket::Close() {
-  if (fd_ < 0) return;
-  close(fd_);
-  fd_ = -1;
-  readable_ = writable_ = false;
+  if (kernel_.fd < 0) return;
+  if (tls_ != nullptr) tls_->SendClose();
+  close(kernel_.fd);
+  kernel_.fd = -1;
+  kernel_.readable = kernel_.writable = false;
+  tls_.reset();
 }
 
 void Socket::Abort() {
-  if (fd_ < 0) return;
+  if (kernel_.fd < 0) return;
+  tls_.reset();
   const linger reset{1, 0};
-  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  setsockopt(kernel_.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
   Close();
 }
 

@@ -4,24 +4,28 @@
 // Edge-triggered: `readable` is set by an event and cleared by a read that came back short; so is
 // `writable`. Nobody here closes it behind its owner's back.
 //
+// With StartTls it speaks TLS as a server; all else stays the same.
+//
 // Owner: a connection object. Thread: the loop's.
 #pragma once
 
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "membership/address.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
+#include "proxy/io/tls_stream.h"
 
 namespace roost::proxy {
 
 class Socket {
  public:
-  enum class Io : uint8_t { kDone, kBlocked, kClosed, kFailed };
+  using Io = TlsStream::Io;
 
   explicit Socket(EventLoop* loop) : loop_(loop) {}
   ~Socket() { Close(); }
@@ -34,6 +38,13 @@ class Socket {
   bool Connect(const membership::Address& to, EventHandler* handler);
   // True once connected; sets `failed` if the attempt was refused.
   bool FinishConnect();
+
+  // From now on bytes go through TLS; `received` was read already. False: no memory. REQUIRES:
+  // open.
+  bool StartTls(ssl_ctx_st* context, absl::string_view received);
+  // Until kDone nothing else may be read or written.
+  Io Handshake() { return tls_->Handshake(); }
+  bool tls_resumed() const { return tls_->resumed(); }
 
   // Notes what epoll said.
   void Note(uint32_t events);
@@ -53,11 +64,11 @@ class Socket {
   // The peer gets a reset, so that it cannot mistake the end for a proper one.
   void Abort();
 
-  bool open() const { return fd_ >= 0; }
-  bool readable() const { return readable_; }
-  bool writable() const { return writable_; }
+  bool open() const { return kernel_.fd >= 0; }
+  bool readable() const { return kernel_.readable || (tls_ != nullptr && tls_->readable()); }
+  bool writable() const { return kernel_.writable; }
   // The peer said that it sends no more; there may be bytes to read yet.
-  bool peer_closed() const { return peer_closed_; }
+  bool peer_closed() const { return kernel_.peer_closed; }
   // Reset, or closed in both directions.
   bool failed() const { return failed_; }
   // Errno of a failed connect or write, 0 if none was seen.
@@ -65,12 +76,12 @@ class Socket {
 
  private:
   EventLoop* const loop_;
-  int fd_ = -1;
-  bool readable_ = false;
-  bool writable_ = false;
-  bool peer_closed_ = false;
+  Io ReadTls(char* to, size_t space, size_t* bytes);
+
+  KernelState kernel_;
   bool failed_ = false;
   int error_ = 0;
+  std::unique_ptr<TlsStream> tls_;
 };
 
 // A listening socket that shares its port with the process's other loops. Port 0: any free one.

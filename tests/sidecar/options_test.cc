@@ -29,6 +29,9 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   EXPECT_EQ(proxy.head_bytes_max, proxy_default.head_bytes_max);
   EXPECT_EQ(proxy.tunnel_idle, proxy_default.tunnel_idle);
   EXPECT_EQ(proxy.proxy_protocol, proxy_default.proxy_protocol);
+  EXPECT_EQ(proxy.tls_listen, proxy_default.tls_listen);
+  EXPECT_EQ(proxy.tls_dir, proxy_default.tls_dir);
+  EXPECT_EQ(proxy.tls_min_version, proxy_default.tls_min_version);
   EXPECT_EQ(proxy.grace.wait, proxy_default.grace.wait);
   const membership::Timing timing = ToMembershipOptions(Load("")).timing, timing_default;
   EXPECT_EQ(timing.probe_timeout, timing_default.probe_timeout);
@@ -78,6 +81,15 @@ TEST(OptionsTest, EveryStoreFieldArrives) {
 TEST(OptionsTest, ProxyProtocolIsAChoice) {
   EXPECT_TRUE(ToProxyOptions(Load("proxy: {proxy_protocol: required}")).proxy_protocol);
   EXPECT_FALSE(ToProxyOptions(Load("proxy: {proxy_protocol: off}")).proxy_protocol);
+}
+
+TEST(OptionsTest, TlsForVisitors) {
+  const proxy::Options proxy = ToProxyOptions(Load(
+      "proxy: {tls_listen: \"0.0.0.0:8443\", tls_dir: /etc/roost/tls, tls_min_version: tls1_3}"));
+  ASSERT_TRUE(proxy.tls_listen.has_value());
+  EXPECT_EQ(proxy.tls_listen->ToString(), "0.0.0.0:8443");
+  EXPECT_EQ(proxy.tls_dir, "/etc/roost/tls");
+  EXPECT_EQ(proxy.tls_min_version, proxy::TlsVersion::k1_3);
 }
 
 TEST(OptionsTest, TrustedNetworksContainWhatTheySay) {
