@@ -129,7 +129,10 @@ bool ClientConnection::Handshake() {
       break;
     case Socket::Io::kBlocked:
       return false;
-    default:
+    case Socket::Io::kClosed:  // A balancer's health check.
+      Close(false);
+      return false;
+    case Socket::Io::kFailed:
       loop_->counters().tls_failures.Add();
       Close(false);
       return false;

@@ -65,6 +65,7 @@ int TlsStream::Receive(char* to, int size) {
   if (!received_.empty()) {
     const size_t taken = std::min(static_cast<size_t>(size), received_.size());
     memcpy(to, received_.data(), taken);
+    heard_ = true;
     received_.erase(0, taken);
     return static_cast<int>(taken);
   }
@@ -74,6 +75,7 @@ int TlsStream::Receive(char* to, int size) {
       got = recv(kernel_->fd, to, static_cast<size_t>(size), 0);
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
+      heard_ = true;
       if (got < size && !kernel_->peer_closed) kernel_->readable = false;
       return static_cast<int>(got);
     }
@@ -117,7 +119,10 @@ TlsStream::Io TlsStream::Failed(int result) {
 TlsStream::Io TlsStream::Handshake() {
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_);
-  if (result != 1) return Failed(result);
+  if (result != 1) {
+    const Io io = Failed(result);
+    return io == Io::kFailed && !heard_ ? Io::kClosed : io;
+  }
   established_ = true;
   more_ = true;  // The first request may have come with the client's last flight.
   return Io::kDone;

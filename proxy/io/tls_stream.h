@@ -39,7 +39,8 @@ class TlsStream {
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
 
-  // kDone once the handshake is complete; kBlocked: after the next event.
+  // kDone once the handshake is complete; kBlocked: after the next event; kClosed: the client left
+  // without a word.
   Io Handshake();
   bool resumed() const;
 
@@ -65,6 +66,7 @@ class TlsStream {
   ssl_st* ssl_ = nullptr;
   bio_st* bio_ = nullptr;  // Belongs to ssl_.
   std::string received_;   // Not yet seen by OpenSSL.
+  bool heard_ = false;     // The client has sent something.
   bool more_ = false;
   bool established_ = false;
   bool broken_ = false;  // OpenSSL forbids any further call.

@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"node: 5", "f.yaml:4: node: ", "must have fields below it"},
         Broken{"node: {zone: {a: b}}", "f.yaml:4: node.zone: ", "wants one value"},
         Broken{"proxy:\n  tls_listen: 127.0.0.1:8443",
-               "f.yaml:5: proxy.tls_listen: ", "proxy.tls_dir"},
+               "f.yaml:5: proxy.tls_dir: ", "proxy.tls_dir"},
         Broken{"proxy: {proxy_protocol: maybe}", "f.yaml:4: proxy.proxy_protocol: ", "required"},
         Broken{"proxy:\n  trusted_proxies: 10.0.0.1",
                "f.yaml:5: proxy.trusted_proxies: ", "wants a list"},

@@ -39,6 +39,9 @@ class MetricsTest : public ::testing::Test {
          .membership = &membership_,
          .store = &store_,
          .proxy = {&loops_[0], &loops_[1]},
+         .certificates = {.certificates = 3,
+                          .rejected = 2,
+                          .earliest_expiry_unix_s = 1'800'000'000},
          .stats = {.owned = 8, .copied = 9, .tombstones = 10, .under_replicated = 11},
          .view = std::make_shared<membership::View>(12, membership::NodeId{1}, members),
          .process = ReadProcessUsage()});
@@ -56,6 +59,7 @@ TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
         "roost_grace_held_requests 2\n", "roost_store_takeovers_total 6\n",
         "roost_member_deaths_total 7\n", "roost_sessions{role=\"owned\"} 8\n",
         "roost_sessions{role=\"copied\"} 9\n", "roost_sessions{role=\"tombstone\"} 10\n",
+        "roost_proxy_tls_certificates 3\n", "roost_proxy_tls_certificates_rejected 2\n",
         "roost_members{state=\"alive\"} 1\n", "roost_members{state=\"dead\"} 1\n",
         "roost_proxy_routed_total{route=\"no_session\"} 0\n", "roost_ready 1\n"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line));

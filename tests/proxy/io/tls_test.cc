@@ -246,6 +246,14 @@ TEST_F(TlsTest, WhatIsNoTlsIsClosed) {
   EXPECT_EQ(Count(&Counters::requests), 0u);
 }
 
+TEST_F(TlsTest, HealthChecksAreNoFailures) {
+  StartShop();
+  Stream::Connect(*server_->tls_address()).Close();
+  EXPECT_TRUE(Eventually(&Counters::connections, 1));
+  EXPECT_TRUE(Eventually(&Counters::connections_open, 0));
+  EXPECT_EQ(Count(&Counters::tls_failures), 0u);
+}
+
 TEST_F(TlsTest, SlowHandshakeEnds) {
   options_.head_timeout = milliseconds(100);
   StartShop();
