@@ -87,7 +87,7 @@ grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
         v1::Session* session = response->mutable_session();
         session->set_namespace_(request->namespace_().empty() ? "default" : request->namespace_());
         session->set_id(request->id());
-        Show(*result.session, result.idle_remaining_ms, board_->view().get(), session);
+        Show(result, board_->view().get(), session);
       });
 }
 
@@ -107,7 +107,19 @@ grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* contex
   return Execute(context, store_, ToOperation(*request), [response](const OperationResult& result) {
     response->set_idle_remaining_ms(result.idle_remaining_ms);
     response->set_absolute_deadline_ms(result.absolute_deadline_ms);
+    response->set_renewal_due_ms(result.renewal_due_ms);
+    response->set_renewal_due(result.renewal_due);
   });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Increment(grpc::CallbackServerContext* context,
+                                                 const v1::IncrementRequest* request,
+                                                 v1::IncrementResponse* response) {
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)),
+                 [response](const OperationResult& result) {
+                   response->set_value(result.counter);
+                   Show(result.receipt, response->mutable_receipt());
+                 });
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,

@@ -11,6 +11,7 @@ struct Counters {
   std::atomic<uint64_t> creates{0};
   std::atomic<uint64_t> gets{0};
   std::atomic<uint64_t> puts{0};
+  std::atomic<uint64_t> increments{0};
   std::atomic<uint64_t> deletes{0};
   std::atomic<uint64_t> touches{0};
   std::atomic<uint64_t> cas_conflicts{0};

@@ -29,13 +29,20 @@ struct Now {
   WallMs wall = 0;
 };
 
+// What is left of a session's clocks. Travels instead of last_access_ms and lock_until_ms, since
+// wall clocks differ.
+struct Remaining {
+  int64_t idle_ms = 0;
+  // 0: nobody holds the lock.
+  int64_t lock_ms = 0;
+};
+
 // --- From the node that opened a stream to the one that accepted it.
 
 struct Replicate {
   uint64_t sequence = 0;
   SessionPtr session;
-  // Travels instead of last_access_ms, since wall clocks differ.
-  int64_t idle_remaining_ms = 0;
+  Remaining remaining;
 };
 // The receiver's cursor may move up to here: what lies between was not for it.
 struct CursorUpdate {
@@ -74,7 +81,7 @@ struct Answer {
   membership::NodeId owner;
   bool tombstone = false;
   SessionPtr session;  // Only for kTakeover.
-  int64_t idle_remaining_ms = 0;
+  Remaining remaining;
 };
 struct QueryResult {
   uint64_t id = 0;
@@ -173,6 +180,7 @@ struct StoredSession {
   WallMs last_access_ms = 0;
   bool tombstone = false;
   uint64_t size_bytes = 0;
+  WallMs renewal_due_ms = 0;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

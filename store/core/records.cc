@@ -38,6 +38,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   summary.last_access_ms = summary.written_access_ms = body->last_access_ms;
   summary.size_bytes = static_cast<uint32_t>(SizeOf(*body));
   summary.tombstone = body->tombstone;
+  summary.renewal_due_ms = body->renewal_ttl_ms == 0 ? 0 : body->renewed_ms + body->renewal_ttl_ms;
   batch_.push_back(PutSession{body, sequence, replaced});
   // The index entry with the highest sequence may be gone now; the counter must not go back.
   if (sequence == 0 && replaced != 0) batch_.push_back(PutCursor{self_, last_sequence_});
@@ -145,7 +146,7 @@ SessionPtr Replica::State::Body(SessionKey key) {
   return summary == nullptr ? nullptr : bodies_.Find(key, summary->epoch, summary->version);
 }
 
-Replica::State::Want& Replica::State::WantBody(SessionKey key) {
+Want& Replica::State::WantBody(SessionKey key) {
   Want& want = wants_[key];
   if (want.ticket == 0) {
     want.ticket = ++last_load_;
@@ -184,6 +185,21 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
   if (want.change_copies) Review(key, 2);
   if (want.write_access) WriteAccess(key);
   Settle(key);
+}
+
+// --- Clocks.
+
+// `body` may be null.
+Remaining Replica::State::RemainingOf(const SessionSummary& summary, const Session* body) const {
+  const auto left = [&](WallMs until) { return std::max<int64_t>(0, until - now_.wall); };
+  return {.idle_ms = left(summary.last_access_ms + summary.idle_ttl_ms),
+          .lock_ms = body == nullptr ? 0 : left(body->lock_until_ms)};
+}
+
+// What another node sent gets its times by this node's clock.
+void Replica::State::SetClocks(const Remaining& remaining, Session* session) const {
+  session->last_access_ms = now_.wall - session->idle_ttl_ms + remaining.idle_ms;
+  session->lock_until_ms = remaining.lock_ms > 0 ? now_.wall + remaining.lock_ms : 0;
 }
 
 // --- Accesses and expiry.

@@ -136,6 +136,7 @@ void Replica::State::Recover(Recovered recovered) {
     summary.last_access_ms = summary.written_access_ms = stored.last_access_ms;
     summary.size_bytes = static_cast<uint32_t>(stored.size_bytes);
     summary.tombstone = stored.tombstone;
+    summary.renewal_due_ms = stored.renewal_due_ms;
     summary.unvalidated = !stored.tombstone && summary.owner() == self_;
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     if (summary.unvalidated) ++unvalidated_;

@@ -16,6 +16,7 @@
 #include "absl/random/bit_gen_ref.h"
 #include "membership/view.h"
 #include "store/core/effects.h"
+#include "store/listing.h"
 #include "store/observer.h"
 #include "store/operations.h"
 #include "store/options.h"

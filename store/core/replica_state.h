@@ -17,6 +17,7 @@
 #include "store/core/body_cache.h"
 #include "store/core/held.h"
 #include "store/core/outbox.h"
+#include "store/core/pending.h"
 #include "store/core/replica.h"
 #include "store/core/session_summary.h"
 #include "store/core/survey.h"
@@ -28,33 +29,6 @@ struct Replica::State {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
 
-  // Where a session is, as far as this node can tell now.
-  struct Place {
-    enum class Kind : uint8_t { kHere, kElsewhere, kDeleted, kNowhere, kWait, kOrphan };
-    Kind kind = Kind::kWait;
-    NodeId owner;
-    Epoch epoch;
-  };
-  // What goes on once a body is loaded, besides held callers.
-  struct Want {
-    uint64_t ticket = 0;
-    bool write_access = false;
-    bool change_copies = false;
-    // Take over with a counter above this; 0: do not.
-    uint64_t takeover_above = 0;
-  };
-  // What becomes true with one persisted batch.
-  struct Unpersisted {
-    uint64_t ticket = 0;
-    uint64_t sequence = 0;
-    std::vector<SessionPtr> bodies;
-    std::vector<std::pair<NodeId, ReplicateResult>> acks;
-    std::vector<SessionKey> written;
-  };
-  struct Learned {
-    NodeId owner;
-    Epoch epoch;
-  };
   enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
 
   State(const Options& options, NodeId self, Counters* counters);
@@ -93,6 +67,8 @@ struct Replica::State {
   void AddTo(Standing standing, int64_t n);
   void ScheduleExpiry(SessionKey key);
   void RunExpiry();
+  Remaining RemainingOf(const SessionSummary& summary, const Session* body) const;
+  void SetClocks(const Remaining& remaining, Session* session) const;
   SessionPtr Body(SessionKey key);
   Want& WantBody(SessionKey key);
   void OnLoaded(uint64_t ticket, SessionPtr body);
@@ -109,8 +85,12 @@ struct Replica::State {
   void Do(uint64_t id, const TouchOp& op);
   void Do(uint64_t id, const DeleteOp& op);
   void Do(uint64_t id, const LearnOp& op);
+  void Do(uint64_t id, const IncrementOp& op);
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
-  Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms) const;
+  Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
+                     int64_t renewal_ttl_ms) const;
+  void Write(uint64_t id, Session next, Ack ack, OperationResult result);
+  void ReportClocks(const SessionSummary& summary, OperationResult* result) const;
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
   bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
   int CopiesAsked(Ack ack) const;
@@ -219,12 +199,6 @@ struct Replica::State {
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
   absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
 
-  // Former holders to be told, once the present ones have the session.
-  struct Dropping {
-    Epoch epoch;
-    std::vector<NodeId> former;
-    std::vector<NodeId> present;
-  };
   absl::flat_hash_map<SessionKey, Dropping> dropping_;
   // Drops for peers that can't be reached now.
   absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;

@@ -19,7 +19,8 @@ constexpr size_t kLearnedMax = 100'000;
 constexpr int64_t kAnswerBytesMax = 1 << 20;
 
 bool NeedsBody(const Operation& operation) {
-  return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation);
+  return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation) ||
+         std::holds_alternative<IncrementOp>(operation);
 }
 
 bool MakesSession(const Operation& operation) {
@@ -31,7 +32,7 @@ bool MakesSession(const Operation& operation) {
 
 // --- Finding the owner.
 
-Replica::State::Place Replica::State::Locate(SessionKey key) {
+Place Replica::State::Locate(SessionKey key) {
   using Kind = Place::Kind;
   if (const SessionSummary* summary = Find(key)) {
     const NodeId owner = summary->owner();
@@ -347,9 +348,8 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
   answer.version = summary->version;
   answer.owner = summary->owner();
   answer.tombstone = summary->tombstone;
-  answer.idle_remaining_ms =
-      std::max<int64_t>(0, summary->last_access_ms + summary->idle_ttl_ms - now_.wall);
   if (purpose == QueryPurpose::kTakeover) answer.session = Body(key);
+  answer.remaining = RemainingOf(*summary, answer.session.get());
   return answer;
 }
 

@@ -75,9 +75,7 @@ bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequen
   Outbox::Sent(stream, {sequence, key, body->epoch, body->version, bytes});
   counters_->replicated_out.fetch_add(1, std::memory_order_relaxed);
   counters_->bytes_out.fetch_add(bytes, std::memory_order_relaxed);
-  const SessionSummary& summary = *Find(key);
-  const int64_t remaining =
-      std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
+  const Remaining remaining = RemainingOf(*Find(key), body.get());
   out_->sends.emplace_back(peer, ToReceiver(Replicate{sequence, std::move(body), remaining}));
   return true;
 }
@@ -205,8 +203,7 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
                             std::vector<Fenced>* fenced) {
   Session next = *message.session;
   const SessionKey key = next.key;
-  // Wall clocks differ between nodes; the time that is left does not.
-  next.last_access_ms = now_.wall - next.idle_ttl_ms + message.idle_remaining_ms;
+  SetClocks(message.remaining, &next);
   if (held != nullptr) {
     if (next.epoch < held->epoch) {
       // Two tombstones need no quarrel.

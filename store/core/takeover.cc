@@ -263,7 +263,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
       return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
     }
     Session next = *best.session;
-    next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
+    SetClocks(best.remaining, &next);
     Adopt(next);
     summary = Find(key);
   }

@@ -44,6 +44,7 @@ class SummaryReader {
     while (const uint32_t tag = in_.ReadTag()) {
       if (!ReadField(tag, out)) return false;
     }
+    if (renewal_ttl_ms_ > 0) out->renewal_due_ms = renewed_ms_ + renewal_ttl_ms_;
     return in_.ConsumedEntireMessage();
   }
   bool has_key() const { return has_key_; }
@@ -67,6 +68,10 @@ class SummaryReader {
         return ReadInt64(&out->idle_ttl_ms);
       case Tag(Record::kLastAccessMsFieldNumber, kVarint):
         return ReadInt64(&out->last_access_ms);
+      case Tag(Record::kRenewedMsFieldNumber, kVarint):
+        return ReadInt64(&renewed_ms_);
+      case Tag(Record::kRenewalTtlMsFieldNumber, kVarint):
+        return ReadInt64(&renewal_ttl_ms_);
       case Tag(Record::kTombstoneFieldNumber, kVarint): {
         uint64_t value = 0;
         if (!in_.ReadVarint64(&value)) return false;
@@ -128,6 +133,8 @@ class SummaryReader {
 
   CodedInputStream in_;
   bool has_key_ = false;
+  int64_t renewed_ms_ = 0;
+  int64_t renewal_ttl_ms_ = 0;
 };
 
 }  // namespace

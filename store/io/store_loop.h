@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "membership/view.h"
 #include "store/io/rocks_table.h"
+#include "store/listing.h"
 #include "store/observer.h"
 #include "store/options.h"
 #include "store/session_store.h"

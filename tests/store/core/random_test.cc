@@ -31,6 +31,9 @@ struct History {
   bool maybe_deleted = false;
   // Values that a read may give: the last acknowledged one and those with unknown outcome.
   std::set<std::string> values;
+  // Additions of one: those acknowledged, and those besides whose outcome is unknown.
+  int64_t added = 0;
+  int64_t maybe_added = 0;
 };
 
 class Ordeal {
@@ -68,7 +71,7 @@ class Ordeal {
   }
 
   void Act() {
-    switch (Pick(15)) {
+    switch (Pick(17)) {
       case 0:
         return FailOne();
       case 1:
@@ -87,6 +90,9 @@ class Ordeal {
       case 7:
       case 8:
         return Read(Pick(kKeys));
+      case 9:
+      case 10:
+        return Increment(Pick(kKeys));
       default:
         return Write(Pick(kKeys));
     }
@@ -194,6 +200,27 @@ class Ordeal {
     }
   }
 
+  void Increment(int i) {
+    History& history = history_[i];
+    const OperationResult result = cluster_.Call(
+        Live(), IncrementOp{.key = KeyAt(i), .name = "n", .delta = 1, .ack = Ack::kOne});
+    if (result.status.ok()) {
+      ++history.added;
+      if (faults_ == Faults::kOneByOne) {
+        EXPECT_FALSE(history.deleted) << "a deleted session counted";
+        CheckCounter(i, result.counter);
+      }
+    } else if (result.status.code() == absl::StatusCode::kDeadlineExceeded) {
+      ++history.maybe_added;
+    }
+  }
+
+  void CheckCounter(int i, int64_t counter) const {
+    const History& history = history_.at(i);
+    EXPECT_GE(counter, history.added) << "key " << i << " lost an acknowledged addition";
+    EXPECT_LE(counter, history.added + history.maybe_added) << "key " << i << " added twice";
+  }
+
   void Delete(int i) {
     History& history = history_[i];
     const OperationResult result = cluster_.Call(Live(), DeleteOp{KeyAt(i), Ack::kOne});
@@ -218,6 +245,12 @@ class Ordeal {
     if (result.status.ok()) {
       EXPECT_FALSE(history.deleted) << "key " << i << ": a deleted session came back";
       if (history.values.count(result.session->attributes.at("v").value) == 0) Lost(i);
+      const auto counter = result.session->attributes.find("n");
+      if (faults_ == Faults::kOneByOne) {
+        CheckCounter(i, counter == result.session->attributes.end()
+                            ? 0
+                            : std::stoll(counter->second.value));
+      }
     } else if (result.status.code() == absl::StatusCode::kNotFound) {
       if (history.made && !history.deleted && !history.maybe_deleted) Lost(i);
     } else {

@@ -106,7 +106,10 @@ void ReplicaCluster::Start(int node) {
   for (const auto& [key, session] : n.disk.sessions) {
     recovered.sessions.push_back({key, session->epoch, session->version, session->copy_set,
                                   session->absolute_deadline_ms, session->idle_ttl_ms,
-                                  session->last_access_ms, session->tombstone, 100});
+                                  session->last_access_ms, session->tombstone, 100,
+                                  session->renewal_ttl_ms == 0
+                                      ? 0
+                                      : session->renewed_ms + session->renewal_ttl_ms});
   }
   recovered.changes.assign(n.disk.changes.begin(), n.disk.changes.end());
   recovered.cursors.assign(n.disk.cursors.begin(), n.disk.cursors.end());

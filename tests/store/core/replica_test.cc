@@ -522,7 +522,7 @@ TEST(RecoveryTest, OwnerThatLostItsLastWritesTakesThemFromTheCopy) {
   session.version = 6;
   session.attributes = Cart("new");
   newer.session = std::make_shared<Session>(session);
-  newer.idle_remaining_ms = 3'600'000;
+  newer.remaining.idle_ms = 3'600'000;
   answer(queries[0].id);
   lone.PersistAll();
   ASSERT_EQ(lone.replies.count(get), 1u);
