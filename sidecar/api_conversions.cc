@@ -268,6 +268,29 @@ absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& reque
                             .ack = *ack};
 }
 
+absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
+                                            const std::string& new_id) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id());
+  if (!key.ok()) return key.status();
+  if (absl::Status status = CheckLength("new_id", new_id, kIdBytesMax); !status.ok()) return status;
+  if (new_id == request.id()) return Invalid("new_id", "is the session's id already");
+  const auto new_key = KeyOfRequest(request.namespace_(), new_id);
+  if (!new_key.ok()) return new_key.status();
+  if (absl::Status status = CheckLength("principal", request.principal(), kPrincipalBytesMax);
+      !status.ok()) {
+    return status;
+  }
+  const auto ack = ToAck(request.ack());
+  if (!ack.ok()) return ack.status();
+  store::RotateOp operation;
+  operation.key = *key;
+  operation.new_key = *new_key;
+  operation.principal = request.principal();
+  if (!request.principal().empty()) operation.name_space = NamespaceOf(request.namespace_());
+  operation.ack = *ack;
+  return operation;
+}
+
 absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request) {
   const auto key = KeyOfRequest(request.namespace_(), request.id());
   if (!key.ok()) return key.status();

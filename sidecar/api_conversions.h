@@ -30,6 +30,9 @@ absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request);
 absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
                                          const store::Options& limits);
 absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request);
+// `new_id` is the request's, or made for it.
+absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
+                                            const std::string& new_id);
 absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request);
 absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request);
 

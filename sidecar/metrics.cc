@@ -144,6 +144,7 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
   out->Sample(c.creates, {{"operation", "create"}});
   out->Sample(c.gets, {{"operation", "get"}});
   out->Sample(c.increments, {{"operation", "increment"}});
+  out->Sample(c.rotates, {{"operation", "rotate"}});
   out->Sample(c.puts, {{"operation", "put"}});
   out->Sample(c.deletes, {{"operation", "delete"}});
   out->Sample(c.touches, {{"operation", "touch"}});

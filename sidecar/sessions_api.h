@@ -32,6 +32,9 @@ class SessionsApi final : public v1::Sessions::CallbackService {
   grpc::ServerUnaryReactor* Increment(grpc::CallbackServerContext* context,
                                       const v1::IncrementRequest* request,
                                       v1::IncrementResponse* response) override;
+  grpc::ServerUnaryReactor* Rotate(grpc::CallbackServerContext* context,
+                                   const v1::RotateRequest* request,
+                                   v1::RotateResponse* response) override;
   grpc::ServerUnaryReactor* Touch(grpc::CallbackServerContext* context,
                                   const v1::TouchRequest* request,
                                   v1::TouchResponse* response) override;

@@ -79,9 +79,22 @@ struct LearnOp {
   SessionKey key;
 };
 
-using Operation = std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp>;
+// Gives the session another id. The former one stands for it for Options::rotated_alias, then it
+// is dead. Rotating to the same new key again succeeds.
+struct RotateOp {
+  SessionKey key;
+  SessionKey new_key;
+  // Empty: unchanged. With its namespace.
+  std::string principal;
+  std::string name_space;
+  Ack ack = Ack::kDefault;
+};
+
+using Operation =
+    std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp, RotateOp>;
 
 SessionKey KeyOf(const Operation& operation);
+void SetKey(SessionKey key, Operation* operation);
 
 // What a write has reached at its acknowledgement.
 struct Receipt {
@@ -105,6 +118,8 @@ struct OperationResult {
   int64_t counter = 0;                     // Increment: the new value.
   // Set with UNAVAILABLE when another node owns the session.
   membership::NodeId owner;
+  // Set besides if the key asked for was rotated: the one that the session has now.
+  SessionKey moved_to;
 };
 
 // Who owns a session, as far as the answering node knows.

@@ -81,6 +81,8 @@ struct Answer {
   membership::NodeId owner;
   bool tombstone = false;
   SessionPtr session;  // Only for kTakeover.
+  // Of a tombstone that still stands for another key.
+  SessionKey alias;
   Remaining remaining;
 };
 struct QueryResult {
@@ -144,10 +146,12 @@ struct OwnershipReply {
 
 // What the index must show from now on.
 struct IndexChange {
-  enum class Kind : uint8_t { kHeld, kDeleted, kLearned, kForget, kErase, kForgetLearned };
+  enum class Kind : uint8_t { kHeld, kDeleted, kAlias, kLearned, kForget, kErase, kForgetLearned };
   Kind kind = Kind::kHeld;
   SessionKey key;
   membership::NodeId owner;
+  // kAlias: what `key` stands for.
+  SessionKey target;
 };
 
 struct Effects {
@@ -181,6 +185,7 @@ struct StoredSession {
   bool tombstone = false;
   uint64_t size_bytes = 0;
   WallMs renewal_due_ms = 0;
+  SessionKey alias;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

@@ -27,8 +27,7 @@ void Replica::State::Fail(uint64_t id, absl::Status status, NodeId owner) {
   Reply(id, std::move(result));
 }
 
-void Replica::State::Execute(Held held) {
-  const SessionKey key = KeyOf(held.operation);
+void Replica::State::ExecuteAt(SessionKey key, Held held) {
   if (TryHeld(key, held, /*nowhere=*/false)) return;
   if (held_size_ + writes_.size() >= static_cast<size_t>(options_.pending_max)) {
     if (held.kind == Held::Kind::kResolve) return GiveUp(key, held);
@@ -80,8 +79,7 @@ void Replica::State::Do(uint64_t id, const CreateOp& op) {
   if (absl::Status status = CheckCreate(options_, op); !status.ok()) {
     return Fail(id, std::move(status));
   }
-  Session session =
-      NewSession(op.key, op.idle_ttl_ms, op.absolute_ttl_ms, op.renewal_ttl_ms);
+  Session session = NewSession(op.key, op.idle_ttl_ms, op.absolute_ttl_ms, op.renewal_ttl_ms);
   session.principal = op.principal;
   session.name_space = op.name_space;
   session.attributes = op.attributes;
@@ -174,7 +172,8 @@ void Replica::State::Do(uint64_t id, const IncrementOp& op) {
   const auto [it, added] = next.attributes.try_emplace(op.name);
   Attribute& attribute = it->second;
   int64_t value = op.initial;
-  if (!added && (attribute.schema != kCounterSchema || !absl::SimpleAtoi(attribute.value, &value))) {
+  if (!added &&
+      (attribute.schema != kCounterSchema || !absl::SimpleAtoi(attribute.value, &value))) {
     return Fail(id, absl::FailedPreconditionError("the attribute is not a counter"));
   }
   if (__builtin_add_overflow(value, op.delta, &value)) {
@@ -279,14 +278,20 @@ void Replica::State::CheckWaits(SessionKey key) {
     result.receipt.zones = ZonesOf(wait.reached);
     result.receipt.degraded = static_cast<int>(wait.reached.size()) < CopiesAsked(wait.ack);
     if (result.receipt.degraded) Count(&counters_->degraded_writes);
-    Reply(wait.operation_id, std::move(result));
+    Finish(wait.operation_id, std::move(result));
   }
 }
 
 void Replica::State::FailWaits(SessionKey key, const std::string& why) {
   for (const WriteWait& wait : writes_.Take(key, [](const WriteWait&) { return true; })) {
-    Fail(wait.operation_id, absl::DeadlineExceededError("outcome unknown: " + why));
+    FailWait(wait, absl::DeadlineExceededError("outcome unknown: " + why));
   }
+}
+
+void Replica::State::FailWait(const WriteWait& wait, absl::Status status) {
+  OperationResult result;
+  result.status = std::move(status);
+  Finish(wait.operation_id, std::move(result));
 }
 
 void Replica::State::ExpireWaits(SessionKey key) {
@@ -294,10 +299,10 @@ void Replica::State::ExpireWaits(SessionKey key) {
       writes_.Take(key, [&](const WriteWait& wait) { return wait.deadline <= now_.steady; });
   for (const WriteWait& wait : late) {
     Count(&counters_->ack_timeouts);
-    Fail(wait.operation_id,
-         absl::DeadlineExceededError(absl::StrCat(
-             "outcome unknown: ", wait.reached.size(), " of ", CopiesAsked(wait.ack),
-             " copies answered within ", options_.ack_timeout.count(), " ms; the write stays")));
+    FailWait(wait, absl::DeadlineExceededError(
+                       absl::StrCat("outcome unknown: ", wait.reached.size(), " of ",
+                                    CopiesAsked(wait.ack), " copies answered within ",
+                                    options_.ack_timeout.count(), " ms; the write stays")));
   }
 }
 

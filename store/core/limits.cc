@@ -84,6 +84,8 @@ absl::Status CheckPut(const Options& options, const PutOp& op) {
 
 absl::Status CheckIncrement(const IncrementOp& op) { return CheckName("name: bytes", op.name); }
 
+absl::Status CheckRotate(const RotateOp& op) { return CheckPrincipal(op.principal); }
+
 absl::Status CheckSession(const Options& options, const Session& session) {
   const auto count = static_cast<int64_t>(session.attributes.size());
   if (count > options.attributes_max) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,15 @@ struct Unpersisted {
 struct Learned {
   membership::NodeId owner;
   Epoch epoch;
+};
+
+// A Rotate that waits: first for the copies of the new session, then for those of the old key.
+struct Rotation {
+  SessionKey old_key;
+  SessionKey new_key;
+  Ack ack = Ack::kDefault;
+  // What the new session has reached.
+  std::optional<Receipt> made;
 };
 
 // Former holders to be told, once the present ones have the session.

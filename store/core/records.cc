@@ -47,6 +47,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   sealing_.bodies.push_back(body);
   bodies_.Pin(std::move(body));
   learned_.erase(key);
+  NoteAlias(*sealing_.bodies.back());
   Recount(&summary);
   Reindex(key);
   ScheduleExpiry(key);
@@ -67,6 +68,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   bodies_.Erase(key);
   handing_over_.erase(key);
   dropping_.erase(key);
+  aliases_.erase(key);
   found_ = nullptr;
   sessions_.erase(it);
   Reindex(key);
@@ -96,11 +98,14 @@ void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool co
 void Replica::State::Reindex(SessionKey key) {
   const SessionSummary* summary = Find(key);
   if (summary == nullptr) {
-    out_->index_changes.push_back({IndexChange::Kind::kErase, key, {}});
+    out_->index_changes.push_back({IndexChange::Kind::kErase, key, {}, {}});
+  } else if (const auto alias = aliases_.find(key);
+             alias != aliases_.end() && !summary->unvalidated) {
+    out_->index_changes.push_back({IndexChange::Kind::kAlias, key, {}, alias->second});
   } else if (summary->tombstone) {
-    out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}});
+    out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}, {}});
   } else if (!summary->unvalidated) {
-    out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner()});
+    out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner(), {}});
   }
 }
 
@@ -226,8 +231,8 @@ void Replica::State::WriteAccess(SessionKey key) {
 }
 
 // A delete, an idle expiry, or a tombstone that must outrank an epoch with counter `counter_above`
-// (0: keeps its epoch).
-void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+// (0: keeps its epoch). An alias stays one.
+Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
   const SessionSummary& summary = *Find(key);
   Session next;
   next.key = key;
@@ -245,7 +250,12 @@ void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
   next.idle_ttl_ms = summary.idle_ttl_ms;
   next.last_access_ms = summary.last_access_ms;
   next.tombstone = true;
-  Commit(std::move(next));
+  if (const auto alias = AliasOf(key)) next.alias = *alias;
+  return next;
+}
+
+void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+  Commit(Tombstone(key, counter_above));
 }
 
 void Replica::State::ScheduleExpiry(SessionKey key) {
@@ -255,6 +265,8 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
     at = summary.absolute_deadline_ms;
     // Only the owner decides idle expiry.
     if (OwnedHere(summary)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+  } else if (aliases_.contains(key)) {
+    at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
   }
   expiry_.erase({summary.expiry_ms, key});
   summary.expiry_ms = at;
@@ -276,6 +288,7 @@ void Replica::State::RunExpiry() {
       counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
       WriteTombstone(key, 0);
     } else {
+      ExpireAlias(key);
       ScheduleExpiry(key);
     }
   }

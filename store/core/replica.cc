@@ -140,6 +140,9 @@ void Replica::State::Recover(Recovered recovered) {
     summary.unvalidated = !stored.tombstone && summary.owner() == self_;
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     if (summary.unvalidated) ++unvalidated_;
+    if (stored.alias != SessionKey{} && !summary.Expired(now_.wall)) {
+      aliases_[stored.key] = stored.alias;
+    }
     Recount(&(FindOrAdd(stored.key) = std::move(summary)));
     Reindex(stored.key);
     ScheduleExpiry(stored.key);
@@ -153,6 +156,7 @@ void Replica::State::Recover(Recovered recovered) {
     outbox_.Add(sequence, key);
   }
   outbox_.SetDurable(last_sequence_);
+  RecoverAliases(recovered.sessions);
   last_sequence_ += kSequenceLeap;
   batch_.push_back(PutCursor{self_, last_sequence_});
 }
@@ -253,7 +257,8 @@ void Replica::Resolve(Now now, uint64_t operation_id, SessionKey key, Effects* o
 
 void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) {
   state_->Begin(now, out);
-  for (const SessionKey key : keys) {
+  for (const SessionKey named : keys) {
+    const SessionKey key = state_->Aliased(named);
     const SessionSummary* summary = state_->Find(key);
     if (summary == nullptr || summary->tombstone || !state_->OwnedHere(*summary)) continue;
     if (!summary->Expired(now.wall)) state_->NoteAccess(key);

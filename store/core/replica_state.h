@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -61,7 +62,6 @@ struct Replica::State {
   bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
   void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
   void Reindex(SessionKey key);
-  // After a change of the record or the view.
   void Recount(SessionSummary* summary);
   Standing StandingOf(const SessionSummary& summary) const;
   void AddTo(Standing standing, int64_t n);
@@ -74,10 +74,12 @@ struct Replica::State {
   void OnLoaded(uint64_t ticket, SessionPtr body);
   void WriteAccess(SessionKey key);
   void NoteAccess(SessionKey key);
+  Session Tombstone(SessionKey key, uint64_t counter_above);
   void WriteTombstone(SessionKey key, uint64_t counter_above);
 
   // execute.cc: the session API at the owner.
-  void Execute(Held held);
+  void Execute(Held held) { ExecuteAt(KeyOf(held.operation), std::move(held)); }
+  void ExecuteAt(SessionKey key, Held held);
   void Perform(const Held& held);
   void Do(uint64_t id, const CreateOp& op);
   void Do(uint64_t id, const GetOp& op);
@@ -86,6 +88,7 @@ struct Replica::State {
   void Do(uint64_t id, const DeleteOp& op);
   void Do(uint64_t id, const LearnOp& op);
   void Do(uint64_t id, const IncrementOp& op);
+  void Do(uint64_t id, const RotateOp& op);
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
                      int64_t renewal_ttl_ms) const;
@@ -96,13 +99,34 @@ struct Replica::State {
   int CopiesAsked(Ack ack) const;
   int CopiesPossible(SessionKey key);
   void CheckWaits(SessionKey key);
-  // Each of `keys` once; puts them in order.
   void CheckWaits(std::vector<SessionKey>* keys);
   void FailWaits(SessionKey key, const std::string& why);
+  void FailWait(const WriteWait& wait, absl::Status status);
   void ExpireWaits(SessionKey key);
   uint32_t ZonesOf(const std::vector<NodeId>& nodes) const;
+  // Of a write: at once, or with the other session's that it waits for.
+  void Finish(uint64_t id, OperationResult result);
   void Reply(uint64_t id, OperationResult result);
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
+
+  // rotate.cc: another id for a session, and what the former one stands for.
+  std::optional<SessionKey> AliasOf(SessionKey key);
+  SessionKey Aliased(SessionKey key);
+  void Follow(SessionKey alias, Held held);
+  void NoteAlias(const Session& body);
+  void ExpireAlias(SessionKey key);
+  void StartRotate(Held held);
+  void FinishRotate(Place::Kind target, Held held);
+  // No copy of the old key knows of the alias yet.
+  bool Unreleased(const SessionSummary& summary) const {
+    return summary.tombstone && summary.owner() == self_ && summary.sequence == 0;
+  }
+  void ReleaseAlias(SessionKey new_key);
+  void ReleaseAliases();
+  void RecoverAliases(const std::vector<StoredSession>& stored);
+  SessionKey UnreleasedTarget(SessionKey old_key) const;
+  void UndoAlias(SessionKey key, Epoch epoch, NodeId owner);
+  void FinishValidateAlias(SessionKey key, const Survey& survey);
 
   // resolve.cc: who owns a session.
   Place Locate(SessionKey key);
@@ -169,11 +193,15 @@ struct Replica::State {
   // What Find found last: one input asks for the same session many times.
   SessionKey found_key_;
   SessionSummary* found_ = nullptr;
-  // Of what `sessions_` holds.
   StoreStats stats_;
   BodyCache bodies_;
   Outbox outbox_;
   WriteWaits writes_;
+  absl::flat_hash_map<uint64_t, Rotation> rotations_;
+  // New key -> old key, while the alias is not replicated yet.
+  absl::flat_hash_map<SessionKey, SessionKey> unreleased_;
+  // Tombstones here that still stand for another key.
+  absl::flat_hash_map<SessionKey, SessionKey> aliases_;
   Surveys surveys_;
   uint64_t last_sequence_ = 0;
   uint64_t last_ticket_ = 0;
@@ -190,12 +218,11 @@ struct Replica::State {
   absl::flat_hash_map<uint64_t, SessionKey> loads_;
   absl::flat_hash_map<SessionKey, std::vector<Held>> held_;
   size_t held_size_ = 0;
-  // Have a retry timer.
-  absl::flat_hash_set<SessionKey> retrying_;
+  absl::flat_hash_set<SessionKey> retrying_;  // Have a retry timer.
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
-  // Ascending: all writes wait equally long.
+  // Ascending.
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
   absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
 
@@ -205,8 +232,7 @@ struct Replica::State {
 
   membership::ViewPtr view_;
   membership::ViewPtr previous_view_;
-  // Other members that can take copies.
-  int takers_ = 0;
+  int takers_ = 0;  // Other members that can take copies.
   SteadyTime started_;
   // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
   int sweep_pass_ = 0;
@@ -217,8 +243,7 @@ struct Replica::State {
   bool revalidate_ = false;
   size_t unvalidated_ = 0;
   bool draining_ = false;
-  // Handed over, not acknowledged by the successor yet.
-  absl::flat_hash_set<SessionKey> handing_over_;
+  absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
 };
 
 }  // namespace roost::store

@@ -98,6 +98,7 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
   for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
     if (refused.contains(item.sequence)) continue;
     writes_.Reached(item.key, from, item.version);
+    if (!unreleased_.empty()) ReleaseAlias(item.key);
     if (const auto it = dropping_.find(item.key);
         it != dropping_.end() && item.epoch >= it->second.epoch) {
       auto& present = it->second.present;
@@ -117,6 +118,9 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
 void Replica::State::OnFenced(const Fenced& fenced) {
   const SessionSummary* summary = Find(fenced.key);
   if (summary == nullptr || summary->epoch >= fenced.epoch) return;
+  if (summary->tombstone && summary->unvalidated) {
+    return UndoAlias(fenced.key, fenced.epoch, fenced.owner);
+  }
   if (summary->tombstone) {
     // A deleted session stays deleted: outrank whoever still has it.
     const NodeId other = fenced.owner;
@@ -204,6 +208,11 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
   Session next = *message.session;
   const SessionKey key = next.key;
   SetClocks(message.remaining, &next);
+  if (held != nullptr && held->unvalidated && held->tombstone && !next.tombstone &&
+      next.epoch > held->epoch) {
+    UndoAlias(key, next.epoch, next.owner());
+    held = nullptr;
+  }
   if (held != nullptr) {
     if (next.epoch < held->epoch) {
       // Two tombstones need no quarrel.

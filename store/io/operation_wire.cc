@@ -97,6 +97,22 @@ absl::StatusOr<Operation> DecodeIncrement(SessionKey key, peer::v1::Operation::I
                      .ack = *ack};
 }
 
+absl::StatusOr<Operation> DecodeRotate(SessionKey key, peer::v1::Operation::Rotate* message) {
+  const auto ack = DecodeAck(message->ack());
+  if (!ack.ok()) return ack.status();
+  const auto new_key = DecodeKey(message->new_key());
+  if (!new_key.ok()) return new_key.status();
+  if (absl::Status status = CheckPrincipal(message->principal(), message->namespace_());
+      !status.ok()) {
+    return status;
+  }
+  return RotateOp{.key = key,
+                  .new_key = *new_key,
+                  .principal = std::move(*message->mutable_principal()),
+                  .name_space = std::move(*message->mutable_namespace_()),
+                  .ack = *ack};
+}
+
 struct OperationEncoder {
   peer::v1::Operation* out;
 
@@ -137,6 +153,13 @@ struct OperationEncoder {
     increment->set_initial(op.initial);
     increment->set_ack(static_cast<uint32_t>(op.ack));
   }
+  void operator()(const RotateOp& op) const {
+    peer::v1::Operation::Rotate* rotate = out->mutable_rotate();
+    rotate->set_new_key(op.new_key.ToBytes());
+    rotate->set_principal(op.principal);
+    rotate->set_namespace_(op.name_space);
+    rotate->set_ack(static_cast<uint32_t>(op.ack));
+  }
   void operator()(const LearnOp&) const { assert(false); }
 };
 
@@ -168,6 +191,8 @@ absl::StatusOr<Operation> DecodeOperation(peer::v1::Operation* operation) {
     }
     case peer::v1::Operation::kIncrement:
       return DecodeIncrement(*key, operation->mutable_increment());
+    case peer::v1::Operation::kRotate:
+      return DecodeRotate(*key, operation->mutable_rotate());
     default:
       return Bad("empty or not known to this version");
   }
@@ -186,6 +211,7 @@ void EncodeResult(const OperationResult& result, peer::v1::ExecuteResponse* out)
   out->set_idle_remaining_ms(result.idle_remaining_ms);
   out->set_absolute_deadline_ms(result.absolute_deadline_ms);
   out->set_counter(result.counter);
+  if (result.moved_to != SessionKey{}) out->set_moved_to(result.moved_to.ToBytes());
   out->set_renewal_due_ms(result.renewal_due_ms);
   out->set_renewal_due(result.renewal_due);
   out->set_owner(result.owner.value);
@@ -212,6 +238,11 @@ absl::StatusOr<OperationResult> DecodeResult(peer::v1::ExecuteResponse* response
   result.idle_remaining_ms = response->idle_remaining_ms();
   result.absolute_deadline_ms = response->absolute_deadline_ms();
   result.counter = response->counter();
+  if (!response->moved_to().empty()) {
+    const auto moved_to = DecodeKey(response->moved_to());
+    if (!moved_to.ok()) return moved_to.status();
+    result.moved_to = *moved_to;
+  }
   result.renewal_due_ms = response->renewal_due_ms();
   result.renewal_due = response->renewal_due();
   result.owner = membership::NodeId{response->owner()};

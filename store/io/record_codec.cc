@@ -53,6 +53,7 @@ class SummaryReader {
   bool ReadField(uint32_t tag, StoredSession* out) {
     switch (tag) {
       case Tag(Record::kKeyFieldNumber, kBytes):
+        has_key_ = true;
         return ReadKey(&out->key);
       case Tag(Record::kEpochFieldNumber, kBytes):
         return ReadEpoch(&out->epoch);
@@ -68,6 +69,8 @@ class SummaryReader {
         return ReadInt64(&out->idle_ttl_ms);
       case Tag(Record::kLastAccessMsFieldNumber, kVarint):
         return ReadInt64(&out->last_access_ms);
+      case Tag(Record::kAliasFieldNumber, kBytes):
+        return ReadKey(&out->alias);
       case Tag(Record::kRenewedMsFieldNumber, kVarint):
         return ReadInt64(&renewed_ms_);
       case Tag(Record::kRenewalTtlMsFieldNumber, kVarint):
@@ -95,7 +98,6 @@ class SummaryReader {
     std::string bytes;
     if (!in_.ReadVarint32(&length) || length != 16 || !in_.ReadString(&bytes, 16)) return false;
     *out = *SessionKey::FromBytes(bytes);
-    has_key_ = true;
     return true;
   }
 

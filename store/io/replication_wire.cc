@@ -130,6 +130,11 @@ absl::StatusOr<Answer> DecodeAnswer(peer::v1::QueryResult::Answer* message) {
   answer.version = message->version();
   answer.owner = NodeId{message->owner()};
   answer.tombstone = message->tombstone();
+  if (!message->alias().empty()) {
+    const auto alias = DecodeKey(message->alias());
+    if (!alias.ok()) return alias.status();
+    answer.alias = *alias;
+  }
   if (!message->has_record()) return answer;
   auto session = DecodeTravelling(message->mutable_record());
   if (!session.ok()) return session.status();
@@ -189,6 +194,7 @@ void EncodeAnswer(const Answer& answer, peer::v1::QueryResult::Answer* out) {
   out->set_version(answer.version);
   out->set_owner(answer.owner.value);
   out->set_tombstone(answer.tombstone);
+  if (answer.alias != SessionKey{}) out->set_alias(answer.alias.ToBytes());
   if (answer.session == nullptr) return;
   EncodeTravelling(*answer.session, answer.remaining, out->mutable_record());
 }

@@ -345,6 +345,8 @@ class StoreLoop::Loop {
         return index_.SetHeld(change.key, change.owner);
       case IndexChange::Kind::kDeleted:
         return index_.SetDeleted(change.key);
+      case IndexChange::Kind::kAlias:
+        return index_.SetAlias(change.key, change.target);
       case IndexChange::Kind::kLearned:
         return index_.SetLearned(change.key, change.owner);
       case IndexChange::Kind::kForget:
@@ -366,6 +368,8 @@ class StoreLoop::Loop {
       return Finish(reply.operation_id, std::move(reply.result));
     }
     call->operation = std::move(reply.operation);
+    // Rotated meanwhile, perhaps.
+    call->key = KeyOf(*call->operation);
     Forward(reply.operation_id, call, reply.result.owner);
   }
 
@@ -395,6 +399,10 @@ class StoreLoop::Loop {
       return Finish(id, NoAnswer(*call));
     }
     const Now now = ReadClocks();
+    if (answered && outcome.result.moved_to != SessionKey{}) {
+      call->key = outcome.result.moved_to;
+      SetKey(call->key, call->operation.get());
+    }
     const SessionKey key = call->key;
     const milliseconds pause =
         std::min(kRetryPauseMin * (1 << std::min(call->forwards, 5)), kRetryPauseMax);

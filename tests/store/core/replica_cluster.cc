@@ -104,12 +104,21 @@ void ReplicaCluster::Start(int node) {
   n.replica = std::make_unique<Replica>(options_, Id(node), &n.counters);
   Recovered recovered;
   for (const auto& [key, session] : n.disk.sessions) {
-    recovered.sessions.push_back({key, session->epoch, session->version, session->copy_set,
-                                  session->absolute_deadline_ms, session->idle_ttl_ms,
-                                  session->last_access_ms, session->tombstone, 100,
-                                  session->renewal_ttl_ms == 0
-                                      ? 0
-                                      : session->renewed_ms + session->renewal_ttl_ms});
+    StoredSession stored;
+    stored.key = key;
+    stored.epoch = session->epoch;
+    stored.version = session->version;
+    stored.copy_set = session->copy_set;
+    stored.absolute_deadline_ms = session->absolute_deadline_ms;
+    stored.idle_ttl_ms = session->idle_ttl_ms;
+    stored.last_access_ms = session->last_access_ms;
+    stored.tombstone = session->tombstone;
+    stored.size_bytes = 100;
+    if (session->renewal_ttl_ms > 0) {
+      stored.renewal_due_ms = session->renewed_ms + session->renewal_ttl_ms;
+    }
+    stored.alias = session->alias;
+    recovered.sessions.push_back(std::move(stored));
   }
   recovered.changes.assign(n.disk.changes.begin(), n.disk.changes.end());
   recovered.cursors.assign(n.disk.cursors.begin(), n.disk.cursors.end());
@@ -174,11 +183,13 @@ OperationResult ReplicaCluster::Call(int node, Operation operation) {
   if (result.status.code() != absl::StatusCode::kUnavailable || !result.owner) return result;
   const int owner = IndexOf(result.owner);
   if (!running(owner)) return result;
+  if (result.moved_to != SessionKey{}) SetKey(result.moved_to, &operation);
   const uint64_t forwarded = Execute(owner, operation);
   if (!RunUntil([&] { return ReplyTo(forwarded) != nullptr; })) {
     return NoReply();
   }
   result = *ReplyTo(forwarded);
+  if (result.moved_to != SessionKey{}) SetKey(result.moved_to, &operation);
   if (result.status.code() == absl::StatusCode::kUnavailable) {
     Do(node, [&](Replica& r, Effects* out) { r.OnForwardRefused(now(), KeyOf(operation), out); });
   }

@@ -493,9 +493,17 @@ TEST(RecoveryTest, OwnerThatLostItsLastWritesTakesThemFromTheCopy) {
   session.last_access_ms = 1'700'000'000'000;
   session.attributes = Cart("old");
   Recovered recovered;
-  recovered.sessions.push_back({kKey, session.epoch, session.version, session.copy_set,
-                                session.absolute_deadline_ms, session.idle_ttl_ms,
-                                session.last_access_ms, false, 100});
+  recovered.sessions.push_back({kKey,
+                                session.epoch,
+                                session.version,
+                                session.copy_set,
+                                session.absolute_deadline_ms,
+                                session.idle_ttl_ms,
+                                session.last_access_ms,
+                                false,
+                                100,
+                                0,
+                                {}});
   LoneReplica lone(2, {}, recovered);
   EXPECT_FALSE(lone.replica().recovered());
   lone.StreamUp(2);

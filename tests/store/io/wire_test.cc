@@ -34,6 +34,7 @@ TEST(RecordCodecTest, SummaryAgreesWithTheRecord) {
   EXPECT_EQ(summary->last_access_ms, session.last_access_ms);
   EXPECT_EQ(summary->tombstone, session.tombstone);
   EXPECT_EQ(summary->size_bytes, bytes.size());
+  EXPECT_EQ(summary->alias, session.alias);
   EXPECT_EQ(summary->renewal_due_ms, session.renewed_ms + session.renewal_ttl_ms);
 }
 
@@ -162,6 +163,7 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
                             .owner = NodeId{4},
                             .tombstone = true,
                             .session = Shared(session),
+                            .alias = {3, 4},
                             .remaining = {17, 0}});
   EncodeToSender(result, frame.add_messages());
   const auto decoded = DecodeFrame(&frame);
@@ -174,6 +176,7 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
   EXPECT_TRUE(answer.known && answer.tombstone);
   EXPECT_EQ(answer.version, 6u);
   EXPECT_EQ(answer.remaining.idle_ms, 17);
+  EXPECT_EQ(answer.alias, (SessionKey{3, 4}));
   session.last_access_ms = session.lock_until_ms = 0;
   EXPECT_EQ(*answer.session, session);
 }
@@ -258,6 +261,22 @@ TEST(OperationWireTest, OperationsRoundTrip) {
   EXPECT_FALSE(DecodeOperation(&encoded).ok());
 
   encoded.Clear();
+  const RotateOp rotate{.key = session.key,
+                        .new_key = {4, 5},
+                        .principal = "p",
+                        .name_space = "shop",
+                        .ack = Ack::kAll};
+  EncodeOperation(rotate, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<RotateOp>(*decoded).new_key, rotate.new_key);
+  EXPECT_EQ(std::get<RotateOp>(*decoded).principal, "p");
+  EXPECT_EQ(std::get<RotateOp>(*decoded).name_space, "shop");
+  EXPECT_EQ(std::get<RotateOp>(*decoded).ack, Ack::kAll);
+  encoded.mutable_rotate()->set_new_key("short");
+  EXPECT_FALSE(DecodeOperation(&encoded).ok());
+
+  encoded.Clear();
   EncodeOperation(GetOp{.key = session.key, .peek = true, .min_version = 9}, &encoded);
   decoded = DecodeOperation(&encoded);
   ASSERT_TRUE(decoded.ok());
@@ -280,6 +299,7 @@ TEST(OperationWireTest, ResultsRoundTrip) {
   result.owner = NodeId{5};
   result.idle_remaining_ms = 6;
   result.counter = -8;
+  result.moved_to = SessionKey{8, 9};
   result.renewal_due_ms = 9;
   result.renewal_due = true;
   peer::v1::ExecuteResponse response;
@@ -292,6 +312,7 @@ TEST(OperationWireTest, ResultsRoundTrip) {
   EXPECT_EQ(*decoded->session, *result.session);
   EXPECT_EQ(decoded->owner, NodeId{5});
   EXPECT_EQ(decoded->counter, -8);
+  EXPECT_EQ(decoded->moved_to, result.moved_to);
   EXPECT_EQ(decoded->renewal_due_ms, 9);
   EXPECT_TRUE(decoded->renewal_due);
   response.set_code(17);
