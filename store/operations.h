@@ -12,7 +12,9 @@
 
 #include "absl/status/status.h"
 #include "membership/node_id.h"
+#include "store/listing.h"
 #include "store/options.h"
+#include "store/ownership.h"
 #include "store/session.h"
 
 namespace roost::store {
@@ -90,8 +92,17 @@ struct RotateOp {
   Ack ack = Ack::kDefault;
 };
 
+// What one node has for a listing, whoever owns `key`: the page begins after it.
+struct ListOp {
+  SessionKey key;
+  // From the first session.
+  bool first = false;
+  uint64_t principal = 0;
+  uint32_t limit = 0;
+};
+
 using Operation =
-    std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp, RotateOp>;
+    std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp, RotateOp, ListOp>;
 
 SessionKey KeyOf(const Operation& operation);
 void SetKey(SessionKey key, Operation* operation);
@@ -116,28 +127,11 @@ struct OperationResult {
   WallMs renewal_due_ms = 0;               // Get, Touch; 0: never.
   bool renewal_due = false;                // Get, Touch: by the owner's clock.
   int64_t counter = 0;                     // Increment: the new value.
+  std::shared_ptr<const ListPage> page;    // List.
   // Set with UNAVAILABLE when another node owns the session.
   membership::NodeId owner;
   // Set besides if the key asked for was rotated: the one that the session has now.
   SessionKey moved_to;
-};
-
-// Who owns a session, as far as the answering node knows.
-struct Ownership {
-  enum class State : uint8_t {
-    kUnknown,  // Every live node that would know it was asked, and none does.
-    kOwned,    // `owner` is live and serves it.
-    // `owner` is dead and nobody has taken over yet; or, without an owner, a node that may know the
-    // session did not answer. Ask again.
-    kOrphaned,
-    kDeleted,  // A tombstone: the session is gone for good.
-  };
-  State state = State::kUnknown;
-  membership::NodeId owner;
-  Epoch epoch;
-  uint64_t version = 0;
-  // Empty unless the answering node holds the session.
-  std::vector<membership::NodeId> copy_set;
 };
 
 }  // namespace roost::store

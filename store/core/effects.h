@@ -107,10 +107,14 @@ struct PutSession {
   // needs to be replicated.
   uint64_t sequence = 0;
   uint64_t replaces_sequence = 0;
+  // The same for the principal index.
+  uint64_t principal = 0;
+  uint64_t replaces_principal = 0;
 };
 struct EraseSession {
   SessionKey key;
   uint64_t replaces_sequence = 0;
+  uint64_t replaces_principal = 0;
 };
 // Last sequence of `sender` that this node has applied.
 struct PutCursor {
@@ -129,6 +133,15 @@ struct Persist {
 struct Load {
   uint64_t ticket = 0;
   SessionKey key;
+};
+
+// "Read these keys from the principal index and call OnScanned", in their order.
+struct Scan {
+  uint64_t ticket = 0;
+  uint64_t principal = 0;
+  // After this one; nothing: from the first.
+  std::optional<SessionKey> after;
+  size_t limit = 0;
 };
 
 // --- Answers to the callers.
@@ -158,6 +171,7 @@ struct Effects {
   std::optional<Persist> persist;
   std::vector<Send> sends;
   std::vector<Load> loads;
+  std::vector<Scan> scans;
   std::vector<Reply> replies;
   std::vector<OwnershipReply> ownership_replies;
   std::vector<IndexChange> index_changes;
@@ -167,6 +181,7 @@ struct Effects {
     persist.reset();
     sends.clear();
     loads.clear();
+    scans.clear();
     replies.clear();
     ownership_replies.clear();
     index_changes.clear();
@@ -186,6 +201,7 @@ struct StoredSession {
   uint64_t size_bytes = 0;
   WallMs renewal_due_ms = 0;
   SessionKey alias;
+  uint64_t principal = 0;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

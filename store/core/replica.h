@@ -63,6 +63,10 @@ class Replica {
   // Null if the disk has no such session.
   void OnLoaded(Now now, uint64_t ticket, SessionPtr session, Effects* out);
 
+  // `more`: the index has further keys after the last one.
+  void OnScanned(Now now, uint64_t ticket, const std::vector<SessionKey>& keys, bool more,
+                 Effects* out);
+
   // After one or more inputs: what they changed becomes one batch, and what became durable goes to
   // the peers.
   void Flush(Now now, Effects* out);

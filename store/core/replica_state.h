@@ -1,38 +1,23 @@
-// Replica::State: the replica's data and its rules, one source file per group of rules. See
-// replica.h for the contract and README.md for the reading order.
+// Replica::State: the replica's rules, one source file per group of rules; replica_data.h has its
+// data. See replica.h for the contract and README.md for the reading order.
 //
 // Every input starts with Begin; rules append to `out_` and to the batch. Flush offers durable
 // changes to the streams, sends collected questions and seals the batch.
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "absl/container/btree_set.h"
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
-#include "store/core/body_cache.h"
-#include "store/core/held.h"
-#include "store/core/outbox.h"
-#include "store/core/pending.h"
 #include "store/core/replica.h"
-#include "store/core/session_summary.h"
-#include "store/core/survey.h"
-#include "store/core/write_waits.h"
+#include "store/core/replica_data.h"
 
 namespace roost::store {
 
-struct Replica::State {
-  using NodeId = membership::NodeId;
-  using SteadyTime = membership::SteadyTime;
-
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
-
-  State(const Options& options, NodeId self, Counters* counters);
+struct Replica::State : ReplicaData {
+  State(const Options& options, NodeId self, Counters* counters)
+      : ReplicaData(options, self, counters) {}
 
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);
@@ -89,6 +74,7 @@ struct Replica::State {
   void Do(uint64_t id, const LearnOp& op);
   void Do(uint64_t id, const IncrementOp& op);
   void Do(uint64_t id, const RotateOp& op);
+  void Do(uint64_t id, const ListOp& op) { StartList(id, op); }
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
                      int64_t renewal_ttl_ms) const;
@@ -108,6 +94,13 @@ struct Replica::State {
   void Finish(uint64_t id, OperationResult result);
   void Reply(uint64_t id, OperationResult result);
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
+
+  // listing.cc: what this node has.
+  ListEntry EntryOf(SessionKey key, const SessionSummary& summary) const;
+  bool Lists(const SessionSummary& summary) const;
+  void StartList(uint64_t id, const ListOp& op);
+  void OnScanned(uint64_t ticket, const std::vector<SessionKey>& keys, bool more);
+  void ReplyPage(uint64_t id, std::shared_ptr<const ListPage> page);
 
   // rotate.cc: another id for a session, and what the former one stands for.
   std::optional<SessionKey> AliasOf(SessionKey key);
@@ -182,68 +175,6 @@ struct Replica::State {
   std::vector<NodeId> DesiredCopies(SessionKey key, NodeId owner, const CopySet& present) const;
   std::vector<NodeId> HolderPeers(SessionKey key, const SessionSummary& summary) const;
   bool drained() const;
-
-  const Options options_;
-  const NodeId self_;
-  Counters* const counters_;
-  Now now_;
-  Effects* out_ = nullptr;
-
-  SessionTable sessions_;
-  // What Find found last: one input asks for the same session many times.
-  SessionKey found_key_;
-  SessionSummary* found_ = nullptr;
-  StoreStats stats_;
-  BodyCache bodies_;
-  Outbox outbox_;
-  WriteWaits writes_;
-  absl::flat_hash_map<uint64_t, Rotation> rotations_;
-  // New key -> old key, while the alias is not replicated yet.
-  absl::flat_hash_map<SessionKey, SessionKey> unreleased_;
-  // Tombstones here that still stand for another key.
-  absl::flat_hash_map<SessionKey, SessionKey> aliases_;
-  Surveys surveys_;
-  uint64_t last_sequence_ = 0;
-  uint64_t last_ticket_ = 0;
-  uint64_t last_load_ = 0;
-
-  // The batch of this input, and those on their way to the disk.
-  std::vector<Mutation> batch_;
-  Unpersisted sealing_;
-  std::deque<Unpersisted> unpersisted_;
-  // By sender: last sequence that is applied and on disk here.
-  absl::flat_hash_map<NodeId, uint64_t> cursors_;
-
-  absl::flat_hash_map<SessionKey, Want> wants_;
-  absl::flat_hash_map<uint64_t, SessionKey> loads_;
-  absl::flat_hash_map<SessionKey, std::vector<Held>> held_;
-  size_t held_size_ = 0;
-  absl::flat_hash_set<SessionKey> retrying_;  // Have a retry timer.
-  absl::flat_hash_map<SessionKey, Learned> learned_;
-  std::deque<SessionKey> learned_order_;
-  absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
-  // Ascending.
-  std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
-  absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
-
-  absl::flat_hash_map<SessionKey, Dropping> dropping_;
-  // Drops for peers that can't be reached now.
-  absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;
-
-  membership::ViewPtr view_;
-  membership::ViewPtr previous_view_;
-  int takers_ = 0;  // Other members that can take copies.
-  SteadyTime started_;
-  // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
-  int sweep_pass_ = 0;
-  SessionKey sweep_after_;
-  bool sweep_started_ = false;
-  SteadyTime sweep_at_ = membership::kNever;
-  // A member came back: owned sessions are compared with the other holders.
-  bool revalidate_ = false;
-  size_t unvalidated_ = 0;
-  bool draining_ = false;
-  absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
 };
 
 }  // namespace roost::store

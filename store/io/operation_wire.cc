@@ -113,6 +113,57 @@ absl::StatusOr<Operation> DecodeRotate(SessionKey key, peer::v1::Operation::Rota
                   .ack = *ack};
 }
 
+absl::StatusOr<Operation> DecodeList(SessionKey key, const peer::v1::Operation::List& message) {
+  if (message.limit() == 0 || message.limit() > kListLimitMax) {
+    return Bad(absl::StrCat("list.limit must be 1 to ", kListLimitMax));
+  }
+  return ListOp{.key = key,
+                .first = message.first(),
+                .principal = message.principal(),
+                .limit = message.limit()};
+}
+
+void EncodePage(const ListPage& page, peer::v1::Page* out) {
+  for (const ListEntry& entry : page.entries) {
+    peer::v1::Page::Entry* encoded = out->add_entries();
+    encoded->set_key(entry.key.ToBytes());
+    EncodeEpoch(entry.epoch, encoded->mutable_epoch());
+    encoded->set_version(entry.version);
+    for (const membership::NodeId id : entry.copy_set) encoded->add_copy_set(id.value);
+    encoded->set_idle_remaining_ms(entry.idle_remaining_ms);
+    encoded->set_size_bytes(entry.size_bytes);
+  }
+  out->set_more(page.more);
+  if (page.more) out->set_reached(page.reached.ToBytes());
+}
+
+absl::StatusOr<ListPage> DecodePage(const peer::v1::Page& page) {
+  if (static_cast<size_t>(page.entries_size()) > kListLimitMax) {
+    return Bad(absl::StrCat("page has more than ", kListLimitMax, " entries"));
+  }
+  ListPage decoded;
+  for (const peer::v1::Page::Entry& entry : page.entries()) {
+    const auto key = DecodeKey(entry.key());
+    if (!key.ok()) return key.status();
+    if (static_cast<size_t>(entry.copy_set_size()) > kRecordHoldersMax) {
+      return Bad("page: copy_set names too many nodes");
+    }
+    ListEntry& added = decoded.entries.emplace_back();
+    added.key = *key;
+    added.epoch = DecodeEpoch(entry.epoch());
+    added.version = entry.version();
+    for (const uint64_t id : entry.copy_set()) added.copy_set.push_back(membership::NodeId{id});
+    added.idle_remaining_ms = entry.idle_remaining_ms();
+    added.size_bytes = entry.size_bytes();
+  }
+  decoded.more = page.more();
+  if (!page.more()) return decoded;
+  const auto reached = DecodeKey(page.reached());
+  if (!reached.ok()) return reached.status();
+  decoded.reached = *reached;
+  return decoded;
+}
+
 struct OperationEncoder {
   peer::v1::Operation* out;
 
@@ -160,6 +211,11 @@ struct OperationEncoder {
     rotate->set_namespace_(op.name_space);
     rotate->set_ack(static_cast<uint32_t>(op.ack));
   }
+  void operator()(const ListOp& op) const {
+    out->mutable_list()->set_first(op.first);
+    out->mutable_list()->set_principal(op.principal);
+    out->mutable_list()->set_limit(op.limit);
+  }
   void operator()(const LearnOp&) const { assert(false); }
 };
 
@@ -193,6 +249,8 @@ absl::StatusOr<Operation> DecodeOperation(peer::v1::Operation* operation) {
       return DecodeIncrement(*key, operation->mutable_increment());
     case peer::v1::Operation::kRotate:
       return DecodeRotate(*key, operation->mutable_rotate());
+    case peer::v1::Operation::kList:
+      return DecodeList(*key, operation->list());
     default:
       return Bad("empty or not known to this version");
   }
@@ -211,6 +269,7 @@ void EncodeResult(const OperationResult& result, peer::v1::ExecuteResponse* out)
   out->set_idle_remaining_ms(result.idle_remaining_ms);
   out->set_absolute_deadline_ms(result.absolute_deadline_ms);
   out->set_counter(result.counter);
+  if (result.page != nullptr) EncodePage(*result.page, out->mutable_page());
   if (result.moved_to != SessionKey{}) out->set_moved_to(result.moved_to.ToBytes());
   out->set_renewal_due_ms(result.renewal_due_ms);
   out->set_renewal_due(result.renewal_due);
@@ -238,6 +297,11 @@ absl::StatusOr<OperationResult> DecodeResult(peer::v1::ExecuteResponse* response
   result.idle_remaining_ms = response->idle_remaining_ms();
   result.absolute_deadline_ms = response->absolute_deadline_ms();
   result.counter = response->counter();
+  if (response->has_page()) {
+    auto page = DecodePage(response->page());
+    if (!page.ok()) return page.status();
+    result.page = std::make_shared<const ListPage>(*std::move(page));
+  }
   if (!response->moved_to().empty()) {
     const auto moved_to = DecodeKey(response->moved_to());
     if (!moved_to.ok()) return moved_to.status();

@@ -45,6 +45,7 @@ class SummaryReader {
       if (!ReadField(tag, out)) return false;
     }
     if (renewal_ttl_ms_ > 0) out->renewal_due_ms = renewed_ms_ + renewal_ttl_ms_;
+    if (!principal_.empty()) out->principal = PrincipalHash(name_space_, principal_);
     return in_.ConsumedEntireMessage();
   }
   bool has_key() const { return has_key_; }
@@ -69,6 +70,10 @@ class SummaryReader {
         return ReadInt64(&out->idle_ttl_ms);
       case Tag(Record::kLastAccessMsFieldNumber, kVarint):
         return ReadInt64(&out->last_access_ms);
+      case Tag(Record::kPrincipalFieldNumber, kBytes):
+        return ReadText(kPrincipalBytesMax, &principal_);
+      case Tag(Record::kNamespaceFieldNumber, kBytes):
+        return ReadText(kNamespaceBytesMax, &name_space_);
       case Tag(Record::kAliasFieldNumber, kBytes):
         return ReadKey(&out->alias);
       case Tag(Record::kRenewedMsFieldNumber, kVarint):
@@ -91,6 +96,12 @@ class SummaryReader {
     if (!in_.ReadVarint64(&value)) return false;
     *out = static_cast<int64_t>(value);
     return true;
+  }
+
+  bool ReadText(size_t bytes_max, std::string* out) {
+    uint32_t length = 0;
+    return in_.ReadVarint32(&length) && length <= bytes_max &&
+           in_.ReadString(out, static_cast<int>(length));
   }
 
   bool ReadKey(SessionKey* out) {
@@ -137,6 +148,8 @@ class SummaryReader {
   bool has_key_ = false;
   int64_t renewed_ms_ = 0;
   int64_t renewal_ttl_ms_ = 0;
+  std::string principal_;
+  std::string name_space_;
 };
 
 }  // namespace

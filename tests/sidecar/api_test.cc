@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <string>
 
@@ -32,12 +33,19 @@ class FakeStore : public store::SessionStore {
     done(result);
   }
   void Resolve(store::SessionKey, OwnershipCallback done) override { done(ownership); }
+  void List(store::ListQuery query, ListCallback done) override {
+    last_query = query;
+    done(pages.empty() ? store::ListPage{} : pages.front());
+    if (!pages.empty()) pages.pop_front();
+  }
   void Touch(std::vector<store::SessionKey>) override {}
   const store::OwnershipIndex& index() const override { return index_; }
 
   store::Operation last;
   store::OperationResult result;
   store::Ownership ownership;
+  store::ListQuery last_query;
+  std::deque<store::ListPage> pages;
 
  private:
   store::OwnershipIndex index_;
