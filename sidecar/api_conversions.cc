@@ -114,12 +114,19 @@ absl::Status CheckTtl(absl::string_view field, int64_t ttl_ms, int64_t max_ms) {
   return Invalid(field, absl::StrCat(ttl_ms, " ms is not within 0 to ", max_ms));
 }
 
+// Empty means "default", in keys and in records.
+std::string NamespaceOf(const std::string& name_space) {
+  return name_space.empty() ? "default" : name_space;
+}
+
 absl::Status CheckTtls(const v1::CreateRequest& request, const store::Options& limits) {
   absl::Status status =
       CheckTtl("absolute_ttl_ms", request.absolute_ttl_ms(), limits.absolute_ttl_max.count());
   if (!status.ok()) return status;
   const int64_t absolute =
       request.absolute_ttl_ms() != 0 ? request.absolute_ttl_ms() : limits.absolute_ttl.count();
+  status = CheckTtl("renewal_ttl_ms", request.renewal_ttl_ms(), limits.absolute_ttl_max.count());
+  if (!status.ok()) return status;
   return CheckTtl("idle_ttl_ms", request.idle_ttl_ms(), absolute);
 }
 
@@ -198,6 +205,8 @@ absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, co
   operation.key = *key;
   operation.attributes = *std::move(attributes);
   operation.principal = request.principal();
+  if (!request.principal().empty()) operation.name_space = NamespaceOf(request.namespace_());
+  operation.renewal_ttl_ms = request.renewal_ttl_ms();
   operation.idle_ttl_ms = request.idle_ttl_ms();
   operation.absolute_ttl_ms = request.absolute_ttl_ms();
   operation.ack = *ack;
@@ -241,6 +250,43 @@ absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
   operation.expected_version = request.expected_version();
   operation.create = request.create();
   operation.principal = request.principal();
+  if (!request.principal().empty()) operation.name_space = NamespaceOf(request.namespace_());
+  operation.ack = *ack;
+  return operation;
+}
+
+absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id());
+  if (!key.ok()) return key.status();
+  if (absl::Status status = CheckName("name", request.name()); !status.ok()) return status;
+  const auto ack = ToAck(request.ack());
+  if (!ack.ok()) return ack.status();
+  return store::IncrementOp{.key = *key,
+                            .name = request.name(),
+                            .delta = request.delta(),
+                            .initial = request.initial(),
+                            .ack = *ack};
+}
+
+absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
+                                            const std::string& new_id) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id());
+  if (!key.ok()) return key.status();
+  if (absl::Status status = CheckLength("new_id", new_id, kIdBytesMax); !status.ok()) return status;
+  if (new_id == request.id()) return Invalid("new_id", "is the session's id already");
+  const auto new_key = KeyOfRequest(request.namespace_(), new_id);
+  if (!new_key.ok()) return new_key.status();
+  if (absl::Status status = CheckLength("principal", request.principal(), kPrincipalBytesMax);
+      !status.ok()) {
+    return status;
+  }
+  const auto ack = ToAck(request.ack());
+  if (!ack.ok()) return ack.status();
+  store::RotateOp operation;
+  operation.key = *key;
+  operation.new_key = *new_key;
+  operation.principal = request.principal();
+  if (!request.principal().empty()) operation.name_space = NamespaceOf(request.namespace_());
   operation.ack = *ack;
   return operation;
 }
@@ -268,8 +314,8 @@ void Show(const store::Receipt& receipt, v1::WriteReceipt* out) {
   out->set_degraded(receipt.degraded);
 }
 
-void Show(const store::Session& session, int64_t idle_remaining_ms, const View* view,
-          v1::Session* out) {
+void Show(const store::OperationResult& result, const View* view, v1::Session* out) {
+  const store::Session& session = *result.session;
   out->set_session_key(session.key.ToHex());
   out->set_version(session.version);
   out->set_epoch(session.epoch.n);
@@ -284,8 +330,10 @@ void Show(const store::Session& session, int64_t idle_remaining_ms, const View* 
   }
   out->set_principal(session.principal);
   out->set_created_ms(session.created_ms);
-  out->set_idle_remaining_ms(idle_remaining_ms);
+  out->set_idle_remaining_ms(result.idle_remaining_ms);
   out->set_absolute_deadline_ms(session.absolute_deadline_ms);
+  out->set_renewal_due_ms(result.renewal_due_ms);
+  out->set_renewal_due(result.renewal_due);
 }
 
 void Show(const store::Ownership& ownership, SessionKey key, const View* view,

@@ -10,6 +10,7 @@
 #include "membership/view.h"
 #include "proto/cluster.pb.h"
 #include "proto/sessions.pb.h"
+#include "store/listing.h"
 #include "store/operations.h"
 #include "store/options.h"
 
@@ -28,13 +29,17 @@ absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, co
 absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request);
 absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
                                          const store::Options& limits);
+absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request);
+// `new_id` is the request's, or made for it.
+absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
+                                            const std::string& new_id);
 absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request);
 absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request);
 
 void Show(const store::Receipt& receipt, v1::WriteReceipt* out);
 // `view` (may be null) gives nodes their names; a node that it does not have is shown by id.
-void Show(const store::Session& session, int64_t idle_remaining_ms, const membership::View* view,
-          v1::Session* out);
+// REQUIRES: result.session != nullptr.
+void Show(const store::OperationResult& result, const membership::View* view, v1::Session* out);
 void Show(const store::Ownership& ownership, store::SessionKey key, const membership::View* view,
           v1::ResolveResponse* out);
 void Show(const store::ListEntry& entry, const membership::View* view,

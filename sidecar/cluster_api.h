@@ -12,7 +12,7 @@
 #include "proto/cluster.grpc.pb.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/view_board.h"
-#include "store/operations.h"
+#include "store/listing.h"
 #include "store/session_key.h"
 
 namespace roost::sidecar {

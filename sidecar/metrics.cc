@@ -143,6 +143,8 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
   out->Family("roost_store_operations_total", "Session operations done here.", Type::kCounter);
   out->Sample(c.creates, {{"operation", "create"}});
   out->Sample(c.gets, {{"operation", "get"}});
+  out->Sample(c.increments, {{"operation", "increment"}});
+  out->Sample(c.rotates, {{"operation", "rotate"}});
   out->Sample(c.puts, {{"operation", "put"}});
   out->Sample(c.deletes, {{"operation", "delete"}});
   out->Sample(c.touches, {{"operation", "touch"}});

@@ -12,8 +12,8 @@
 #include "membership/observer.h"
 #include "membership/view.h"
 #include "proxy/observer.h"
+#include "store/listing.h"
 #include "store/observer.h"
-#include "store/operations.h"
 
 namespace roost::sidecar {
 

@@ -231,7 +231,7 @@ absl::Status Node::Parts::BuildApi() {
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
           .stats = [this](auto done) { store->Stats(std::move(done)); },
           .list = [this](auto after, bool owned_only, size_t limit,
-                         auto done) { store->List(after, owned_only, limit, std::move(done)); },
+                         auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
           .keys = keys.get()},
       &board);
   auto server = BuildApiServer(

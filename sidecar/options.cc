@@ -136,6 +136,9 @@ store::Options ToStoreOptions(const config::v1::Config& config) {
   to.idle_ttl = milliseconds(from.idle_ttl_ms());
   to.absolute_ttl = milliseconds(from.absolute_ttl_ms());
   to.absolute_ttl_max = milliseconds(from.absolute_ttl_max_ms());
+  to.renewal_ttl = milliseconds(from.renewal_ttl_ms());
+  to.rotated_alias = milliseconds(from.rotated_alias_ms());
+  to.lock_waiters_max = from.lock_waiters_max();
   to.attribute_bytes_max = from.attribute_bytes_max();
   to.session_bytes_max = from.session_bytes_max();
   to.attributes_max = from.attributes_max();

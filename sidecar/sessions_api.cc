@@ -80,14 +80,16 @@ grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
                                            const v1::GetRequest* request,
                                            v1::GetResponse* response) {
+  const auto operation = ToOperation(*request);
+  const store::SessionKey asked = operation.ok() ? operation->key : store::SessionKey{};
   return Execute(
-      context, store_, ToOperation(*request),
-      [this, request, response](const OperationResult& result) {
+      context, store_, operation, [this, asked, request, response](const OperationResult& result) {
         assert(result.session != nullptr);
         v1::Session* session = response->mutable_session();
+        session->set_rotated(result.session->key != asked);
         session->set_namespace_(request->namespace_().empty() ? "default" : request->namespace_());
         session->set_id(request->id());
-        Show(*result.session, result.idle_remaining_ms, board_->view().get(), session);
+        Show(result, board_->view().get(), session);
       });
 }
 
@@ -107,6 +109,29 @@ grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* contex
   return Execute(context, store_, ToOperation(*request), [response](const OperationResult& result) {
     response->set_idle_remaining_ms(result.idle_remaining_ms);
     response->set_absolute_deadline_ms(result.absolute_deadline_ms);
+    response->set_renewal_due_ms(result.renewal_due_ms);
+    response->set_renewal_due(result.renewal_due);
+  });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Increment(grpc::CallbackServerContext* context,
+                                                 const v1::IncrementRequest* request,
+                                                 v1::IncrementResponse* response) {
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)),
+                 [response](const OperationResult& result) {
+                   response->set_value(result.counter);
+                   Show(result.receipt, response->mutable_receipt());
+                 });
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* context,
+                                              const v1::RotateRequest* request,
+                                              v1::RotateResponse* response) {
+  response->set_id(request->new_id().empty() ? MakeSessionId() : request->new_id());
+  auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id()));
+  if (operation.ok()) response->set_session_key(operation->new_key.ToHex());
+  return Execute(context, store_, std::move(operation), [response](const OperationResult& result) {
+    Show(result.receipt, response->mutable_receipt());
   });
 }
 

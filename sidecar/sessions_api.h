@@ -29,6 +29,12 @@ class SessionsApi final : public v1::Sessions::CallbackService {
                                 v1::GetResponse* response) override;
   grpc::ServerUnaryReactor* Put(grpc::CallbackServerContext* context, const v1::PutRequest* request,
                                 v1::PutResponse* response) override;
+  grpc::ServerUnaryReactor* Increment(grpc::CallbackServerContext* context,
+                                      const v1::IncrementRequest* request,
+                                      v1::IncrementResponse* response) override;
+  grpc::ServerUnaryReactor* Rotate(grpc::CallbackServerContext* context,
+                                   const v1::RotateRequest* request,
+                                   v1::RotateResponse* response) override;
   grpc::ServerUnaryReactor* Touch(grpc::CallbackServerContext* context,
                                   const v1::TouchRequest* request,
                                   v1::TouchResponse* response) override;

@@ -12,7 +12,9 @@
 
 #include "absl/status/status.h"
 #include "membership/node_id.h"
+#include "store/listing.h"
 #include "store/options.h"
+#include "store/ownership.h"
 #include "store/session.h"
 
 namespace roost::store {
@@ -21,10 +23,13 @@ struct CreateOp {
   SessionKey key;
   // Versions are ignored.
   std::map<std::string, Attribute> attributes;
+  // With the namespace that it is a name in; both empty or neither.
   std::string principal;
+  std::string name_space;
   // 0: the configured default.
   int64_t idle_ttl_ms = 0;
   int64_t absolute_ttl_ms = 0;
+  int64_t renewal_ttl_ms = 0;
   Ack ack = Ack::kDefault;
 };
 
@@ -42,10 +47,24 @@ struct PutOp {
   // 0: unconditional.
   uint64_t expected_version = 0;
   bool create = false;
-  // Empty: unchanged.
+  // Empty: unchanged. With its namespace.
   std::string principal;
+  std::string name_space;
+  // Apply only while this token holds the session's lock. 0: whoever holds it.
+  uint64_t lock_token = 0;
   Ack ack = Ack::kDefault;
 };
+
+// Adds to a counter attribute, which is a decimal number with the schema tag kCounterSchema.
+struct IncrementOp {
+  SessionKey key;
+  std::string name;
+  int64_t delta = 0;
+  // What a missing counter starts from.
+  int64_t initial = 0;
+  Ack ack = Ack::kDefault;
+};
+inline constexpr char kCounterSchema[] = "roost/int64";
 
 struct TouchOp {
   SessionKey key;
@@ -62,9 +81,31 @@ struct LearnOp {
   SessionKey key;
 };
 
-using Operation = std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp>;
+// Gives the session another id. The former one stands for it for Options::rotated_alias, then it
+// is dead. Rotating to the same new key again succeeds.
+struct RotateOp {
+  SessionKey key;
+  SessionKey new_key;
+  // Empty: unchanged. With its namespace.
+  std::string principal;
+  std::string name_space;
+  Ack ack = Ack::kDefault;
+};
+
+// What one node has for a listing, whoever owns `key`: the page begins after it.
+struct ListOp {
+  SessionKey key;
+  // From the first session.
+  bool first = false;
+  uint64_t principal = 0;
+  uint32_t limit = 0;
+};
+
+using Operation =
+    std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp, RotateOp, ListOp>;
 
 SessionKey KeyOf(const Operation& operation);
+void SetKey(SessionKey key, Operation* operation);
 
 // What a write has reached at its acknowledgement.
 struct Receipt {
@@ -82,46 +123,15 @@ struct OperationResult {
   bool created = false;                    // Put with `create`; Learn.
   std::shared_ptr<const Session> session;  // Get.
   int64_t idle_remaining_ms = 0;           // Get, Touch.
-  int64_t absolute_deadline_ms = 0;        // Touch.
+  int64_t absolute_deadline_ms = 0;        // Get, Touch.
+  WallMs renewal_due_ms = 0;               // Get, Touch; 0: never.
+  bool renewal_due = false;                // Get, Touch: by the owner's clock.
+  int64_t counter = 0;                     // Increment: the new value.
+  std::shared_ptr<const ListPage> page;    // List.
   // Set with UNAVAILABLE when another node owns the session.
   membership::NodeId owner;
-};
-
-// Who owns a session, as far as the answering node knows.
-struct Ownership {
-  enum class State : uint8_t {
-    kUnknown,  // Every live node that would know it was asked, and none does.
-    kOwned,    // `owner` is live and serves it.
-    // `owner` is dead and nobody has taken over yet; or, without an owner, a node that may know the
-    // session did not answer. Ask again.
-    kOrphaned,
-    kDeleted,  // A tombstone: the session is gone for good.
-  };
-  State state = State::kUnknown;
-  membership::NodeId owner;
-  Epoch epoch;
-  uint64_t version = 0;
-  // Empty unless the answering node holds the session.
-  std::vector<membership::NodeId> copy_set;
-};
-
-// How much there is, for status and metrics.
-struct StoreStats {
-  uint64_t owned = 0;
-  uint64_t copied = 0;
-  uint64_t tombstones = 0;
-  uint64_t under_replicated = 0;
-};
-
-// One row of a listing.
-struct ListEntry {
-  SessionKey key;
-  Epoch epoch;
-  uint64_t version = 0;
-  std::vector<membership::NodeId> copy_set;
-  int64_t idle_remaining_ms = 0;
-  bool tombstone = false;
-  uint64_t size_bytes = 0;
+  // Set besides if the key asked for was rotated: the one that the session has now.
+  SessionKey moved_to;
 };
 
 }  // namespace roost::store

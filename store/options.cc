@@ -35,6 +35,9 @@ absl::Status Options::Validate() const {
   rules.Within("absolute_ttl_max_ms", absolute_ttl_max.count(), 1'000, kYearMs);
   rules.Within("absolute_ttl_ms", absolute_ttl.count(), 1'000, absolute_ttl_max.count());
   rules.Within("idle_ttl_ms", idle_ttl.count(), 1'000, absolute_ttl.count());
+  rules.Within("renewal_ttl_ms", renewal_ttl.count(), 0, kYearMs);
+  rules.Within("rotated_alias_ms", rotated_alias.count(), 0, 600'000);
+  rules.Within("lock_waiters_max", lock_waiters_max, 0, 10'000);
   rules.Within("attribute_bytes_max", attribute_bytes_max, 1, kRecordBytesMax);
   rules.Within("session_bytes_max", session_bytes_max, 1'024, kRecordBytesMax);
   rules.Within("attributes_max", attributes_max, 1, 65'536);

@@ -21,6 +21,12 @@ struct Options {
   std::chrono::milliseconds idle_ttl{30 * 60'000};
   std::chrono::milliseconds absolute_ttl{24 * 3'600'000};
   std::chrono::milliseconds absolute_ttl_max{30LL * 24 * 3'600'000};
+  // Age of an id at which the application is told to rotate it. 0: never.
+  std::chrono::milliseconds renewal_ttl{0};
+  // So long after a rotation the old id still stands for the new one. 0: it is dead at once.
+  std::chrono::milliseconds rotated_alias{10'000};
+  // Callers that wait for the lock of one session.
+  int lock_waiters_max = 100;
   int64_t attribute_bytes_max = 1 << 20;
   int64_t session_bytes_max = 2 << 20;
   int attributes_max = 1'024;

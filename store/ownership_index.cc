@@ -3,11 +3,29 @@
 #include <algorithm>
 
 namespace roost::store {
+namespace {
+
+constexpr int kAliasChainMax = 4;
+
+}  // namespace
 
 OwnershipIndex::OwnershipIndex(size_t learned_max)
     : learned_max_per_shard_(std::max<size_t>(1, learned_max / kShards)) {}
 
+SessionKey OwnershipIndex::Follow(SessionKey key) const {
+  // A session that is rotated again and again makes a chain; what is beyond this is looked up.
+  for (int i = 0; i < kAliasChainMax && aliases_.load(std::memory_order_relaxed) > 0; ++i) {
+    const Shard& shard = ShardOf(key);
+    absl::ReaderMutexLock lock(&shard.mutex);
+    const auto it = shard.aliases.find(key);
+    if (it == shard.aliases.end()) break;
+    key = it->second;
+  }
+  return key;
+}
+
 OwnershipIndex::Entry OwnershipIndex::Find(SessionKey key) const {
+  key = Follow(key);
   const Shard& shard = ShardOf(key);
   absl::ReaderMutexLock lock(&shard.mutex);
   const auto it = shard.slots.find(key);
@@ -18,6 +36,7 @@ OwnershipIndex::Entry OwnershipIndex::Find(SessionKey key) const {
 OwnershipIndex::Entry OwnershipIndex::FindAndTouch(SessionKey key, uint32_t now_s,
                                                    uint32_t period_s, bool* touch_due) const {
   *touch_due = false;
+  key = Follow(key);
   const Shard& shard = ShardOf(key);
   absl::ReaderMutexLock lock(&shard.mutex);
   const auto it = shard.slots.find(key);
@@ -32,20 +51,32 @@ OwnershipIndex::Entry OwnershipIndex::FindAndTouch(SessionKey key, uint32_t now_
   return {slot.kind, slot.owner};
 }
 
+void OwnershipIndex::Set(Shard* shard, SessionKey key, Kind kind, membership::NodeId owner) {
+  Slot& slot = shard->slots[key];
+  slot.kind = kind;
+  slot.owner = owner;
+}
+
 void OwnershipIndex::SetHeld(SessionKey key, membership::NodeId owner) {
   Shard& shard = ShardOf(key);
   absl::WriterMutexLock lock(&shard.mutex);
-  Slot& slot = shard.slots[key];
-  slot.kind = Kind::kHeld;
-  slot.owner = owner;
+  aliases_.fetch_sub(shard.aliases.erase(key), std::memory_order_relaxed);
+  Set(&shard, key, Kind::kHeld, owner);
 }
 
 void OwnershipIndex::SetDeleted(SessionKey key) {
   Shard& shard = ShardOf(key);
   absl::WriterMutexLock lock(&shard.mutex);
-  Slot& slot = shard.slots[key];
-  slot.kind = Kind::kDeleted;
-  slot.owner = membership::NodeId{};
+  aliases_.fetch_sub(shard.aliases.erase(key), std::memory_order_relaxed);
+  Set(&shard, key, Kind::kDeleted, membership::NodeId{});
+}
+
+void OwnershipIndex::SetAlias(SessionKey key, SessionKey target) {
+  Shard& shard = ShardOf(key);
+  absl::WriterMutexLock lock(&shard.mutex);
+  const bool added = shard.aliases.insert_or_assign(key, target).second;
+  aliases_.fetch_add(added ? 1 : 0, std::memory_order_relaxed);
+  Set(&shard, key, Kind::kDeleted, membership::NodeId{});
 }
 
 void OwnershipIndex::SetLearned(SessionKey key, membership::NodeId owner) {
@@ -77,6 +108,7 @@ void OwnershipIndex::Forget(SessionKey key) {
 void OwnershipIndex::Erase(SessionKey key) {
   Shard& shard = ShardOf(key);
   absl::WriterMutexLock lock(&shard.mutex);
+  aliases_.fetch_sub(shard.aliases.erase(key), std::memory_order_relaxed);
   shard.slots.erase(key);
 }
 

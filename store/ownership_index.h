@@ -45,6 +45,8 @@ class OwnershipIndex {
 
   void SetHeld(SessionKey key, membership::NodeId owner);
   void SetDeleted(SessionKey key);
+  // Rotated: whoever asks for `key` is told of `target`, whatever is known about that.
+  void SetAlias(SessionKey key, SessionKey target);
   // Ignored if the session is held.
   void SetLearned(SessionKey key, membership::NodeId owner);
   // Forgets a learned owner; a held session stays.
@@ -76,15 +78,23 @@ class OwnershipIndex {
   struct alignas(64) Shard {
     mutable absl::Mutex mutex;
     absl::flat_hash_map<SessionKey, Slot> slots ABSL_GUARDED_BY(mutex);
+    // What deleted keys stand for; few, and not for long.
+    absl::flat_hash_map<SessionKey, SessionKey> aliases ABSL_GUARDED_BY(mutex);
     // Learned keys, oldest first; may name keys that were forgotten since.
     std::deque<SessionKey> learned ABSL_GUARDED_BY(mutex);
   };
   static constexpr size_t kShards = 256;
 
   Shard& ShardOf(SessionKey key) const { return shards_[key.lo % kShards]; }
+  // `key`, or what it stands for in the end.
+  SessionKey Follow(SessionKey key) const;
+  static void Set(Shard* shard, SessionKey key, Kind kind, membership::NodeId owner)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard->mutex);
 
   const size_t learned_max_per_shard_;
   mutable std::array<Shard, kShards> shards_;
+  // So that looking costs nothing while nothing was rotated lately.
+  std::atomic<size_t> aliases_{0};
 };
 
 }  // namespace roost::store

@@ -42,9 +42,24 @@ struct Session {
   int64_t idle_ttl_ms = 0;
   // By this holder's own wall clock.
   WallMs last_access_ms = 0;
+  // Who it belongs to, and the namespace that this name is from; both empty or neither.
   std::string principal;
+  std::string name_space;
   std::map<std::string, Attribute> attributes;
   bool tombstone = false;
+  // A tombstone left by a rotation: the key that the session has now. Until `last_access_ms` +
+  // `idle_ttl_ms` whoever asks for this key gets that session. {0, 0}: none.
+  SessionKey alias;
+  // When the id was made, by creation or rotation, and the age at which it should be rotated (0:
+  // never).
+  WallMs renewed_ms = 0;
+  int64_t renewal_ttl_ms = 0;
+  // The highest fencing token ever given, and until when, by this holder's own wall clock, it
+  // holds the session's lock.
+  uint64_t lock_token = 0;
+  WallMs lock_until_ms = 0;
+  // Fields that a newer version wrote, serialized; kept as they are.
+  std::string extra;
 
   membership::NodeId owner() const {
     return copy_set.empty() ? membership::NodeId{} : copy_set.front();

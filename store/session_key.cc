@@ -82,4 +82,9 @@ SessionKey MakeSessionKey(absl::string_view name_space, absl::string_view id) {
   return SessionKey{LoadBigEndian(digest), LoadBigEndian(digest + 8)};
 }
 
+uint64_t PrincipalHash(absl::string_view name_space, absl::string_view principal) {
+  const uint64_t hash = MakeSessionKey(name_space, principal).lo;
+  return hash == 0 ? 1 : hash;
+}
+
 }  // namespace roost::store

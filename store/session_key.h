@@ -34,6 +34,10 @@ struct SessionKey {
   }
 };
 
+// What a principal is indexed under; never 0. Two names with one hash are possible but not to be
+// found for a name that somebody else has.
+uint64_t PrincipalHash(absl::string_view name_space, absl::string_view principal);
+
 // `name_space` has no NUL byte, so the pair is unambiguous. Thread-safe.
 SessionKey MakeSessionKey(absl::string_view name_space, absl::string_view id);
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "store/listing.h"
 #include "store/operations.h"
 #include "store/ownership_index.h"
 
@@ -15,6 +16,7 @@ class SessionStore {
  public:
   using ResultCallback = std::function<void(OperationResult)>;
   using OwnershipCallback = std::function<void(Ownership)>;
+  using ListCallback = std::function<void(ListPage)>;
 
   virtual ~SessionStore() = default;
 
@@ -26,6 +28,9 @@ class SessionStore {
   // was refused there. Takes the session over first if its owner is dead and this node is next in
   // line. Never fails; answers within Options::ack_timeout, kOrphaned if it can't tell by then.
   virtual void Resolve(SessionKey key, OwnershipCallback done) = 0;
+
+  // Asks this node, or every live member at once and at most Options::ack_timeout. Never fails.
+  virtual void List(ListQuery query, ListCallback done) = 0;
 
   // Counts as accesses; sessions not owned here are skipped. Cheap: no disk write, coalesced.
   virtual void Touch(std::vector<SessionKey> keys) = 0;

@@ -29,13 +29,20 @@ struct Now {
   WallMs wall = 0;
 };
 
+// What is left of a session's clocks. Travels instead of last_access_ms and lock_until_ms, since
+// wall clocks differ.
+struct Remaining {
+  int64_t idle_ms = 0;
+  // 0: nobody holds the lock.
+  int64_t lock_ms = 0;
+};
+
 // --- From the node that opened a stream to the one that accepted it.
 
 struct Replicate {
   uint64_t sequence = 0;
   SessionPtr session;
-  // Travels instead of last_access_ms, since wall clocks differ.
-  int64_t idle_remaining_ms = 0;
+  Remaining remaining;
 };
 // The receiver's cursor may move up to here: what lies between was not for it.
 struct CursorUpdate {
@@ -74,7 +81,9 @@ struct Answer {
   membership::NodeId owner;
   bool tombstone = false;
   SessionPtr session;  // Only for kTakeover.
-  int64_t idle_remaining_ms = 0;
+  // Of a tombstone that still stands for another key.
+  SessionKey alias;
+  Remaining remaining;
 };
 struct QueryResult {
   uint64_t id = 0;
@@ -98,10 +107,14 @@ struct PutSession {
   // needs to be replicated.
   uint64_t sequence = 0;
   uint64_t replaces_sequence = 0;
+  // The same for the principal index.
+  uint64_t principal = 0;
+  uint64_t replaces_principal = 0;
 };
 struct EraseSession {
   SessionKey key;
   uint64_t replaces_sequence = 0;
+  uint64_t replaces_principal = 0;
 };
 // Last sequence of `sender` that this node has applied.
 struct PutCursor {
@@ -122,6 +135,15 @@ struct Load {
   SessionKey key;
 };
 
+// "Read these keys from the principal index and call OnScanned", in their order.
+struct Scan {
+  uint64_t ticket = 0;
+  uint64_t principal = 0;
+  // After this one; nothing: from the first.
+  std::optional<SessionKey> after;
+  size_t limit = 0;
+};
+
 // --- Answers to the callers.
 
 struct Reply {
@@ -137,16 +159,19 @@ struct OwnershipReply {
 
 // What the index must show from now on.
 struct IndexChange {
-  enum class Kind : uint8_t { kHeld, kDeleted, kLearned, kForget, kErase, kForgetLearned };
+  enum class Kind : uint8_t { kHeld, kDeleted, kAlias, kLearned, kForget, kErase, kForgetLearned };
   Kind kind = Kind::kHeld;
   SessionKey key;
   membership::NodeId owner;
+  // kAlias: what `key` stands for.
+  SessionKey target;
 };
 
 struct Effects {
   std::optional<Persist> persist;
   std::vector<Send> sends;
   std::vector<Load> loads;
+  std::vector<Scan> scans;
   std::vector<Reply> replies;
   std::vector<OwnershipReply> ownership_replies;
   std::vector<IndexChange> index_changes;
@@ -156,6 +181,7 @@ struct Effects {
     persist.reset();
     sends.clear();
     loads.clear();
+    scans.clear();
     replies.clear();
     ownership_replies.clear();
     index_changes.clear();
@@ -173,6 +199,9 @@ struct StoredSession {
   WallMs last_access_ms = 0;
   bool tombstone = false;
   uint64_t size_bytes = 0;
+  WallMs renewal_due_ms = 0;
+  SessionKey alias;
+  uint64_t principal = 0;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

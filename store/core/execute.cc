@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "store/core/limits.h"
 #include "store/core/replica_state.h"
@@ -26,8 +27,7 @@ void Replica::State::Fail(uint64_t id, absl::Status status, NodeId owner) {
   Reply(id, std::move(result));
 }
 
-void Replica::State::Execute(Held held) {
-  const SessionKey key = KeyOf(held.operation);
+void Replica::State::ExecuteAt(SessionKey key, Held held) {
   if (TryHeld(key, held, /*nowhere=*/false)) return;
   if (held_size_ + writes_.size() >= static_cast<size_t>(options_.pending_max)) {
     if (held.kind == Held::Kind::kResolve) return GiveUp(key, held);
@@ -44,18 +44,19 @@ void Replica::State::Perform(const Held& held) {
 
 // --- Making sessions.
 
-Session Replica::State::NewSession(SessionKey key, int64_t idle_ttl_ms,
-                                   int64_t absolute_ttl_ms) const {
+Session Replica::State::NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
+                                   int64_t renewal_ttl_ms) const {
   Session session;
   session.key = key;
   session.epoch = Epoch{1, self_};
   session.version = 1;
   session.copy_set = DesiredCopies(key, self_, {});
-  session.created_ms = session.last_access_ms = now_.wall;
+  session.created_ms = session.last_access_ms = session.renewed_ms = now_.wall;
   const int64_t absolute = absolute_ttl_ms != 0 ? absolute_ttl_ms : options_.absolute_ttl.count();
   session.absolute_deadline_ms = now_.wall + absolute;
   session.idle_ttl_ms =
       std::min(idle_ttl_ms != 0 ? idle_ttl_ms : options_.idle_ttl.count(), absolute);
+  session.renewal_ttl_ms = renewal_ttl_ms != 0 ? renewal_ttl_ms : options_.renewal_ttl.count();
   return session;
 }
 
@@ -78,8 +79,9 @@ void Replica::State::Do(uint64_t id, const CreateOp& op) {
   if (absl::Status status = CheckCreate(options_, op); !status.ok()) {
     return Fail(id, std::move(status));
   }
-  Session session = NewSession(op.key, op.idle_ttl_ms, op.absolute_ttl_ms);
+  Session session = NewSession(op.key, op.idle_ttl_ms, op.absolute_ttl_ms, op.renewal_ttl_ms);
   session.principal = op.principal;
+  session.name_space = op.name_space;
   session.attributes = op.attributes;
   for (auto& [name, attribute] : session.attributes) attribute.version = 1;
   Make(id, std::move(session), op.ack, false);
@@ -93,7 +95,7 @@ void Replica::State::Do(uint64_t id, const LearnOp& op) {
     result.receipt.copies = result.receipt.zones = 1;
     return Reply(id, std::move(result));
   }
-  Make(id, NewSession(op.key, 0, 0), Ack::kDefault, true);
+  Make(id, NewSession(op.key, 0, 0, 0), Ack::kDefault, true);
 }
 
 // --- Reading and touching.
@@ -110,8 +112,15 @@ void Replica::State::Do(uint64_t id, const GetOp& op) {
   const SessionSummary& summary = *Find(op.key);
   OperationResult result;
   result.session = std::move(body);
-  result.idle_remaining_ms = summary.last_access_ms + summary.idle_ttl_ms - now_.wall;
+  ReportClocks(summary, &result);
   Reply(id, std::move(result));
+}
+
+void Replica::State::ReportClocks(const SessionSummary& summary, OperationResult* result) const {
+  result->idle_remaining_ms = summary.last_access_ms + summary.idle_ttl_ms - now_.wall;
+  result->absolute_deadline_ms = summary.absolute_deadline_ms;
+  result->renewal_due_ms = summary.renewal_due_ms;
+  result->renewal_due = summary.renewal_due_ms != 0 && now_.wall >= summary.renewal_due_ms;
 }
 
 void Replica::State::Do(uint64_t id, const TouchOp& op) {
@@ -120,8 +129,7 @@ void Replica::State::Do(uint64_t id, const TouchOp& op) {
   NoteAccess(op.key);
   const SessionSummary& summary = *Find(op.key);
   OperationResult result;
-  result.idle_remaining_ms = summary.last_access_ms + summary.idle_ttl_ms - now_.wall;
-  result.absolute_deadline_ms = summary.absolute_deadline_ms;
+  ReportClocks(summary, &result);
   Reply(id, std::move(result));
 }
 
@@ -134,7 +142,7 @@ void Replica::State::Do(uint64_t id, const PutOp& op) {
   }
   const SessionPtr body = Body(op.key);
   if (body == nullptr && !op.create) return Fail(id, absl::NotFoundError("no such session"));
-  Session next = body == nullptr ? NewSession(op.key, 0, 0) : *body;
+  Session next = body == nullptr ? NewSession(op.key, 0, 0, 0) : *body;
   if (op.expected_version != 0 && op.expected_version != next.version) {
     Count(&counters_->cas_conflicts);
     return Fail(id, absl::AbortedError(absl::StrCat("expected_version is ", op.expected_version,
@@ -146,15 +154,47 @@ void Replica::State::Do(uint64_t id, const PutOp& op) {
   for (const auto& [name, attribute] : op.set) {
     next.attributes[name] = {attribute.value, attribute.schema, next.version};
   }
-  if (!op.principal.empty()) next.principal = op.principal;
-  next.last_access_ms = now_.wall;
+  if (!op.principal.empty()) {
+    next.principal = op.principal;
+    next.name_space = op.name_space;
+  }
   if (body == nullptr) return Make(id, std::move(next), op.ack, true);
+  Write(id, std::move(next), op.ack, {});
+}
+
+void Replica::State::Do(uint64_t id, const IncrementOp& op) {
+  Count(&counters_->increments);
+  if (absl::Status status = CheckIncrement(op); !status.ok()) return Fail(id, std::move(status));
+  const SessionPtr body = Body(op.key);
+  if (body == nullptr) return Fail(id, absl::NotFoundError("no such session"));
+  Session next = *body;
+  ++next.version;
+  const auto [it, added] = next.attributes.try_emplace(op.name);
+  Attribute& attribute = it->second;
+  int64_t value = op.initial;
+  if (!added &&
+      (attribute.schema != kCounterSchema || !absl::SimpleAtoi(attribute.value, &value))) {
+    return Fail(id, absl::FailedPreconditionError("the attribute is not a counter"));
+  }
+  if (__builtin_add_overflow(value, op.delta, &value)) {
+    return Fail(id, absl::OutOfRangeError("the counter would leave the range of int64"));
+  }
+  attribute = {absl::StrCat(value), kCounterSchema, next.version};
+  OperationResult result;
+  result.counter = value;
+  Write(id, std::move(next), op.ack, std::move(result));
+}
+
+// Of a session that exists; `next` has its new version.
+void Replica::State::Write(uint64_t id, Session next, Ack ack, OperationResult result) {
+  next.last_access_ms = now_.wall;
   if (absl::Status status = CheckSession(options_, next); !status.ok()) {
     return Fail(id, std::move(status));
   }
-  if (!MayWrite(id, op.key, self_, op.ack)) return;
+  const SessionKey key = next.key;
+  if (!MayWrite(id, key, self_, ack)) return;
   const uint64_t sequence = Commit(std::move(next));
-  Await(id, op.key, sequence, op.ack, {});
+  Await(id, key, sequence, ack, std::move(result));
 }
 
 void Replica::State::Do(uint64_t id, const DeleteOp& op) {
@@ -238,14 +278,20 @@ void Replica::State::CheckWaits(SessionKey key) {
     result.receipt.zones = ZonesOf(wait.reached);
     result.receipt.degraded = static_cast<int>(wait.reached.size()) < CopiesAsked(wait.ack);
     if (result.receipt.degraded) Count(&counters_->degraded_writes);
-    Reply(wait.operation_id, std::move(result));
+    Finish(wait.operation_id, std::move(result));
   }
 }
 
 void Replica::State::FailWaits(SessionKey key, const std::string& why) {
   for (const WriteWait& wait : writes_.Take(key, [](const WriteWait&) { return true; })) {
-    Fail(wait.operation_id, absl::DeadlineExceededError("outcome unknown: " + why));
+    FailWait(wait, absl::DeadlineExceededError("outcome unknown: " + why));
   }
+}
+
+void Replica::State::FailWait(const WriteWait& wait, absl::Status status) {
+  OperationResult result;
+  result.status = std::move(status);
+  Finish(wait.operation_id, std::move(result));
 }
 
 void Replica::State::ExpireWaits(SessionKey key) {
@@ -253,10 +299,10 @@ void Replica::State::ExpireWaits(SessionKey key) {
       writes_.Take(key, [&](const WriteWait& wait) { return wait.deadline <= now_.steady; });
   for (const WriteWait& wait : late) {
     Count(&counters_->ack_timeouts);
-    Fail(wait.operation_id,
-         absl::DeadlineExceededError(absl::StrCat(
-             "outcome unknown: ", wait.reached.size(), " of ", CopiesAsked(wait.ack),
-             " copies answered within ", options_.ack_timeout.count(), " ms; the write stays")));
+    FailWait(wait, absl::DeadlineExceededError(
+                       absl::StrCat("outcome unknown: ", wait.reached.size(), " of ",
+                                    CopiesAsked(wait.ack), " copies answered within ",
+                                    options_.ack_timeout.count(), " ms; the write stays")));
   }
 }
 

@@ -11,7 +11,8 @@ namespace roost::store {
 
 // What a caller waits for while the owner is being found, or a body loaded.
 struct Held {
-  enum class Kind : uint8_t { kOperation, kResolve, kPeer };
+  // kRotate: the old key is owned here, and the new one is being looked up.
+  enum class Kind : uint8_t { kOperation, kResolve, kPeer, kRotate };
   Kind kind = Kind::kOperation;
   uint64_t id = 0;  // Operation, or the peer's query.
   Operation operation;
@@ -20,6 +21,8 @@ struct Held {
   membership::SteadyTime deadline;
   // kResolve: others have been asked on its behalf.
   bool asked = false;
+  // Keys that stood for another on the way here.
+  int aliases = 0;
 };
 
 }  // namespace roost::store

@@ -56,6 +56,9 @@ absl::Status CheckCreate(const Options& options, const CreateOp& op) {
   if (op.idle_ttl_ms < 0 || op.idle_ttl_ms > absolute) {
     return TooLarge("idle_ttl_ms", op.idle_ttl_ms, absolute);
   }
+  if (op.renewal_ttl_ms < 0 || op.renewal_ttl_ms > absolute_max) {
+    return TooLarge("renewal_ttl_ms", op.renewal_ttl_ms, absolute_max);
+  }
   absl::Status status = CheckAttributes(options, "attributes", op.attributes);
   return status.ok() ? CheckPrincipal(op.principal) : status;
 }
@@ -78,6 +81,10 @@ absl::Status CheckPut(const Options& options, const PutOp& op) {
   absl::Status status = CheckAttributes(options, "set", op.set);
   return status.ok() ? CheckPrincipal(op.principal) : status;
 }
+
+absl::Status CheckIncrement(const IncrementOp& op) { return CheckName("name: bytes", op.name); }
+
+absl::Status CheckRotate(const RotateOp& op) { return CheckPrincipal(op.principal); }
 
 absl::Status CheckSession(const Options& options, const Session& session) {
   const auto count = static_cast<int64_t>(session.attributes.size());

@@ -38,7 +38,11 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   summary.last_access_ms = summary.written_access_ms = body->last_access_ms;
   summary.size_bytes = static_cast<uint32_t>(SizeOf(*body));
   summary.tombstone = body->tombstone;
-  batch_.push_back(PutSession{body, sequence, replaced});
+  summary.renewal_due_ms = body->renewal_ttl_ms == 0 ? 0 : body->renewed_ms + body->renewal_ttl_ms;
+  const uint64_t principal =
+      body->principal.empty() ? 0 : PrincipalHash(body->name_space, body->principal);
+  const uint64_t former = std::exchange(summary.principal, principal);
+  batch_.push_back(PutSession{body, sequence, replaced, principal, former});
   // The index entry with the highest sequence may be gone now; the counter must not go back.
   if (sequence == 0 && replaced != 0) batch_.push_back(PutCursor{self_, last_sequence_});
   sealing_.sequence = std::max(sealing_.sequence, sequence);
@@ -46,6 +50,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   sealing_.bodies.push_back(body);
   bodies_.Pin(std::move(body));
   learned_.erase(key);
+  NoteAlias(*sealing_.bodies.back());
   Recount(&summary);
   Reindex(key);
   ScheduleExpiry(key);
@@ -55,7 +60,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return;
   const SessionSummary& summary = it->second;
-  batch_.push_back(EraseSession{key, summary.sequence});
+  batch_.push_back(EraseSession{key, summary.sequence, summary.principal});
   if (summary.sequence != 0) {
     outbox_.Remove(summary.sequence);
     batch_.push_back(PutCursor{self_, last_sequence_});
@@ -66,6 +71,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   bodies_.Erase(key);
   handing_over_.erase(key);
   dropping_.erase(key);
+  aliases_.erase(key);
   found_ = nullptr;
   sessions_.erase(it);
   Reindex(key);
@@ -95,11 +101,14 @@ void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool co
 void Replica::State::Reindex(SessionKey key) {
   const SessionSummary* summary = Find(key);
   if (summary == nullptr) {
-    out_->index_changes.push_back({IndexChange::Kind::kErase, key, {}});
+    out_->index_changes.push_back({IndexChange::Kind::kErase, key, {}, {}});
+  } else if (const auto alias = aliases_.find(key);
+             alias != aliases_.end() && !summary->unvalidated) {
+    out_->index_changes.push_back({IndexChange::Kind::kAlias, key, {}, alias->second});
   } else if (summary->tombstone) {
-    out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}});
+    out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}, {}});
   } else if (!summary->unvalidated) {
-    out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner()});
+    out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner(), {}});
   }
 }
 
@@ -145,7 +154,7 @@ SessionPtr Replica::State::Body(SessionKey key) {
   return summary == nullptr ? nullptr : bodies_.Find(key, summary->epoch, summary->version);
 }
 
-Replica::State::Want& Replica::State::WantBody(SessionKey key) {
+Want& Replica::State::WantBody(SessionKey key) {
   Want& want = wants_[key];
   if (want.ticket == 0) {
     want.ticket = ++last_load_;
@@ -186,6 +195,21 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
   Settle(key);
 }
 
+// --- Clocks.
+
+// `body` may be null.
+Remaining Replica::State::RemainingOf(const SessionSummary& summary, const Session* body) const {
+  const auto left = [&](WallMs until) { return std::max<int64_t>(0, until - now_.wall); };
+  return {.idle_ms = left(summary.last_access_ms + summary.idle_ttl_ms),
+          .lock_ms = body == nullptr ? 0 : left(body->lock_until_ms)};
+}
+
+// What another node sent gets its times by this node's clock.
+void Replica::State::SetClocks(const Remaining& remaining, Session* session) const {
+  session->last_access_ms = now_.wall - session->idle_ttl_ms + remaining.idle_ms;
+  session->lock_until_ms = remaining.lock_ms > 0 ? now_.wall + remaining.lock_ms : 0;
+}
+
 // --- Accesses and expiry.
 
 void Replica::State::NoteAccess(SessionKey key) {
@@ -210,8 +234,8 @@ void Replica::State::WriteAccess(SessionKey key) {
 }
 
 // A delete, an idle expiry, or a tombstone that must outrank an epoch with counter `counter_above`
-// (0: keeps its epoch).
-void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+// (0: keeps its epoch). An alias stays one.
+Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
   const SessionSummary& summary = *Find(key);
   Session next;
   next.key = key;
@@ -229,7 +253,12 @@ void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
   next.idle_ttl_ms = summary.idle_ttl_ms;
   next.last_access_ms = summary.last_access_ms;
   next.tombstone = true;
-  Commit(std::move(next));
+  if (const auto alias = AliasOf(key)) next.alias = *alias;
+  return next;
+}
+
+void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+  Commit(Tombstone(key, counter_above));
 }
 
 void Replica::State::ScheduleExpiry(SessionKey key) {
@@ -239,6 +268,8 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
     at = summary.absolute_deadline_ms;
     // Only the owner decides idle expiry.
     if (OwnedHere(summary)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+  } else if (aliases_.contains(key)) {
+    at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
   }
   expiry_.erase({summary.expiry_ms, key});
   summary.expiry_ms = at;
@@ -260,6 +291,7 @@ void Replica::State::RunExpiry() {
       counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
       WriteTombstone(key, 0);
     } else {
+      ExpireAlias(key);
       ScheduleExpiry(key);
     }
   }

@@ -14,7 +14,6 @@ using membership::NodeId;
 using membership::SteadyTime;
 using std::chrono::milliseconds;
 
-constexpr int64_t kBodyCacheBytes = 16 << 20;
 // A member that the view does not list may be about to join: every node starts with a view of
 // itself alone.
 constexpr milliseconds kAbsentGrace{3'000};
@@ -29,9 +28,6 @@ constexpr milliseconds kExpiryPollMax{1'000};
 }  // namespace
 
 // --- The frame.
-
-Replica::State::State(const Options& options, NodeId self, Counters* counters)
-    : options_(options), self_(self), counters_(counters), bodies_(kBodyCacheBytes) {}
 
 void Replica::State::Begin(Now now, Effects* out) {
   now_ = now;
@@ -136,9 +132,14 @@ void Replica::State::Recover(Recovered recovered) {
     summary.last_access_ms = summary.written_access_ms = stored.last_access_ms;
     summary.size_bytes = static_cast<uint32_t>(stored.size_bytes);
     summary.tombstone = stored.tombstone;
+    summary.renewal_due_ms = stored.renewal_due_ms;
+    summary.principal = stored.principal;
     summary.unvalidated = !stored.tombstone && summary.owner() == self_;
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     if (summary.unvalidated) ++unvalidated_;
+    if (stored.alias != SessionKey{} && !summary.Expired(now_.wall)) {
+      aliases_[stored.key] = stored.alias;
+    }
     Recount(&(FindOrAdd(stored.key) = std::move(summary)));
     Reindex(stored.key);
     ScheduleExpiry(stored.key);
@@ -152,6 +153,7 @@ void Replica::State::Recover(Recovered recovered) {
     outbox_.Add(sequence, key);
   }
   outbox_.SetDurable(last_sequence_);
+  RecoverAliases(recovered.sessions);
   last_sequence_ += kSequenceLeap;
   batch_.push_back(PutCursor{self_, last_sequence_});
 }
@@ -232,6 +234,9 @@ void Replica::Execute(Now now, uint64_t operation_id, Operation operation, bool 
   // A forwarded operation is answered like any other: the shell forwards none, so it hands the
   // refusal, with the owner in it, to the peer.
   state_->Begin(now, out);
+  if (const auto* list = std::get_if<ListOp>(&operation)) {
+    return state_->StartList(operation_id, *list);
+  }
   Held held;
   held.id = operation_id;
   held.operation = std::move(operation);
@@ -252,7 +257,8 @@ void Replica::Resolve(Now now, uint64_t operation_id, SessionKey key, Effects* o
 
 void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) {
   state_->Begin(now, out);
-  for (const SessionKey key : keys) {
+  for (const SessionKey named : keys) {
+    const SessionKey key = state_->Aliased(named);
     const SessionSummary* summary = state_->Find(key);
     if (summary == nullptr || summary->tombstone || !state_->OwnedHere(*summary)) continue;
     if (!summary->Expired(now.wall)) state_->NoteAccess(key);
@@ -318,6 +324,12 @@ void Replica::OnLoaded(Now now, uint64_t ticket, SessionPtr session, Effects* ou
   state_->OnLoaded(ticket, std::move(session));
 }
 
+void Replica::OnScanned(Now now, uint64_t ticket, const std::vector<SessionKey>& keys, bool more,
+                        Effects* out) {
+  state_->Begin(now, out);
+  state_->OnScanned(ticket, keys, more);
+}
+
 void Replica::Flush(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->Flush();
@@ -341,27 +353,5 @@ bool Replica::drained() const { return state_->drained(); }
 bool Replica::recovered() const { return state_->unvalidated_ == 0; }
 
 StoreStats Replica::Stats() const { return state_->stats_; }
-
-std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owned_only,
-                                     size_t limit) const {
-  std::vector<ListEntry> entries;
-  const SessionTable& sessions = state_->sessions_;
-  for (auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
-       it != sessions.end() && entries.size() < limit; ++it) {
-    const SessionSummary& summary = it->second;
-    if (owned_only && (summary.tombstone || summary.owner() != state_->self_)) continue;
-    ListEntry entry;
-    entry.key = it->first;
-    entry.epoch = summary.epoch;
-    entry.version = summary.version;
-    entry.copy_set.assign(summary.copy_set.begin(), summary.copy_set.end());
-    entry.idle_remaining_ms =
-        std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now.wall);
-    entry.tombstone = summary.tombstone;
-    entry.size_bytes = summary.size_bytes;
-    entries.push_back(std::move(entry));
-  }
-  return entries;
-}
 
 }  // namespace roost::store

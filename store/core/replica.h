@@ -16,6 +16,7 @@
 #include "absl/random/bit_gen_ref.h"
 #include "membership/view.h"
 #include "store/core/effects.h"
+#include "store/listing.h"
 #include "store/observer.h"
 #include "store/operations.h"
 #include "store/options.h"
@@ -61,6 +62,10 @@ class Replica {
   void OnPersisted(Now now, uint64_t ticket, Effects* out);
   // Null if the disk has no such session.
   void OnLoaded(Now now, uint64_t ticket, SessionPtr session, Effects* out);
+
+  // `more`: the index has further keys after the last one.
+  void OnScanned(Now now, uint64_t ticket, const std::vector<SessionKey>& keys, bool more,
+                 Effects* out);
 
   // After one or more inputs: what they changed becomes one batch, and what became durable goes to
   // the peers.

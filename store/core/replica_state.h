@@ -1,63 +1,23 @@
-// Replica::State: the replica's data and its rules, one source file per group of rules. See
-// replica.h for the contract and README.md for the reading order.
+// Replica::State: the replica's rules, one source file per group of rules; replica_data.h has its
+// data. See replica.h for the contract and README.md for the reading order.
 //
 // Every input starts with Begin; rules append to `out_` and to the batch. Flush offers durable
 // changes to the streams, sends collected questions and seals the batch.
 #pragma once
 
-#include <deque>
+#include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "absl/container/btree_set.h"
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
-#include "store/core/body_cache.h"
-#include "store/core/held.h"
-#include "store/core/outbox.h"
 #include "store/core/replica.h"
-#include "store/core/session_summary.h"
-#include "store/core/survey.h"
-#include "store/core/write_waits.h"
+#include "store/core/replica_data.h"
 
 namespace roost::store {
 
-struct Replica::State {
-  using NodeId = membership::NodeId;
-  using SteadyTime = membership::SteadyTime;
-
-  // Where a session is, as far as this node can tell now.
-  struct Place {
-    enum class Kind : uint8_t { kHere, kElsewhere, kDeleted, kNowhere, kWait, kOrphan };
-    Kind kind = Kind::kWait;
-    NodeId owner;
-    Epoch epoch;
-  };
-  // What goes on once a body is loaded, besides held callers.
-  struct Want {
-    uint64_t ticket = 0;
-    bool write_access = false;
-    bool change_copies = false;
-    // Take over with a counter above this; 0: do not.
-    uint64_t takeover_above = 0;
-  };
-  // What becomes true with one persisted batch.
-  struct Unpersisted {
-    uint64_t ticket = 0;
-    uint64_t sequence = 0;
-    std::vector<SessionPtr> bodies;
-    std::vector<std::pair<NodeId, ReplicateResult>> acks;
-    std::vector<SessionKey> written;
-  };
-  struct Learned {
-    NodeId owner;
-    Epoch epoch;
-  };
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
-
-  State(const Options& options, NodeId self, Counters* counters);
+struct Replica::State : ReplicaData {
+  State(const Options& options, NodeId self, Counters* counters)
+      : ReplicaData(options, self, counters) {}
 
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);
@@ -87,21 +47,24 @@ struct Replica::State {
   bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
   void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
   void Reindex(SessionKey key);
-  // After a change of the record or the view.
   void Recount(SessionSummary* summary);
   Standing StandingOf(const SessionSummary& summary) const;
   void AddTo(Standing standing, int64_t n);
   void ScheduleExpiry(SessionKey key);
   void RunExpiry();
+  Remaining RemainingOf(const SessionSummary& summary, const Session* body) const;
+  void SetClocks(const Remaining& remaining, Session* session) const;
   SessionPtr Body(SessionKey key);
   Want& WantBody(SessionKey key);
   void OnLoaded(uint64_t ticket, SessionPtr body);
   void WriteAccess(SessionKey key);
   void NoteAccess(SessionKey key);
+  Session Tombstone(SessionKey key, uint64_t counter_above);
   void WriteTombstone(SessionKey key, uint64_t counter_above);
 
   // execute.cc: the session API at the owner.
-  void Execute(Held held);
+  void Execute(Held held) { ExecuteAt(KeyOf(held.operation), std::move(held)); }
+  void ExecuteAt(SessionKey key, Held held);
   void Perform(const Held& held);
   void Do(uint64_t id, const CreateOp& op);
   void Do(uint64_t id, const GetOp& op);
@@ -109,20 +72,54 @@ struct Replica::State {
   void Do(uint64_t id, const TouchOp& op);
   void Do(uint64_t id, const DeleteOp& op);
   void Do(uint64_t id, const LearnOp& op);
+  void Do(uint64_t id, const IncrementOp& op);
+  void Do(uint64_t id, const RotateOp& op);
+  void Do(uint64_t id, const ListOp& op) { StartList(id, op); }
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
-  Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms) const;
+  Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
+                     int64_t renewal_ttl_ms) const;
+  void Write(uint64_t id, Session next, Ack ack, OperationResult result);
+  void ReportClocks(const SessionSummary& summary, OperationResult* result) const;
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
   bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
   int CopiesAsked(Ack ack) const;
   int CopiesPossible(SessionKey key);
   void CheckWaits(SessionKey key);
-  // Each of `keys` once; puts them in order.
   void CheckWaits(std::vector<SessionKey>* keys);
   void FailWaits(SessionKey key, const std::string& why);
+  void FailWait(const WriteWait& wait, absl::Status status);
   void ExpireWaits(SessionKey key);
   uint32_t ZonesOf(const std::vector<NodeId>& nodes) const;
+  // Of a write: at once, or with the other session's that it waits for.
+  void Finish(uint64_t id, OperationResult result);
   void Reply(uint64_t id, OperationResult result);
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
+
+  // listing.cc: what this node has.
+  ListEntry EntryOf(SessionKey key, const SessionSummary& summary) const;
+  bool Lists(const SessionSummary& summary) const;
+  void StartList(uint64_t id, const ListOp& op);
+  void OnScanned(uint64_t ticket, const std::vector<SessionKey>& keys, bool more);
+  void ReplyPage(uint64_t id, std::shared_ptr<const ListPage> page);
+
+  // rotate.cc: another id for a session, and what the former one stands for.
+  std::optional<SessionKey> AliasOf(SessionKey key);
+  SessionKey Aliased(SessionKey key);
+  void Follow(SessionKey alias, Held held);
+  void NoteAlias(const Session& body);
+  void ExpireAlias(SessionKey key);
+  void StartRotate(Held held);
+  void FinishRotate(Place::Kind target, Held held);
+  // No copy of the old key knows of the alias yet.
+  bool Unreleased(const SessionSummary& summary) const {
+    return summary.tombstone && summary.owner() == self_ && summary.sequence == 0;
+  }
+  void ReleaseAlias(SessionKey new_key);
+  void ReleaseAliases();
+  void RecoverAliases(const std::vector<StoredSession>& stored);
+  SessionKey UnreleasedTarget(SessionKey old_key) const;
+  void UndoAlias(SessionKey key, Epoch epoch, NodeId owner);
+  void FinishValidateAlias(SessionKey key, const Survey& survey);
 
   // resolve.cc: who owns a session.
   Place Locate(SessionKey key);
@@ -178,73 +175,6 @@ struct Replica::State {
   std::vector<NodeId> DesiredCopies(SessionKey key, NodeId owner, const CopySet& present) const;
   std::vector<NodeId> HolderPeers(SessionKey key, const SessionSummary& summary) const;
   bool drained() const;
-
-  const Options options_;
-  const NodeId self_;
-  Counters* const counters_;
-  Now now_;
-  Effects* out_ = nullptr;
-
-  SessionTable sessions_;
-  // What Find found last: one input asks for the same session many times.
-  SessionKey found_key_;
-  SessionSummary* found_ = nullptr;
-  // Of what `sessions_` holds.
-  StoreStats stats_;
-  BodyCache bodies_;
-  Outbox outbox_;
-  WriteWaits writes_;
-  Surveys surveys_;
-  uint64_t last_sequence_ = 0;
-  uint64_t last_ticket_ = 0;
-  uint64_t last_load_ = 0;
-
-  // The batch of this input, and those on their way to the disk.
-  std::vector<Mutation> batch_;
-  Unpersisted sealing_;
-  std::deque<Unpersisted> unpersisted_;
-  // By sender: last sequence that is applied and on disk here.
-  absl::flat_hash_map<NodeId, uint64_t> cursors_;
-
-  absl::flat_hash_map<SessionKey, Want> wants_;
-  absl::flat_hash_map<uint64_t, SessionKey> loads_;
-  absl::flat_hash_map<SessionKey, std::vector<Held>> held_;
-  size_t held_size_ = 0;
-  // Have a retry timer.
-  absl::flat_hash_set<SessionKey> retrying_;
-  absl::flat_hash_map<SessionKey, Learned> learned_;
-  std::deque<SessionKey> learned_order_;
-  absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
-  // Ascending: all writes wait equally long.
-  std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
-  absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
-
-  // Former holders to be told, once the present ones have the session.
-  struct Dropping {
-    Epoch epoch;
-    std::vector<NodeId> former;
-    std::vector<NodeId> present;
-  };
-  absl::flat_hash_map<SessionKey, Dropping> dropping_;
-  // Drops for peers that can't be reached now.
-  absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;
-
-  membership::ViewPtr view_;
-  membership::ViewPtr previous_view_;
-  // Other members that can take copies.
-  int takers_ = 0;
-  SteadyTime started_;
-  // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
-  int sweep_pass_ = 0;
-  SessionKey sweep_after_;
-  bool sweep_started_ = false;
-  SteadyTime sweep_at_ = membership::kNever;
-  // A member came back: owned sessions are compared with the other holders.
-  bool revalidate_ = false;
-  size_t unvalidated_ = 0;
-  bool draining_ = false;
-  // Handed over, not acknowledged by the successor yet.
-  absl::flat_hash_set<SessionKey> handing_over_;
 };
 
 }  // namespace roost::store

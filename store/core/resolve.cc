@@ -19,7 +19,9 @@ constexpr size_t kLearnedMax = 100'000;
 constexpr int64_t kAnswerBytesMax = 1 << 20;
 
 bool NeedsBody(const Operation& operation) {
-  return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation);
+  return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation) ||
+         std::holds_alternative<IncrementOp>(operation) ||
+         std::holds_alternative<RotateOp>(operation);
 }
 
 bool MakesSession(const Operation& operation) {
@@ -27,14 +29,25 @@ bool MakesSession(const Operation& operation) {
   return std::holds_alternative<CreateOp>(operation) || std::holds_alternative<LearnOp>(operation);
 }
 
+// Which calls take an id that was rotated for the one that the session has now.
+bool FollowsAlias(const Operation& operation) {
+  return !std::holds_alternative<CreateOp>(operation) &&
+         !std::holds_alternative<LearnOp>(operation);
+}
+
 }  // namespace
 
 // --- Finding the owner.
 
-Replica::State::Place Replica::State::Locate(SessionKey key) {
+Place Replica::State::Locate(SessionKey key) {
   using Kind = Place::Kind;
   if (const SessionSummary* summary = Find(key)) {
     const NodeId owner = summary->owner();
+    if (summary->tombstone && summary->unvalidated) {
+      Validate(key);
+      summary = Find(key);
+      if (summary == nullptr || summary->unvalidated) return {};
+    }
     if (summary->tombstone || now_.wall >= summary->absolute_deadline_ms) {
       return {Kind::kDeleted, owner, summary->epoch};
     }
@@ -119,9 +132,13 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
     auto held = std::move(held_[key]);
     held_.erase(key);
     held_size_ -= held.size();
-    for (const Held& caller : held) {
+    for (Held& caller : held) {
       if (caller.kind == Held::Kind::kPeer) {
         GiveUp(key, caller);
+      } else if (caller.kind == Held::Kind::kRotate) {
+        FinishRotate(Place::Kind::kDeleted, std::move(caller));
+      } else if (best.alias != SessionKey{} && FollowsAlias(caller.operation)) {
+        Follow(best.alias, std::move(caller));
       } else if (caller.kind == Held::Kind::kResolve) {
         out_->ownership_replies.push_back(
             {caller.id, OwnershipOf(key, Place::Kind::kDeleted, best.owner, best.epoch)});
@@ -161,12 +178,12 @@ void Replica::State::Learn(SessionKey key, NodeId owner, Epoch epoch) {
       learned_.erase(oldest);
     }
   }
-  out_->index_changes.push_back({IndexChange::Kind::kLearned, key, owner});
+  out_->index_changes.push_back({IndexChange::Kind::kLearned, key, owner, {}});
 }
 
 void Replica::State::ForgetLearned(SessionKey key) {
   if (learned_.erase(key) > 0) {
-    out_->index_changes.push_back({IndexChange::Kind::kForget, key, {}});
+    out_->index_changes.push_back({IndexChange::Kind::kForget, key, {}, {}});
   }
 }
 
@@ -224,6 +241,13 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
     held.asked = true;
     return false;
   }
+  if (place.kind == Kind::kDeleted && FollowsAlias(held.operation) &&
+      (held.kind == Held::Kind::kOperation || held.kind == Held::Kind::kResolve)) {
+    if (const auto alias = AliasOf(key)) {
+      Follow(*alias, std::move(held));
+      return true;
+    }
+  }
   if (held.kind == Held::Kind::kResolve) {
     if (place.kind == Kind::kElsewhere && !std::exchange(held.asked, true)) {
       Recheck(key);
@@ -238,13 +262,21 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
     AnswerPeer(key, held);
     return true;
   }
+  if (held.kind == Held::Kind::kRotate) {
+    FinishRotate(place.kind, std::move(held));
+    return true;
+  }
   switch (place.kind) {
     case Kind::kHere:
       if (NeedsBody(held.operation) && Body(key) == nullptr) {
         WantBody(key);
         return false;
       }
-      Perform(held);
+      if (std::holds_alternative<RotateOp>(held.operation)) {
+        StartRotate(std::move(held));
+      } else {
+        Perform(held);
+      }
       return true;
     case Kind::kElsewhere:
       if (std::holds_alternative<LearnOp>(held.operation)) {
@@ -253,6 +285,7 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
         Reply(held.id, std::move(result));
       } else {
         Fail(held.id, absl::UnavailableError("another node owns the session"), place.owner);
+        if (held.aliases > 0) out_->replies.back().result.moved_to = key;
         out_->replies.back().operation = std::make_unique<Operation>(std::move(held.operation));
       }
       return true;
@@ -296,7 +329,7 @@ void Replica::State::ExpireHeld(SessionKey key) {
 }
 
 void Replica::State::GiveUp(SessionKey key, const Held& held) {
-  if (held.kind == Held::Kind::kOperation) {
+  if (held.kind == Held::Kind::kOperation || held.kind == Held::Kind::kRotate) {
     return Fail(held.id, absl::UnavailableError("the owner is not known yet"));
   }
   if (held.kind == Held::Kind::kPeer) {
@@ -341,15 +374,16 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
   Answer answer;
   answer.key = key;
   const SessionSummary* summary = Find(key);
-  if (summary == nullptr) return answer;
+  // An alias that may have been undone is not told of yet.
+  if (summary == nullptr || (summary->tombstone && summary->unvalidated)) return answer;
   answer.known = true;
   answer.epoch = summary->epoch;
   answer.version = summary->version;
   answer.owner = summary->owner();
   answer.tombstone = summary->tombstone;
-  answer.idle_remaining_ms =
-      std::max<int64_t>(0, summary->last_access_ms + summary->idle_ttl_ms - now_.wall);
+  answer.alias = AliasOf(key).value_or(SessionKey{});
   if (purpose == QueryPurpose::kTakeover) answer.session = Body(key);
+  answer.remaining = RemainingOf(*summary, answer.session.get());
   return answer;
 }
 
@@ -366,7 +400,9 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
     const SessionKey key = query.keys[i];
     const SessionSummary* summary = Find(key);
     bool later = false;
-    if (summary != nullptr && !summary->tombstone) {
+    if (summary != nullptr && summary->tombstone) {
+      later = query.purpose == QueryPurpose::kResolve && summary->unvalidated;
+    } else if (summary != nullptr) {
       if (query.purpose == QueryPurpose::kTakeover && Body(key) == nullptr) {
         WantBody(key);
         later = true;

@@ -39,6 +39,10 @@ struct SessionSummary {
   uint64_t sequence = 0;
   // When the expiry queue looks at it next.
   WallMs expiry_ms = 0;
+  // PrincipalHash; 0: nobody's.
+  uint64_t principal = 0;
+  // When the id should be rotated; 0: never.
+  WallMs renewal_due_ms = 0;
   uint32_t size_bytes = 0;
   bool tombstone = false;
   // Owned before a start and not yet compared with the other holders: not served.

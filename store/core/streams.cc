@@ -75,9 +75,7 @@ bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequen
   Outbox::Sent(stream, {sequence, key, body->epoch, body->version, bytes});
   counters_->replicated_out.fetch_add(1, std::memory_order_relaxed);
   counters_->bytes_out.fetch_add(bytes, std::memory_order_relaxed);
-  const SessionSummary& summary = *Find(key);
-  const int64_t remaining =
-      std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
+  const Remaining remaining = RemainingOf(*Find(key), body.get());
   out_->sends.emplace_back(peer, ToReceiver(Replicate{sequence, std::move(body), remaining}));
   return true;
 }
@@ -100,6 +98,7 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
   for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
     if (refused.contains(item.sequence)) continue;
     writes_.Reached(item.key, from, item.version);
+    if (!unreleased_.empty()) ReleaseAlias(item.key);
     if (const auto it = dropping_.find(item.key);
         it != dropping_.end() && item.epoch >= it->second.epoch) {
       auto& present = it->second.present;
@@ -119,6 +118,9 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
 void Replica::State::OnFenced(const Fenced& fenced) {
   const SessionSummary* summary = Find(fenced.key);
   if (summary == nullptr || summary->epoch >= fenced.epoch) return;
+  if (summary->tombstone && summary->unvalidated) {
+    return UndoAlias(fenced.key, fenced.epoch, fenced.owner);
+  }
   if (summary->tombstone) {
     // A deleted session stays deleted: outrank whoever still has it.
     const NodeId other = fenced.owner;
@@ -205,8 +207,12 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
                             std::vector<Fenced>* fenced) {
   Session next = *message.session;
   const SessionKey key = next.key;
-  // Wall clocks differ between nodes; the time that is left does not.
-  next.last_access_ms = now_.wall - next.idle_ttl_ms + message.idle_remaining_ms;
+  SetClocks(message.remaining, &next);
+  if (held != nullptr && held->unvalidated && held->tombstone && !next.tombstone &&
+      next.epoch > held->epoch) {
+    UndoAlias(key, next.epoch, next.owner());
+    held = nullptr;
+  }
   if (held != nullptr) {
     if (next.epoch < held->epoch) {
       // Two tombstones need no quarrel.

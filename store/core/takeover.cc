@@ -46,6 +46,7 @@ void Replica::State::OnView(membership::ViewPtr view) {
     if (Gone(learned.owner)) forget.push_back(key);
   }
   for (const SessionKey key : forget) ForgetLearned(key);
+  ReleaseAliases();
   // Sessions that callers wait for go first.
   for (const SessionKey key : writes_.Keys()) {
     Review(key, 1);
@@ -117,6 +118,7 @@ void Replica::State::Review(SessionKey key, int pass) {
 
 void Replica::State::ReviewOwned(SessionKey key, int pass) {
   const SessionSummary& summary = *Find(key);
+  if (Unreleased(summary)) return;
   if (draining_ && !summary.tombstone) return HandOver(key);
   if (revalidate_ && pass == 2 && !summary.tombstone) Validate(key);
   const std::vector<NodeId> desired = DesiredCopies(key, self_, summary.copy_set);
@@ -198,6 +200,7 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   const bool own = summary->owner() == self_;
   summary->doubtful = false;
+  if (summary->tombstone && summary->unvalidated) return FinishValidateAlias(key, survey);
   if (summary->tombstone) return Settle(key);
   if (best.known && best.tombstone) {
     WriteTombstone(key, best.epoch.n);
@@ -263,7 +266,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
       return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
     }
     Session next = *best.session;
-    next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
+    SetClocks(best.remaining, &next);
     Adopt(next);
     summary = Find(key);
   }

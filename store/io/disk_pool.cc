@@ -63,11 +63,11 @@ void DiskPool::Persist(std::vector<store::Persist>* batches) {
   if (wake) writer_wakes_.notify_one();
 }
 
-void DiskPool::Load(const store::Load& load) {
+void DiskPool::Queue(Read read) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (stopping_) return;
-    loads_.push_back({load, handed_over_});
+    reads_.push_back({std::move(read), handed_over_});
   }
   readers_wake_.notify_one();
 }
@@ -123,20 +123,20 @@ void DiskPool::Write(const std::vector<store::Persist>& batches, bool sync) {
 
 void DiskPool::RunReader() {
   while (true) {
-    store::Load load;
+    Read read;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       readers_wake_.wait(
-          lock, [&] { return stopping_ || (!loads_.empty() && loads_.front().after <= written_); });
+          lock, [&] { return stopping_ || (!reads_.empty() && reads_.front().after <= written_); });
       if (stopping_) return;
-      load = loads_.front().load;
-      loads_.pop_front();
+      read = std::move(reads_.front().read);
+      reads_.pop_front();
     }
-    Read(load);
+    std::visit([this](const auto& what) { Do(what); }, read);
   }
 }
 
-void DiskPool::Read(const store::Load& load) {
+void DiskPool::Do(const store::Load& load) {
   absl::StatusOr<SessionPtr> session = table_->Load(load.key);
   if (session.ok()) {
     callbacks_.on_loaded(load.ticket, *std::move(session), false);
@@ -148,6 +148,13 @@ void DiskPool::Read(const store::Load& load) {
   }
 }
 
+void DiskPool::Do(const store::Scan& scan) {
+  bool more = false;
+  absl::StatusOr<std::vector<SessionKey>> keys = table_->ScanPrincipal(scan, &more);
+  if (!keys.ok()) return Fail(keys.status());
+  callbacks_.on_scanned(scan.ticket, *std::move(keys), more);
+}
+
 void DiskPool::Fail(absl::Status status) {
   if (!failed_.exchange(true)) callbacks_.on_error(std::move(status));
 }
@@ -157,7 +164,7 @@ void DiskPool::Stop() {
     std::lock_guard<std::mutex> lock(mutex_);
     if (stopping_) return;
     stopping_ = true;
-    loads_.clear();
+    reads_.clear();
   }
   writer_wakes_.notify_all();
   readers_wake_.notify_all();

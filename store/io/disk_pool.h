@@ -35,6 +35,7 @@ class DiskPool {
     std::function<void(uint64_t ticket)> on_persisted;
     // `corrupt`: the record exists but can't be decoded; `session` is null then.
     std::function<void(uint64_t ticket, SessionPtr session, bool corrupt)> on_loaded;
+    std::function<void(uint64_t ticket, std::vector<SessionKey> keys, bool more)> on_scanned;
     // At most once: the disk failed and the node can't go on.
     std::function<void(absl::Status)> on_error;
   };
@@ -51,7 +52,8 @@ class DiskPool {
   void Start();
   // Tickets must grow by one from call to call. Clears `batches`.
   void Persist(std::vector<store::Persist>* batches);
-  void Load(const store::Load& load);
+  void Load(const store::Load& load) { Queue(load); }
+  void Scan(const store::Scan& scan) { Queue(scan); }
   // New writes should be refused for now.
   bool saturated() const { return queued_bytes_.load() > kQueueBytesSaturated; }
   // Writes and syncs what is queued, drops queued loads, ends the threads.
@@ -59,8 +61,9 @@ class DiskPool {
 
  private:
   using Clock = std::chrono::steady_clock;
-  struct WaitingLoad {
-    store::Load load;
+  using Read = std::variant<store::Load, store::Scan>;
+  struct WaitingRead {
+    Read read;
     // Not before this batch is written.
     uint64_t after = 0;
   };
@@ -70,7 +73,9 @@ class DiskPool {
   bool TakeBatches(std::vector<store::Persist>* batches, bool* sync_due);
   void Write(const std::vector<store::Persist>& batches, bool sync);
   void RunReader();
-  void Read(const store::Load& load);
+  void Queue(Read read);
+  void Do(const store::Load& load);
+  void Do(const store::Scan& scan);
   void Fail(absl::Status status);
 
   RocksTable* const table_;
@@ -86,7 +91,7 @@ class DiskPool {
   std::condition_variable readers_wake_;
   std::condition_variable space_;
   std::vector<store::Persist> queue_;
-  std::deque<WaitingLoad> loads_;
+  std::deque<WaitingRead> reads_;
   uint64_t handed_over_ = 0;
   uint64_t written_ = 0;
   bool stopping_ = false;

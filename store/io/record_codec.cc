@@ -44,6 +44,8 @@ class SummaryReader {
     while (const uint32_t tag = in_.ReadTag()) {
       if (!ReadField(tag, out)) return false;
     }
+    if (renewal_ttl_ms_ > 0) out->renewal_due_ms = renewed_ms_ + renewal_ttl_ms_;
+    if (!principal_.empty()) out->principal = PrincipalHash(name_space_, principal_);
     return in_.ConsumedEntireMessage();
   }
   bool has_key() const { return has_key_; }
@@ -52,6 +54,7 @@ class SummaryReader {
   bool ReadField(uint32_t tag, StoredSession* out) {
     switch (tag) {
       case Tag(Record::kKeyFieldNumber, kBytes):
+        has_key_ = true;
         return ReadKey(&out->key);
       case Tag(Record::kEpochFieldNumber, kBytes):
         return ReadEpoch(&out->epoch);
@@ -67,6 +70,16 @@ class SummaryReader {
         return ReadInt64(&out->idle_ttl_ms);
       case Tag(Record::kLastAccessMsFieldNumber, kVarint):
         return ReadInt64(&out->last_access_ms);
+      case Tag(Record::kPrincipalFieldNumber, kBytes):
+        return ReadText(kPrincipalBytesMax, &principal_);
+      case Tag(Record::kNamespaceFieldNumber, kBytes):
+        return ReadText(kNamespaceBytesMax, &name_space_);
+      case Tag(Record::kAliasFieldNumber, kBytes):
+        return ReadKey(&out->alias);
+      case Tag(Record::kRenewedMsFieldNumber, kVarint):
+        return ReadInt64(&renewed_ms_);
+      case Tag(Record::kRenewalTtlMsFieldNumber, kVarint):
+        return ReadInt64(&renewal_ttl_ms_);
       case Tag(Record::kTombstoneFieldNumber, kVarint): {
         uint64_t value = 0;
         if (!in_.ReadVarint64(&value)) return false;
@@ -85,12 +98,17 @@ class SummaryReader {
     return true;
   }
 
+  bool ReadText(size_t bytes_max, std::string* out) {
+    uint32_t length = 0;
+    return in_.ReadVarint32(&length) && length <= bytes_max &&
+           in_.ReadString(out, static_cast<int>(length));
+  }
+
   bool ReadKey(SessionKey* out) {
     uint32_t length = 0;
     std::string bytes;
     if (!in_.ReadVarint32(&length) || length != 16 || !in_.ReadString(&bytes, 16)) return false;
     *out = *SessionKey::FromBytes(bytes);
-    has_key_ = true;
     return true;
   }
 
@@ -128,6 +146,10 @@ class SummaryReader {
 
   CodedInputStream in_;
   bool has_key_ = false;
+  int64_t renewed_ms_ = 0;
+  int64_t renewal_ttl_ms_ = 0;
+  std::string principal_;
+  std::string name_space_;
 };
 
 }  // namespace

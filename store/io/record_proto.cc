@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/unknown_field_set.h"
 
 namespace roost::store {
 namespace {
@@ -18,6 +19,31 @@ std::vector<membership::NodeId> DecodeHolders(
   holders.reserve(ids.size());
   for (const uint64_t id : ids) holders.push_back(membership::NodeId{id});
   return holders;
+}
+
+absl::Status DecodeClocks(const peer::v1::Record& record, Session* session) {
+  if (!record.alias().empty()) {
+    const std::optional<SessionKey> alias = SessionKey::FromBytes(record.alias());
+    if (!alias.has_value() || *alias == session->key) return Bad("alias is not another key");
+    if (!session->tombstone) return Bad("alias of a session that is not rotated");
+    session->alias = *alias;
+  }
+  session->renewed_ms = record.renewed_ms();
+  session->renewal_ttl_ms = record.renewal_ttl_ms();
+  session->lock_token = record.lock_token();
+  session->lock_until_ms = record.lock_until_ms();
+  if (session->renewed_ms < 0 || session->renewal_ttl_ms < 0 || session->lock_until_ms < 0) {
+    return Bad("a time is negative");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DecodeExtra(const peer::v1::Record& record, Session* session) {
+  const auto& unknown = record.GetReflection()->GetUnknownFields(record);
+  if (unknown.empty()) return absl::OkStatus();
+  unknown.SerializeToString(&session->extra);
+  if (session->extra.size() <= kExtraBytesMax) return absl::OkStatus();
+  return Bad(absl::StrCat("fields of a newer version above ", kExtraBytesMax, " bytes"));
 }
 
 }  // namespace
@@ -87,6 +113,15 @@ void EncodeRecord(const Session& session, peer::v1::Record* out) {
   out->set_principal(session.principal);
   EncodeAttributes(session.attributes, out->mutable_attributes());
   out->set_tombstone(session.tombstone);
+  if (session.alias != SessionKey{}) out->set_alias(session.alias.ToBytes());
+  out->set_namespace_(session.name_space);
+  out->set_renewed_ms(session.renewed_ms);
+  out->set_renewal_ttl_ms(session.renewal_ttl_ms);
+  out->set_lock_token(session.lock_token);
+  out->set_lock_until_ms(session.lock_until_ms);
+  if (!session.extra.empty()) {
+    out->GetReflection()->MutableUnknownFields(out)->ParseFromString(session.extra);
+  }
 }
 
 absl::Status CheckHolders(const std::vector<membership::NodeId>& copy_set) {
@@ -139,6 +174,12 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
     return Bad(absl::StrCat("principal above ", kPrincipalBytesMax, " bytes"));
   }
   session.principal = std::move(*record->mutable_principal());
+  if (record->namespace_().size() > kNamespaceBytesMax) {
+    return Bad(absl::StrCat("namespace above ", kNamespaceBytesMax, " bytes"));
+  }
+  session.name_space = std::move(*record->mutable_namespace_());
+  if (checked = DecodeClocks(*record, &session); !checked.ok()) return checked;
+  if (checked = DecodeExtra(*record, &session); !checked.ok()) return checked;
   auto attributes = DecodeAttributes(record->mutable_attributes());
   if (!attributes.ok()) return attributes.status();
   session.attributes = *std::move(attributes);

@@ -21,6 +21,9 @@ inline constexpr int kRecordAttributesMax = 65'536;
 inline constexpr size_t kAttributeNameBytesMax = 256;
 inline constexpr size_t kAttributeSchemaBytesMax = 128;
 inline constexpr size_t kPrincipalBytesMax = 256;
+inline constexpr size_t kNamespaceBytesMax = 64;
+// Of fields that this version does not know, in one record.
+inline constexpr size_t kExtraBytesMax = 64 << 10;
 
 void EncodeEpoch(Epoch epoch, peer::v1::Epoch* out);
 Epoch DecodeEpoch(const peer::v1::Epoch& epoch);

@@ -28,11 +28,17 @@ size_t SessionBytes(const SessionPtr& session) {
   return bytes;
 }
 
-// `last_access_ms` is by the sender's wall clock, so it stays behind.
-void EncodeTravelling(const Session& session, int64_t idle_remaining_ms, peer::v1::Record* out) {
+// Times by the sender's wall clock stay behind; what is left of them travels.
+void EncodeTravelling(const Session& session, const Remaining& remaining, peer::v1::Record* out) {
   EncodeRecord(session, out);
   out->clear_last_access_ms();
-  out->set_idle_remaining_ms(idle_remaining_ms);
+  out->clear_lock_until_ms();
+  out->set_idle_remaining_ms(remaining.idle_ms);
+  out->set_lock_remaining_ms(remaining.lock_ms);
+}
+
+Remaining DecodeRemaining(const peer::v1::Record& record) {
+  return {.idle_ms = record.idle_remaining_ms(), .lock_ms = record.lock_remaining_ms()};
 }
 
 absl::StatusOr<SessionPtr> DecodeTravelling(peer::v1::Record* record) {
@@ -47,7 +53,7 @@ absl::StatusOr<ToReceiver> DecodeReplicate(peer::v1::Replicate* message) {
   if (!session.ok()) return session.status();
   return Replicate{.sequence = message->sequence(),
                    .session = *std::move(session),
-                   .idle_remaining_ms = message->record().idle_remaining_ms()};
+                   .remaining = DecodeRemaining(message->record())};
 }
 
 absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
@@ -124,12 +130,17 @@ absl::StatusOr<Answer> DecodeAnswer(peer::v1::QueryResult::Answer* message) {
   answer.version = message->version();
   answer.owner = NodeId{message->owner()};
   answer.tombstone = message->tombstone();
+  if (!message->alias().empty()) {
+    const auto alias = DecodeKey(message->alias());
+    if (!alias.ok()) return alias.status();
+    answer.alias = *alias;
+  }
   if (!message->has_record()) return answer;
   auto session = DecodeTravelling(message->mutable_record());
   if (!session.ok()) return session.status();
   if ((*session)->key != answer.key) return Bad("answer carries the record of another key");
   answer.session = *std::move(session);
-  answer.idle_remaining_ms = message->record().idle_remaining_ms();
+  answer.remaining = DecodeRemaining(message->record());
   return answer;
 }
 
@@ -183,8 +194,9 @@ void EncodeAnswer(const Answer& answer, peer::v1::QueryResult::Answer* out) {
   out->set_version(answer.version);
   out->set_owner(answer.owner.value);
   out->set_tombstone(answer.tombstone);
+  if (answer.alias != SessionKey{}) out->set_alias(answer.alias.ToBytes());
   if (answer.session == nullptr) return;
-  EncodeTravelling(*answer.session, answer.idle_remaining_ms, out->mutable_record());
+  EncodeTravelling(*answer.session, answer.remaining, out->mutable_record());
 }
 
 }  // namespace
@@ -212,7 +224,7 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
   if (const auto* replicate = std::get_if<Replicate>(&message)) {
     peer::v1::Replicate* encoded = out->mutable_replicate();
     encoded->set_sequence(replicate->sequence);
-    EncodeTravelling(*replicate->session, replicate->idle_remaining_ms, encoded->mutable_record());
+    EncodeTravelling(*replicate->session, replicate->remaining, encoded->mutable_record());
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
     out->mutable_cursor()->set_sequence(cursor->sequence);
   } else if (const auto* drop = std::get_if<Drop>(&message)) {

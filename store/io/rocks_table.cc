@@ -26,7 +26,8 @@ namespace {
 constexpr char kSessions[] = "sessions";
 constexpr char kChanges[] = "changes";
 constexpr char kNode[] = "node";
-constexpr uint64_t kStoreFormat = 1;
+constexpr char kPrincipals[] = "principals";
+constexpr uint64_t kStoreFormat = 2;
 
 // Keys in `node`. Cursors: kCursorPrefix, then the sender's id.
 constexpr char kFormatKey[] = "format";
@@ -53,6 +54,10 @@ absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slic
 
 std::string CursorKey(membership::NodeId sender) {
   return kCursorPrefix + EncodeNumber(sender.value);
+}
+
+std::string PrincipalKey(uint64_t principal, SessionKey key) {
+  return EncodeNumber(principal) + key.ToBytes();
 }
 
 absl::Status DiskError(absl::string_view what, const rocksdb::Status& status) {
@@ -137,7 +142,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
                                                       const Options& options) {
   std::vector<std::string> names;
   if (!rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok()) names.clear();
-  for (const char* wanted : {"default", kSessions, kChanges, kNode}) {
+  for (const char* wanted : {"default", kSessions, kChanges, kPrincipals, kNode}) {
     if (std::find(names.begin(), names.end(), wanted) == names.end()) names.push_back(wanted);
   }
   const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
@@ -163,6 +168,7 @@ struct RocksTable::Database {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::ColumnFamilyHandle* sessions = nullptr;
   rocksdb::ColumnFamilyHandle* changes = nullptr;
+  rocksdb::ColumnFamilyHandle* principals = nullptr;
   rocksdb::ColumnFamilyHandle* node = nullptr;
 
   ~Database() {
@@ -185,6 +191,13 @@ struct RocksTable::Database {
     const auto forget_change = [&](uint64_t sequence) {
       if (sequence != 0 && status.ok()) status = batch->Delete(changes, EncodeNumber(sequence));
     };
+    const auto reindex = [&](SessionKey key, uint64_t former, uint64_t principal) {
+      if (former == principal || !status.ok()) return;
+      if (former != 0) status = batch->Delete(principals, PrincipalKey(former, key));
+      if (principal != 0 && status.ok()) {
+        status = batch->Put(principals, PrincipalKey(principal, key), "");
+      }
+    };
     if (const auto* put = std::get_if<PutSession>(&mutation)) {
       const std::string key = put->session->key.ToBytes();
       status = batch->Put(sessions, key, EncodeStored(*put->session));
@@ -192,9 +205,11 @@ struct RocksTable::Database {
       if (put->sequence != 0 && status.ok()) {
         status = batch->Put(changes, EncodeNumber(put->sequence), key);
       }
+      reindex(put->session->key, put->replaces_principal, put->principal);
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       status = batch->Delete(sessions, erase->key.ToBytes());
       forget_change(erase->replaces_sequence);
+      reindex(erase->key, erase->replaces_principal, 0);
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       status = batch->Put(node, CursorKey(cursor.sender), EncodeNumber(cursor.sequence));
@@ -221,6 +236,7 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
   for (rocksdb::ColumnFamilyHandle* handle : database->handles) {
     if (handle->GetName() == kSessions) database->sessions = handle;
     if (handle->GetName() == kChanges) database->changes = handle;
+    if (handle->GetName() == kPrincipals) database->principals = handle;
     if (handle->GetName() == kNode) database->node = handle;
   }
   std::unique_ptr<RocksTable> table(new RocksTable(std::move(database)));
@@ -263,6 +279,9 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
   rocksdb::WriteBatch batch;
   rocksdb::WriteOptions synced;
   synced.sync = true;
+  if (format->has_value() && DecodeNumber(**format) < 2u) {
+    if (absl::Status indexed = IndexPrincipals(&batch); !indexed.ok()) return indexed;
+  }
   rocksdb::Status status = batch.Put(database_->node, kFormatKey, EncodeNumber(kStoreFormat));
   if (status.ok()) status = batch.Put(database_->node, kClusterKey, cluster);
   if (status.ok()) {
@@ -273,6 +292,46 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
   }
   if (status.ok()) status = database_->db->Write(synced, &batch);
   return status.ok() ? absl::OkStatus() : OpenError(dir, status);
+}
+
+// One batch with the new format number: there is either the whole index or none.
+absl::Status RocksTable::IndexPrincipals(rocksdb::WriteBatch* batch) {
+  std::unique_ptr<rocksdb::Iterator> it(
+      database_->db->NewIterator(rocksdb::ReadOptions(), database_->sessions));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    const auto summary = DecodeStoredSummary(View(it->value()));
+    // What can't be read, Recover counts.
+    if (!summary.ok() || summary->principal == 0) continue;
+    const std::string key = PrincipalKey(summary->principal, summary->key);
+    if (const auto put = batch->Put(database_->principals, key, ""); !put.ok()) {
+      return DiskError("principal index", put);
+    }
+  }
+  return it->status().ok() ? absl::OkStatus() : DiskError("principal index", it->status());
+}
+
+absl::StatusOr<std::vector<SessionKey>> RocksTable::ScanPrincipal(const Scan& scan,
+                                                                  bool* more) const {
+  assert(database_ != nullptr);
+  const std::string prefix = EncodeNumber(scan.principal);
+  std::vector<SessionKey> keys;
+  std::unique_ptr<rocksdb::Iterator> it(
+      database_->db->NewIterator(rocksdb::ReadOptions(), database_->principals));
+  it->Seek(scan.after.has_value() ? PrincipalKey(scan.principal, *scan.after) : prefix);
+  *more = false;
+  for (; it->Valid(); it->Next()) {
+    absl::string_view entry = View(it->key());
+    if (!absl::ConsumePrefix(&entry, prefix)) break;
+    const auto key = SessionKey::FromBytes(entry);
+    if (!key.has_value() || key == scan.after) continue;
+    if (keys.size() == scan.limit) {
+      *more = true;
+      break;
+    }
+    keys.push_back(*key);
+  }
+  if (!it->status().ok()) return DiskError("read", it->status());
+  return keys;
 }
 
 absl::StatusOr<Recovered> RocksTable::Recover() {

@@ -1,10 +1,11 @@
 // RocksTable keeps a node's sessions, changes and identity on disk. The only file that sees
 // RocksDB.
 //
-// Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `node`
-// (format, cluster, node id, boot epoch, cursors). A write goes to the write-ahead log and from
-// there to the operating system at once, so it survives the process; Sync makes it survive a power
-// cut.
+// Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `principals`
+// (hash and key -> nothing), `node` (format, cluster, node id, boot epoch, cursors). Format 1 had
+// no `principals`: it is made when such a directory is opened. A write goes to the write-ahead log
+// and from there to the operating system at once, so it survives the process; Sync makes it survive
+// a power cut.
 //
 // Threads: Write and Sync on one thread at a time; Load from any, at the same time; Open, Recover
 // and Close while nothing else runs.
@@ -21,6 +22,10 @@
 #include "membership/node_id.h"
 #include "store/core/effects.h"
 #include "store/options.h"
+
+namespace rocksdb {
+class WriteBatch;
+}
 
 namespace roost::store {
 
@@ -57,6 +62,10 @@ class RocksTable {
   // disk can't be read.
   absl::StatusOr<SessionPtr> Load(SessionKey key) const;
 
+  // Keys in the principal index, ascending; INTERNAL if the disk can't be read. `more`: there are
+  // further ones.
+  absl::StatusOr<std::vector<SessionKey>> ScanPrincipal(const Scan& scan, bool* more) const;
+
   // Forces everything to disk, unless a write has failed before, and releases the directory.
   // Idempotent.
   void Close();
@@ -66,6 +75,7 @@ class RocksTable {
   explicit RocksTable(std::unique_ptr<Database> database);
 
   absl::Status Identify(const std::string& dir, const std::string& cluster);
+  absl::Status IndexPrincipals(rocksdb::WriteBatch* batch);
 
   std::unique_ptr<Database> database_;
   Identity identity_;

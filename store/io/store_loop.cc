@@ -8,6 +8,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "grpcpp/server_builder.h"
+#include "store/core/gather.h"
 #include "store/core/replica.h"
 #include "store/io/call_table.h"
 #include "store/io/disk_pool.h"
@@ -39,7 +40,8 @@ Now ReadClocks() {
 }
 
 bool IsWrite(const Operation& operation) {
-  return !std::holds_alternative<GetOp>(operation) && !std::holds_alternative<TouchOp>(operation);
+  return !std::holds_alternative<GetOp>(operation) && !std::holds_alternative<TouchOp>(operation) &&
+         !std::holds_alternative<ListOp>(operation);
 }
 
 OperationResult Failure(absl::Status status) {
@@ -124,6 +126,42 @@ class StoreLoop::Loop {
     });
   }
 
+  // Every member answers for what it owns; one of them is this node.
+  void List(ListQuery query, ListCallback done) {
+    PostOrRun([this, query, done = std::move(done)]() mutable {
+      std::vector<NodeId> members = {self_.id};
+      if (query.cluster && view_ != nullptr) {
+        for (const membership::Member& member : view_->members()) {
+          if (member.live() && member.id != self_.id) members.push_back(member.id);
+        }
+      }
+      auto gather = std::make_shared<Gather>(members, query.limit);
+      const auto add = [gather, done = std::move(done)](NodeId member,
+                                                        const OperationResult& result) {
+        if (result.status.ok() && result.page != nullptr) {
+          gather->Add(member, *result.page);
+        } else {
+          gather->Fail(member);
+        }
+        if (gather->done()) done(gather->Take());
+      };
+      const ListOp op{.key = query.after.value_or(SessionKey{}),
+                      .first = !query.after.has_value(),
+                      .principal = query.principal,
+                      .limit = static_cast<uint32_t>(query.limit)};
+      for (const NodeId member : members) {
+        if (member == self_.id) {
+          Execute(op, false, [add, member](const OperationResult& result) { add(member, result); });
+        } else {
+          peers_.Forward(member, op, options_.ack_timeout, [add, member](ForwardOutcome outcome) {
+            const bool answered = outcome.kind == ForwardOutcome::Kind::kAnswered;
+            add(member, answered ? outcome.result : Failure(absl::UnavailableError("no answer")));
+          });
+        }
+      }
+    });
+  }
+
   // Accesses are hints: some are dropped when the loop is far behind.
   void Touch(std::vector<SessionKey> keys) {
     if (touches_.load() >= options_.pending_max) return;
@@ -139,6 +177,7 @@ class StoreLoop::Loop {
     Post([this, view = std::move(view)] {
       const Now now = ReadClocks();
       peers_.SetView(now.steady, *view);
+      view_ = view;
       replica_.OnView(now, view, &effects_);
       CarryOut();
     });
@@ -198,6 +237,13 @@ class StoreLoop::Loop {
                   Post([this, ticket, corrupt, session = std::move(session)]() mutable {
                     if (corrupt) ++counters_.corrupt_records;
                     replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
+                    CarryOut();
+                  });
+                },
+            .on_scanned =
+                [this](uint64_t ticket, std::vector<SessionKey> keys, bool more) {
+                  Post([this, ticket, more, keys = std::move(keys)] {
+                    replica_.OnScanned(ReadClocks(), ticket, keys, more, &effects_);
                     CarryOut();
                   });
                 },
@@ -319,6 +365,7 @@ class StoreLoop::Loop {
       }
     }
     loads_.insert(loads_.end(), effects_.loads.begin(), effects_.loads.end());
+    scans_.insert(scans_.end(), effects_.scans.begin(), effects_.scans.end());
     for (Reply& reply : effects_.replies) OnReply(std::move(reply));
     for (OwnershipReply& reply : effects_.ownership_replies) OnOwnership(std::move(reply));
     effects_.Clear();
@@ -332,6 +379,8 @@ class StoreLoop::Loop {
     service_.Flush();
     for (const store::Load& load : loads_) disk_.Load(load);
     loads_.clear();
+    for (const store::Scan& scan : scans_) disk_.Scan(scan);
+    scans_.clear();
     if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
       recovered_.store(true, std::memory_order_release);
     }
@@ -345,6 +394,8 @@ class StoreLoop::Loop {
         return index_.SetHeld(change.key, change.owner);
       case IndexChange::Kind::kDeleted:
         return index_.SetDeleted(change.key);
+      case IndexChange::Kind::kAlias:
+        return index_.SetAlias(change.key, change.target);
       case IndexChange::Kind::kLearned:
         return index_.SetLearned(change.key, change.owner);
       case IndexChange::Kind::kForget:
@@ -366,6 +417,8 @@ class StoreLoop::Loop {
       return Finish(reply.operation_id, std::move(reply.result));
     }
     call->operation = std::move(reply.operation);
+    // Rotated meanwhile, perhaps.
+    call->key = KeyOf(*call->operation);
     Forward(reply.operation_id, call, reply.result.owner);
   }
 
@@ -395,6 +448,10 @@ class StoreLoop::Loop {
       return Finish(id, NoAnswer(*call));
     }
     const Now now = ReadClocks();
+    if (answered && outcome.result.moved_to != SessionKey{}) {
+      call->key = outcome.result.moved_to;
+      SetKey(call->key, call->operation.get());
+    }
     const SessionKey key = call->key;
     const milliseconds pause =
         std::min(kRetryPauseMin * (1 << std::min(call->forwards, 5)), kRetryPauseMax);
@@ -455,6 +512,8 @@ class StoreLoop::Loop {
   Effects effects_;
   std::vector<store::Persist> persists_;
   std::vector<store::Load> loads_;
+  std::vector<store::Scan> scans_;
+  membership::ViewPtr view_;
   CallTable calls_;
   absl::flat_hash_map<uint64_t, OwnershipCallback> lookups_;
   std::vector<std::function<void()>> drain_waiters_;
@@ -503,8 +562,10 @@ void StoreLoop::Stats(std::function<void(StoreStats)> done) {
   loop_->Post([loop = loop_.get(), done = std::move(done)] { done(loop->replica().Stats()); });
 }
 
-void StoreLoop::List(std::optional<SessionKey> after, bool owned_only, size_t limit,
-                     std::function<void(std::vector<ListEntry>)> done) {
+void StoreLoop::List(ListQuery query, ListCallback done) { loop_->List(query, std::move(done)); }
+
+void StoreLoop::ListHeld(std::optional<SessionKey> after, bool owned_only, size_t limit,
+                         std::function<void(std::vector<ListEntry>)> done) {
   loop_->Post([loop = loop_.get(), after, owned_only, limit, done = std::move(done)] {
     done(loop->replica().List(ReadClocks(), after.has_value() ? &*after : nullptr, owned_only,
                               limit));

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "membership/view.h"
 #include "store/io/rocks_table.h"
+#include "store/listing.h"
 #include "store/observer.h"
 #include "store/options.h"
 #include "store/session_store.h"
@@ -57,6 +58,7 @@ class StoreLoop : public SessionStore {
   // RESOURCE_EXHAUSTED beyond Options::pending_max calls under way, or when the disk is far behind.
   void Execute(Operation operation, ResultCallback done) override;
   void Resolve(SessionKey key, OwnershipCallback done) override;
+  void List(ListQuery query, ListCallback done) override;
   void Touch(std::vector<SessionKey> keys) override;
   const OwnershipIndex& index() const override;
 
@@ -64,8 +66,9 @@ class StoreLoop : public SessionStore {
   bool recovered() const;
   // Not called any more once the loop has stopped.
   void Stats(std::function<void(StoreStats)> done);
-  void List(std::optional<SessionKey> after, bool owned_only, size_t limit,
-            std::function<void(std::vector<ListEntry>)> done);
+  // Everything that this node holds.
+  void ListHeld(std::optional<SessionKey> after, bool owned_only, size_t limit,
+                std::function<void(std::vector<ListEntry>)> done);
 
   // Hands the owned sessions to their copies; `done` once nothing is left to hand over.
   void Drain(std::function<void()> done);

@@ -125,6 +125,25 @@ TEST(ToOperationTest, PutRefusesContradictions) {
   EXPECT_TRUE(operation->create);
 }
 
+TEST(IncrementTest, NamesTheCounterAndWhatIsAdded) {
+  v1::IncrementRequest request;
+  request.set_id("a");
+  request.set_delta(-3);
+  request.set_initial(9);
+  ExpectInvalid(ToOperation(request).status(), "name: ", "empty");
+  request.set_name(std::string(257, 'n'));
+  ExpectInvalid(ToOperation(request).status(), "name: ", "at most 256");
+  request.set_name("visits");
+  const auto operation = ToOperation(request);
+  ASSERT_TRUE(operation.ok()) << operation.status();
+  EXPECT_EQ(operation->key, store::MakeSessionKey("default", "a"));
+  EXPECT_EQ(operation->name, "visits");
+  EXPECT_EQ(operation->delta, -3);
+  EXPECT_EQ(operation->initial, 9);
+  request.set_ack(static_cast<v1::Ack>(9));
+  ExpectInvalid(ToOperation(request).status(), "ack: ", "not a known value");
+}
+
 TEST(ShowTest, NodesAreShownByNameWhereTheViewHasThem) {
   std::vector<membership::Member> members(2);
   members[0].id = membership::NodeId{1};
@@ -136,7 +155,14 @@ TEST(ShowTest, NodesAreShownByNameWhereTheViewHasThem) {
   session.copy_set = {membership::NodeId{1}, membership::NodeId{3}};
   session.attributes["cart"] = {.value = "tea", .schema = "v1", .version = 4};
   v1::Session shown;
-  Show(session, 500, &view, &shown);
+  store::OperationResult result;
+  result.session = std::make_shared<const store::Session>(session);
+  result.idle_remaining_ms = 500;
+  result.renewal_due_ms = 7;
+  result.renewal_due = true;
+  Show(result, &view, &shown);
+  EXPECT_EQ(shown.renewal_due_ms(), 7);
+  EXPECT_TRUE(shown.renewal_due());
   EXPECT_EQ(shown.owner(), "web-2");
   EXPECT_THAT(shown.copy_set(), ElementsAre("web-2", "0000000000000003"));
   EXPECT_EQ(shown.attributes().at("cart").value(), "tea");

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <string>
 
@@ -32,12 +33,19 @@ class FakeStore : public store::SessionStore {
     done(result);
   }
   void Resolve(store::SessionKey, OwnershipCallback done) override { done(ownership); }
+  void List(store::ListQuery query, ListCallback done) override {
+    last_query = query;
+    done(pages.empty() ? store::ListPage{} : pages.front());
+    if (!pages.empty()) pages.pop_front();
+  }
   void Touch(std::vector<store::SessionKey>) override {}
   const store::OwnershipIndex& index() const override { return index_; }
 
   store::Operation last;
   store::OperationResult result;
   store::Ownership ownership;
+  store::ListQuery last_query;
+  std::deque<store::ListPage> pages;
 
  private:
   store::OwnershipIndex index_;
@@ -167,6 +175,7 @@ TEST_F(ApiTest, ErrorsOfTheStoreKeepTheirCodeAndText) {
 
 TEST_F(ApiTest, GetShowsTheSession) {
   auto session = std::make_shared<store::Session>();
+  session->key = store::MakeSessionKey("default", "a");
   session->version = 9;
   session->copy_set = {membership::NodeId{1}};
   session->attributes["cart"].value = "tea";
@@ -178,7 +187,40 @@ TEST_F(ApiTest, GetShowsTheSession) {
   EXPECT_EQ(response.session().id(), "a");
   EXPECT_EQ(response.session().namespace_(), "default");
   EXPECT_EQ(response.session().owner(), "web-1");
+  EXPECT_FALSE(response.session().rotated());
   EXPECT_EQ(response.session().attributes().at("cart").value(), "tea");
+}
+
+TEST_F(ApiTest, GetSaysThatTheIdWasRotated) {
+  auto session = std::make_shared<store::Session>();
+  session->key = store::MakeSessionKey("default", "b");
+  store_.result.session = session;
+  v1::GetRequest request;
+  request.set_id("a");
+  v1::GetResponse response;
+  ASSERT_TRUE(sessions_->Get(&context_, request, &response).ok());
+  EXPECT_TRUE(response.session().rotated());
+  EXPECT_EQ(response.session().session_key(), session->key.ToHex());
+}
+
+TEST_F(ApiTest, RotateMakesAnIdAndRefusesTheSameOne) {
+  v1::RotateRequest request;
+  request.set_id("a");
+  request.set_principal("ann");
+  v1::RotateResponse response;
+  ASSERT_TRUE(sessions_->Rotate(&context_, request, &response).ok());
+  EXPECT_EQ(response.id().size(), 32u);
+  const auto& op = std::get<store::RotateOp>(store_.last);
+  EXPECT_EQ(op.key, store::MakeSessionKey("default", "a"));
+  EXPECT_EQ(op.new_key, store::MakeSessionKey("default", response.id()));
+  EXPECT_EQ(op.new_key.ToHex(), response.session_key());
+  EXPECT_EQ(op.principal, "ann");
+  EXPECT_EQ(op.name_space, "default");
+  request.set_new_id("a");
+  grpc::ClientContext context;
+  const grpc::Status refused = sessions_->Rotate(&context, request, &response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(refused.error_message(), HasSubstr("new_id"));
 }
 
 TEST_F(ApiTest, ABadRequestNeverReachesTheStore) {

@@ -29,6 +29,35 @@ TEST(OwnershipIndexTest, LearnedOwnersAreBoundedTheOldestMakingRoom) {
   EXPECT_EQ(index.Find({2, 0}).kind, Kind::kLearned);
 }
 
+TEST(OwnershipIndexTest, ARotatedKeyStandsForAnother) {
+  OwnershipIndex index;
+  constexpr SessionKey kOld{7, 7};
+  index.SetHeld(kOld, NodeId{1});
+  index.SetAlias(kOld, kKey);
+  EXPECT_EQ(index.Find(kOld).kind, Kind::kNone);
+  index.SetHeld(kKey, NodeId{2});
+  EXPECT_EQ(index.Find(kOld).kind, Kind::kHeld);
+  EXPECT_EQ(index.Find(kOld).owner, NodeId{2});
+  bool due = false;
+  EXPECT_EQ(index.FindAndTouch(kOld, 10, 1, &due).owner, NodeId{2});
+  EXPECT_TRUE(due);
+  // It is the session that was touched, whatever it was called.
+  index.FindAndTouch(kKey, 10, 1, &due);
+  EXPECT_FALSE(due);
+  index.SetDeleted(kKey);
+  EXPECT_EQ(index.Find(kOld).kind, Kind::kDeleted);
+  index.SetHeld(kKey, NodeId{2});
+  index.SetDeleted(kOld);
+  EXPECT_EQ(index.Find(kOld).kind, Kind::kDeleted);
+  // Keys that stand for each other end somewhere.
+  index.SetAlias(kOld, kKey);
+  index.SetAlias(kKey, kOld);
+  EXPECT_EQ(index.Find(kOld).kind, Kind::kDeleted);
+  index.Erase(kOld);
+  index.Erase(kKey);
+  EXPECT_EQ(index.Find(kOld).kind, Kind::kNone);
+}
+
 TEST(OwnershipIndexTest, ForgetLearnedKeepsWhatIsHeldOrDeleted) {
   OwnershipIndex index;
   index.SetLearned({1, 1}, NodeId{1});

@@ -34,6 +34,8 @@ class FakeSessionStore final : public store::SessionStore {
     done(found == answers_.end() ? store::Ownership() : found->second);
   }
 
+  void List(store::ListQuery, ListCallback done) override { done({}); }
+
   void Touch(std::vector<store::SessionKey> keys) override {
     absl::MutexLock lock(&mutex_);
     touched_ += keys.size();

@@ -22,7 +22,11 @@ constexpr int64_t kViewDelayMs = 150;
 
 enum class Faults { kOneByOne, kCuts };
 
-SessionKey KeyAt(int i) { return {static_cast<uint64_t>(i) * 0x9e3779b97f4a7c15, 77}; }
+// The id that a session has after so many rotations.
+SessionKey KeyAfter(int i, int rotations) {
+  const auto n = static_cast<uint64_t>(i) + 1'000 * static_cast<uint64_t>(rotations);
+  return {n * 0x9e3779b97f4a7c15, 77};
+}
 
 // What a session may look like, judged from the answers alone.
 struct History {
@@ -31,6 +35,12 @@ struct History {
   bool maybe_deleted = false;
   // Values that a read may give: the last acknowledged one and those with unknown outcome.
   std::set<std::string> values;
+  // Additions of one: those acknowledged, and those besides whose outcome is unknown.
+  int64_t added = 0;
+  int64_t maybe_added = 0;
+  int rotations = 0;
+  // New ids that an unknown outcome used up, so that another one is taken next.
+  int ids = 0;
 };
 
 class Ordeal {
@@ -52,6 +62,11 @@ class Ordeal {
       Read(i);
       CheckCopies(i);
     }
+    if (faults_ == Faults::kOneByOne) {
+      cluster_.Advance(11'000);
+      cluster_.Settle(2'000);
+      CheckDeadIds();
+    }
     EXPECT_LE(lost_, Conflicts());
   }
 
@@ -60,6 +75,7 @@ class Ordeal {
   int lost() const { return lost_; }
 
  private:
+  SessionKey KeyAt(int i) { return KeyAfter(i, history_[i].rotations); }
   int Pick(int n) { return static_cast<int>(random_() % n); }
   int Live() {
     int node = Pick(cluster_.size());
@@ -68,7 +84,7 @@ class Ordeal {
   }
 
   void Act() {
-    switch (Pick(15)) {
+    switch (Pick(18)) {
       case 0:
         return FailOne();
       case 1:
@@ -87,6 +103,11 @@ class Ordeal {
       case 7:
       case 8:
         return Read(Pick(kKeys));
+      case 9:
+      case 10:
+        return Increment(Pick(kKeys));
+      case 11:
+        return Rotate(Pick(kKeys));
       default:
         return Write(Pick(kKeys));
     }
@@ -194,6 +215,69 @@ class Ordeal {
     }
   }
 
+  void Increment(int i) {
+    History& history = history_[i];
+    const OperationResult result = cluster_.Call(
+        Live(), IncrementOp{.key = KeyAt(i), .name = "n", .delta = 1, .ack = Ack::kOne});
+    if (result.status.ok()) {
+      ++history.added;
+      if (faults_ == Faults::kOneByOne) {
+        EXPECT_FALSE(history.deleted) << "a deleted session counted";
+        CheckCounter(i, result.counter);
+      }
+    } else if (result.status.code() == absl::StatusCode::kDeadlineExceeded) {
+      ++history.maybe_added;
+    }
+  }
+
+  // Until the outcome is known: to the same id again, as an application would.
+  void Rotate(int i) {
+    History& history = history_[i];
+    const int next = ++history.ids;
+    const RotateOp rotate{.key = KeyAt(i),
+                          .new_key = KeyAfter(i, next),
+                          .principal = "",
+                          .name_space = "",
+                          .ack = Ack::kOne};
+    bool unknown = false;
+    for (int attempt = 0; attempt < 4; ++attempt) {
+      const OperationResult result = cluster_.Call(Live(), rotate);
+      const absl::StatusCode code = result.status.code();
+      if (result.status.ok()) {
+        if (faults_ == Faults::kOneByOne) {
+          EXPECT_FALSE(history.deleted) << "a deleted session was rotated";
+        }
+        dead_.push_back({KeyAt(i), cluster_.wall()});
+        history.rotations = next;
+        return;
+      }
+      unknown |= code == absl::StatusCode::kDeadlineExceeded;
+      // Under its old id still: the first attempt was undone.
+      if (code == absl::StatusCode::kAlreadyExists) return;
+      if (code == absl::StatusCode::kNotFound && !unknown) return;
+      cluster_.Settle(200);
+    }
+    // Too late for the old id to tell: the new one does.
+    if (unknown && cluster_.Call(Live(), GetOp{rotate.new_key}).status.ok()) {
+      history.rotations = next;
+    }
+  }
+
+  // Ids given up long enough ago are dead for good.
+  void CheckDeadIds() {
+    for (const auto& [key, since] : dead_) {
+      if (cluster_.wall() < since + 11'000) continue;
+      const OperationResult result = cluster_.Call(Live(), GetOp{key});
+      EXPECT_EQ(result.status.code(), absl::StatusCode::kNotFound) << "a rotated id came back";
+    }
+  }
+
+  void CheckCounter(int i, int64_t counter) const {
+    const History& history = history_.at(i);
+    EXPECT_GE(counter, history.added) << "key " << i << " lost an acknowledged addition";
+    EXPECT_LE(counter, history.added + history.maybe_added) << "key " << i << " added twice";
+  }
+
   void Delete(int i) {
     History& history = history_[i];
     const OperationResult result = cluster_.Call(Live(), DeleteOp{KeyAt(i), Ack::kOne});
@@ -218,6 +302,11 @@ class Ordeal {
     if (result.status.ok()) {
       EXPECT_FALSE(history.deleted) << "key " << i << ": a deleted session came back";
       if (history.values.count(result.session->attributes.at("v").value) == 0) Lost(i);
+      const auto counter = result.session->attributes.find("n");
+      if (faults_ == Faults::kOneByOne) {
+        CheckCounter(
+            i, counter == result.session->attributes.end() ? 0 : std::stoll(counter->second.value));
+      }
     } else if (result.status.code() == absl::StatusCode::kNotFound) {
       if (history.made && !history.deleted && !history.maybe_deleted) Lost(i);
     } else {
@@ -265,6 +354,8 @@ class Ordeal {
   const Faults faults_;
   ReplicaCluster cluster_;
   std::map<int, History> history_;
+  // Ids that were rotated away, and when.
+  std::vector<std::pair<SessionKey, int64_t>> dead_;
   std::vector<int> down_;
   std::vector<int> cut_;
   bool calm_ = false;

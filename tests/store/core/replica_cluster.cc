@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "store/core/gather.h"
 
 namespace roost::store {
 
@@ -96,6 +97,7 @@ void ReplicaCluster::Kill(int node) {
   n.unpersisted.clear();
   n.unflushed = false;
   n.loads.clear();
+  n.scans.clear();
 }
 
 void ReplicaCluster::Start(int node) {
@@ -104,9 +106,24 @@ void ReplicaCluster::Start(int node) {
   n.replica = std::make_unique<Replica>(options_, Id(node), &n.counters);
   Recovered recovered;
   for (const auto& [key, session] : n.disk.sessions) {
-    recovered.sessions.push_back({key, session->epoch, session->version, session->copy_set,
-                                  session->absolute_deadline_ms, session->idle_ttl_ms,
-                                  session->last_access_ms, session->tombstone, 100});
+    StoredSession stored;
+    stored.key = key;
+    stored.epoch = session->epoch;
+    stored.version = session->version;
+    stored.copy_set = session->copy_set;
+    stored.absolute_deadline_ms = session->absolute_deadline_ms;
+    stored.idle_ttl_ms = session->idle_ttl_ms;
+    stored.last_access_ms = session->last_access_ms;
+    stored.tombstone = session->tombstone;
+    stored.size_bytes = 100;
+    if (session->renewal_ttl_ms > 0) {
+      stored.renewal_due_ms = session->renewed_ms + session->renewal_ttl_ms;
+    }
+    stored.alias = session->alias;
+    if (!session->principal.empty()) {
+      stored.principal = PrincipalHash(session->name_space, session->principal);
+    }
+    recovered.sessions.push_back(std::move(stored));
   }
   recovered.changes.assign(n.disk.changes.begin(), n.disk.changes.end());
   recovered.cursors.assign(n.disk.cursors.begin(), n.disk.cursors.end());
@@ -171,11 +188,13 @@ OperationResult ReplicaCluster::Call(int node, Operation operation) {
   if (result.status.code() != absl::StatusCode::kUnavailable || !result.owner) return result;
   const int owner = IndexOf(result.owner);
   if (!running(owner)) return result;
+  if (result.moved_to != SessionKey{}) SetKey(result.moved_to, &operation);
   const uint64_t forwarded = Execute(owner, operation);
   if (!RunUntil([&] { return ReplyTo(forwarded) != nullptr; })) {
     return NoReply();
   }
   result = *ReplyTo(forwarded);
+  if (result.moved_to != SessionKey{}) SetKey(result.moved_to, &operation);
   if (result.status.code() == absl::StatusCode::kUnavailable) {
     Do(node, [&](Replica& r, Effects* out) { r.OnForwardRefused(now(), KeyOf(operation), out); });
   }
@@ -208,6 +227,7 @@ void ReplicaCluster::Apply(int node, Effects* effects) {
     }
   }
   for (const Load& load : effects->loads) n.loads.push_back(load);
+  for (const Scan& scan : effects->scans) n.scans.push_back(scan);
   for (Reply& reply : effects->replies) {
     const bool first = replies_.emplace(reply.operation_id, std::move(reply.result)).second;
     assert(first && "an operation was answered twice");
@@ -229,9 +249,12 @@ void ReplicaCluster::PersistOne(int node) {
       n.disk.sessions[put->session->key] = put->session;
       if (put->replaces_sequence != 0) n.disk.changes.erase(put->replaces_sequence);
       if (put->sequence != 0) n.disk.changes[put->sequence] = put->session->key;
+      n.disk.principals.erase({put->replaces_principal, put->session->key});
+      if (put->principal != 0) n.disk.principals.insert({put->principal, put->session->key});
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       n.disk.sessions.erase(erase->key);
       if (erase->replaces_sequence != 0) n.disk.changes.erase(erase->replaces_sequence);
+      n.disk.principals.erase({erase->replaces_principal, erase->key});
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       n.disk.cursors[cursor.sender] = cursor.sequence;
@@ -248,6 +271,36 @@ void ReplicaCluster::LoadOne(int node) {
   Do(node, [&](Replica& r, Effects* out) { r.OnLoaded(now(), load.ticket, body, out); });
 }
 
+void ReplicaCluster::ScanOne(int node) {
+  Node& n = nodes_[node];
+  const Scan scan = n.scans.front();
+  n.scans.pop_front();
+  std::vector<SessionKey> keys;
+  bool more = false;
+  auto it = n.disk.principals.lower_bound({scan.principal, scan.after.value_or(SessionKey{})});
+  for (; it != n.disk.principals.end() && it->first == scan.principal; ++it) {
+    if (it->second == scan.after) continue;
+    more = keys.size() == scan.limit;
+    if (more) break;
+    keys.push_back(it->second);
+  }
+  Do(node, [&](Replica& r, Effects* out) { r.OnScanned(now(), scan.ticket, keys, more, out); });
+}
+
+ListPage ReplicaCluster::List(ListOp op) {
+  std::vector<NodeId> members;
+  for (int node = 0; node < size(); ++node) {
+    if (running(node)) members.push_back(Id(node));
+  }
+  Gather gather(members, op.limit);
+  for (const NodeId member : members) {
+    const OperationResult result = Call(IndexOf(member), op);
+    EXPECT_TRUE(result.status.ok()) << result.status;
+    if (result.page != nullptr) gather.Add(member, *result.page);
+  }
+  return gather.Take();
+}
+
 bool ReplicaCluster::Step() {
   std::vector<std::function<void()>> events;
   for (int i = 0; i < size(); ++i) {
@@ -259,6 +312,8 @@ bool ReplicaCluster::Step() {
     }
     if (!n.unpersisted.empty() && n.disk_running) events.push_back([this, i] { PersistOne(i); });
     if (!n.loads.empty()) events.push_back([this, i] { LoadOne(i); });
+    // After what was written before it, as the disk pool has it.
+    if (!n.scans.empty() && n.unpersisted.empty()) events.push_back([this, i] { ScanOne(i); });
     if (n.replica->NextDeadline() <= now().steady) {
       events.push_back(
           [this, i] { Do(i, [&](Replica& r, Effects* out) { r.OnDeadline(now(), out); }); });

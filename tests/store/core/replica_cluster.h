@@ -46,6 +46,8 @@ class ReplicaCluster {
   // Executes and runs until answered; forwards once like a shell.
   OperationResult Call(int node, Operation operation);
   Ownership Find(int node, SessionKey key);
+  // What all running nodes list together, as a shell would ask them.
+  ListPage List(ListOp op);
 
   // One random event. False if nothing can happen before time passes.
   bool Step();
@@ -77,6 +79,7 @@ class ReplicaCluster {
     std::map<SessionKey, SessionPtr> sessions;
     std::map<uint64_t, SessionKey> changes;
     std::map<NodeId, uint64_t> cursors;
+    std::set<std::pair<uint64_t, SessionKey>> principals;
   };
   struct Node {
     std::unique_ptr<Replica> replica;
@@ -84,6 +87,7 @@ class ReplicaCluster {
     Disk disk;
     std::deque<Persist> unpersisted;
     std::deque<Load> loads;
+    std::deque<Scan> scans;
     bool believed_live = true;
     bool draining = false;
     bool disk_running = true;
@@ -105,6 +109,7 @@ class ReplicaCluster {
   void Flush(int node);
   void PersistOne(int node);
   void LoadOne(int node);
+  void ScanOne(int node);
   void Connect(int from, int to);
   void Disconnect(int from, int to);
   int IndexOf(NodeId id) const { return static_cast<int>(id.value) - 1; }

@@ -493,9 +493,17 @@ TEST(RecoveryTest, OwnerThatLostItsLastWritesTakesThemFromTheCopy) {
   session.last_access_ms = 1'700'000'000'000;
   session.attributes = Cart("old");
   Recovered recovered;
-  recovered.sessions.push_back({kKey, session.epoch, session.version, session.copy_set,
-                                session.absolute_deadline_ms, session.idle_ttl_ms,
-                                session.last_access_ms, false, 100});
+  recovered.sessions.push_back({kKey,
+                                session.epoch,
+                                session.version,
+                                session.copy_set,
+                                session.absolute_deadline_ms,
+                                session.idle_ttl_ms,
+                                session.last_access_ms,
+                                false,
+                                100,
+                                0,
+                                {}});
   LoneReplica lone(2, {}, recovered);
   EXPECT_FALSE(lone.replica().recovered());
   lone.StreamUp(2);
@@ -522,7 +530,7 @@ TEST(RecoveryTest, OwnerThatLostItsLastWritesTakesThemFromTheCopy) {
   session.version = 6;
   session.attributes = Cart("new");
   newer.session = std::make_shared<Session>(session);
-  newer.idle_remaining_ms = 3'600'000;
+  newer.remaining.idle_ms = 3'600'000;
   answer(queries[0].id);
   lone.PersistAll();
   ASSERT_EQ(lone.replies.count(get), 1u);

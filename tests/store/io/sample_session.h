@@ -26,7 +26,13 @@ inline Session SampleSession(uint64_t n) {
   session.principal = absl::StrCat("user-", n);
   session.attributes["cart"] = {.value = "apples", .schema = "cart/v2", .version = n + 1};
   session.attributes["raw\xff"] = {.value = std::string("\0\x80", 2), .schema = "", .version = 1};
+  session.name_space = "shop";
+  session.renewed_ms = 1'700'000'000'100;
+  session.renewal_ttl_ms = 3'600'000;
+  session.lock_token = 17;
+  session.lock_until_ms = 1'700'000'030'000;
   session.tombstone = n % 5 == 0;
+  if (session.tombstone) session.alias = SessionKey{n, n};
   return session;
 }
 

@@ -34,15 +34,30 @@ TEST(RecordCodecTest, SummaryAgreesWithTheRecord) {
   EXPECT_EQ(summary->last_access_ms, session.last_access_ms);
   EXPECT_EQ(summary->tombstone, session.tombstone);
   EXPECT_EQ(summary->size_bytes, bytes.size());
+  EXPECT_EQ(summary->alias, session.alias);
+  EXPECT_EQ(summary->renewal_due_ms, session.renewed_ms + session.renewal_ttl_ms);
 }
 
-TEST(RecordCodecTest, SkipsFieldsOfANewerVersion) {
+TEST(RecordCodecTest, KeepsFieldsOfANewerVersion) {
   // Field 99, three bytes.
-  const std::string bytes = EncodeStored(SampleSession(1)) + std::string("\x9a\x06\x03new", 6);
-  const auto decoded = DecodeStored(bytes);
+  const std::string newer("\x9a\x06\x03new", 6);
+  const std::string bytes = EncodeStored(SampleSession(1)) + newer;
+  auto decoded = DecodeStored(bytes);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
-  EXPECT_EQ(*decoded, SampleSession(1));
+  EXPECT_EQ(decoded->extra, newer);
   EXPECT_TRUE(DecodeStoredSummary(bytes).ok());
+  // A write by this version, and what goes to the copies.
+  ++decoded->version;
+  EXPECT_EQ(DecodeStored(EncodeStored(*decoded))->extra, newer);
+  peer::v1::SenderFrame frame;
+  EncodeToReceiver(Replicate{1, Shared(*decoded), {}}, frame.add_messages());
+  const auto received = DecodeFrame(&frame);
+  ASSERT_TRUE(received.ok()) << received.status();
+  EXPECT_EQ(std::get<Replicate>(received->at(0)).session->extra, newer);
+  Session fat = SampleSession(1);
+  // Field 100, a string of one byte more than is kept.
+  fat.extra = std::string("\xa2\x06\xfd\xff\x03", 5) + std::string(65'533, 'x');
+  EXPECT_FALSE(DecodeStored(EncodeStored(fat)).ok());
 }
 
 TEST(RecordCodecTest, RefusesRecordsThatBreakTheRules) {
@@ -63,6 +78,15 @@ TEST(RecordCodecTest, RefusesRecordsThatBreakTheRules) {
   EXPECT_TRUE(refused([](Session* s) { s->idle_ttl_ms = -1; }));
   EXPECT_TRUE(refused([](Session* s) { s->absolute_deadline_ms = -1; }));
   EXPECT_TRUE(refused([](Session* s) { s->last_access_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->renewed_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->renewal_ttl_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->lock_until_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->alias = SessionKey{5, 5}; }));  // Not a tombstone.
+  EXPECT_TRUE(refused([](Session* s) {
+    s->tombstone = true;
+    s->alias = s->key;
+  }));
+  EXPECT_TRUE(refused([](Session* s) { s->name_space = std::string(65, 'n'); }));
   EXPECT_TRUE(refused([](Session* s) { s->principal = std::string(257, 'p'); }));
   EXPECT_TRUE(refused([](Session* s) { s->attributes[std::string(257, 'n')] = {}; }));
   EXPECT_TRUE(refused([](Session* s) { s->attributes[""] = {}; }));
@@ -97,7 +121,7 @@ TEST(RecordCodecTest, EveryCutAndFlipIsAnErrorOrARecordThatObeysTheRules) {
 TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   peer::v1::SenderFrame frame;
   Session session = SampleSession(2);
-  EncodeToReceiver(Replicate{.sequence = 7, .session = Shared(session), .idle_remaining_ms = 42},
+  EncodeToReceiver(Replicate{.sequence = 7, .session = Shared(session), .remaining = {42, 43}},
                    frame.add_messages());
   EncodeToReceiver(CursorUpdate{.sequence = 9}, frame.add_messages());
   EncodeToReceiver(Drop{.key = session.key, .epoch = session.epoch}, frame.add_messages());
@@ -110,10 +134,11 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   ASSERT_EQ(decoded->size(), 6u);
   const auto& replicate = std::get<Replicate>((*decoded)[0]);
-  session.last_access_ms = 0;  // Does not travel.
+  session.last_access_ms = session.lock_until_ms = 0;  // Do not travel.
   EXPECT_EQ(*replicate.session, session);
   EXPECT_EQ(replicate.sequence, 7u);
-  EXPECT_EQ(replicate.idle_remaining_ms, 42);
+  EXPECT_EQ(replicate.remaining.idle_ms, 42);
+  EXPECT_EQ(replicate.remaining.lock_ms, 43);
   EXPECT_EQ(std::get<CursorUpdate>((*decoded)[1]).sequence, 9u);
   EXPECT_EQ(std::get<Drop>((*decoded)[2]).key, session.key);
   EXPECT_EQ(std::get<Drop>((*decoded)[2]).epoch, session.epoch);
@@ -138,7 +163,8 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
                             .owner = NodeId{4},
                             .tombstone = true,
                             .session = Shared(session),
-                            .idle_remaining_ms = 17});
+                            .alias = {3, 4},
+                            .remaining = {17, 0}});
   EncodeToSender(result, frame.add_messages());
   const auto decoded = DecodeFrame(&frame);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
@@ -149,8 +175,9 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
   const auto& answer = std::get<QueryResult>((*decoded)[1]).answers.at(0);
   EXPECT_TRUE(answer.known && answer.tombstone);
   EXPECT_EQ(answer.version, 6u);
-  EXPECT_EQ(answer.idle_remaining_ms, 17);
-  session.last_access_ms = 0;
+  EXPECT_EQ(answer.remaining.idle_ms, 17);
+  EXPECT_EQ(answer.alias, (SessionKey{3, 4}));
+  session.last_access_ms = session.lock_until_ms = 0;
   EXPECT_EQ(*answer.session, session);
 }
 
@@ -182,14 +209,18 @@ TEST(OperationWireTest, OperationsRoundTrip) {
   EncodeOperation(CreateOp{.key = session.key,
                            .attributes = session.attributes,
                            .principal = "p",
+                           .name_space = "shop",
                            .idle_ttl_ms = 1,
                            .absolute_ttl_ms = 2,
+                           .renewal_ttl_ms = 3,
                            .ack = Ack::kAll},
                   &encoded);
   auto decoded = DecodeOperation(&encoded);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(std::get<CreateOp>(*decoded).attributes, session.attributes);
   EXPECT_EQ(std::get<CreateOp>(*decoded).absolute_ttl_ms, 2);
+  EXPECT_EQ(std::get<CreateOp>(*decoded).renewal_ttl_ms, 3);
+  EXPECT_EQ(std::get<CreateOp>(*decoded).name_space, "shop");
   EXPECT_EQ(std::get<CreateOp>(*decoded).ack, Ack::kAll);
 
   PutOp put;
@@ -199,6 +230,8 @@ TEST(OperationWireTest, OperationsRoundTrip) {
   put.expected_version = 4;
   put.create = put.replace_all = true;
   put.principal = "q";
+  put.name_space = "shop";
+  put.lock_token = 12;
   put.ack = Ack::kLocal;
   encoded.Clear();
   EncodeOperation(put, &encoded);
@@ -210,7 +243,38 @@ TEST(OperationWireTest, OperationsRoundTrip) {
   EXPECT_EQ(back.expected_version, 4u);
   EXPECT_TRUE(back.create && back.replace_all);
   EXPECT_EQ(back.principal, "q");
+  EXPECT_EQ(back.name_space, "shop");
+  EXPECT_EQ(back.lock_token, 12u);
   EXPECT_EQ(back.ack, Ack::kLocal);
+
+  encoded.Clear();
+  const IncrementOp increment{
+      .key = session.key, .name = "n", .delta = -7, .initial = 1LL << 62, .ack = Ack::kOne};
+  EncodeOperation(increment, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<IncrementOp>(*decoded).name, "n");
+  EXPECT_EQ(std::get<IncrementOp>(*decoded).delta, -7);
+  EXPECT_EQ(std::get<IncrementOp>(*decoded).initial, 1LL << 62);
+  EXPECT_EQ(std::get<IncrementOp>(*decoded).ack, Ack::kOne);
+  encoded.mutable_increment()->set_name("");
+  EXPECT_FALSE(DecodeOperation(&encoded).ok());
+
+  encoded.Clear();
+  const RotateOp rotate{.key = session.key,
+                        .new_key = {4, 5},
+                        .principal = "p",
+                        .name_space = "shop",
+                        .ack = Ack::kAll};
+  EncodeOperation(rotate, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<RotateOp>(*decoded).new_key, rotate.new_key);
+  EXPECT_EQ(std::get<RotateOp>(*decoded).principal, "p");
+  EXPECT_EQ(std::get<RotateOp>(*decoded).name_space, "shop");
+  EXPECT_EQ(std::get<RotateOp>(*decoded).ack, Ack::kAll);
+  encoded.mutable_rotate()->set_new_key("short");
+  EXPECT_FALSE(DecodeOperation(&encoded).ok());
 
   encoded.Clear();
   EncodeOperation(GetOp{.key = session.key, .peek = true, .min_version = 9}, &encoded);
@@ -234,6 +298,10 @@ TEST(OperationWireTest, ResultsRoundTrip) {
   result.session = Shared(SampleSession(1));
   result.owner = NodeId{5};
   result.idle_remaining_ms = 6;
+  result.counter = -8;
+  result.moved_to = SessionKey{8, 9};
+  result.renewal_due_ms = 9;
+  result.renewal_due = true;
   peer::v1::ExecuteResponse response;
   EncodeResult(result, &response);
   const auto decoded = DecodeResult(&response);
@@ -243,6 +311,10 @@ TEST(OperationWireTest, ResultsRoundTrip) {
   EXPECT_TRUE(decoded->receipt.degraded);
   EXPECT_EQ(*decoded->session, *result.session);
   EXPECT_EQ(decoded->owner, NodeId{5});
+  EXPECT_EQ(decoded->counter, -8);
+  EXPECT_EQ(decoded->moved_to, result.moved_to);
+  EXPECT_EQ(decoded->renewal_due_ms, 9);
+  EXPECT_TRUE(decoded->renewal_due);
   response.set_code(17);
   EXPECT_FALSE(DecodeResult(&response).ok());
 }

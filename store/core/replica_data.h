@@ -1,0 +1,101 @@
+// What a replica knows: the data of Replica::State, without its rules.
+// Owner: Replica. Thread: the store's loop.
+#pragma once
+
+#include <deque>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "store/core/body_cache.h"
+#include "store/core/held.h"
+#include "store/core/outbox.h"
+#include "store/core/pending.h"
+#include "store/core/session_summary.h"
+#include "store/core/survey.h"
+#include "store/core/write_waits.h"
+#include "store/observer.h"
+#include "store/options.h"
+
+namespace roost::store {
+
+struct ReplicaData {
+  using NodeId = membership::NodeId;
+  using SteadyTime = membership::SteadyTime;
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
+
+  // Of recent sessions; what is not on disk yet comes on top.
+  static constexpr int64_t kBodyCacheBytes = 16 << 20;
+
+  ReplicaData(const Options& options, NodeId self, Counters* counters)
+      : options_(options), self_(self), counters_(counters), bodies_(kBodyCacheBytes) {}
+
+  const Options options_;
+  const NodeId self_;
+  Counters* const counters_;
+  Now now_;
+  Effects* out_ = nullptr;
+
+  SessionTable sessions_;
+  // What Find found last: one input asks for the same session many times.
+  SessionKey found_key_;
+  SessionSummary* found_ = nullptr;
+  StoreStats stats_;
+  BodyCache bodies_;
+  Outbox outbox_;
+  WriteWaits writes_;
+  absl::flat_hash_map<uint64_t, Rotation> rotations_;
+  // New key -> old key, while the alias is not replicated yet.
+  absl::flat_hash_map<SessionKey, SessionKey> unreleased_;
+  // Tombstones here that still stand for another key.
+  absl::flat_hash_map<SessionKey, SessionKey> aliases_;
+  Surveys surveys_;
+  uint64_t last_sequence_ = 0;
+  uint64_t last_ticket_ = 0;
+  uint64_t last_load_ = 0;
+
+  // The batch of this input, and those on their way to the disk.
+  std::vector<Mutation> batch_;
+  Unpersisted sealing_;
+  std::deque<Unpersisted> unpersisted_;
+  // By sender: last sequence that is applied and on disk here.
+  absl::flat_hash_map<NodeId, uint64_t> cursors_;
+
+  absl::flat_hash_map<SessionKey, Want> wants_;
+  absl::flat_hash_map<uint64_t, SessionKey> loads_;
+  // Ticket -> call and principal.
+  absl::flat_hash_map<uint64_t, std::pair<uint64_t, uint64_t>> scans_;
+  absl::flat_hash_map<SessionKey, std::vector<Held>> held_;
+  size_t held_size_ = 0;
+  absl::flat_hash_set<SessionKey> retrying_;  // Have a retry timer.
+  absl::flat_hash_map<SessionKey, Learned> learned_;
+  std::deque<SessionKey> learned_order_;
+  absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
+  // Ascending.
+  std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
+  absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
+
+  absl::flat_hash_map<SessionKey, Dropping> dropping_;
+  // Drops for peers that can't be reached now.
+  absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;
+
+  membership::ViewPtr view_;
+  membership::ViewPtr previous_view_;
+  int takers_ = 0;  // Other members that can take copies.
+  SteadyTime started_;
+  // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
+  int sweep_pass_ = 0;
+  SessionKey sweep_after_;
+  bool sweep_started_ = false;
+  SteadyTime sweep_at_ = membership::kNever;
+  // A member came back: owned sessions are compared with the other holders.
+  bool revalidate_ = false;
+  size_t unvalidated_ = 0;
+  bool draining_ = false;
+  absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
+};
+
+}  // namespace roost::store

@@ -1,0 +1,58 @@
+// Listings of sessions: what a page is asked for with, what it holds, and how much there is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "membership/node_id.h"
+#include "store/epoch.h"
+#include "store/session_key.h"
+
+namespace roost::store {
+
+// How much there is, for status and metrics.
+struct StoreStats {
+  uint64_t owned = 0;
+  uint64_t copied = 0;
+  uint64_t tombstones = 0;
+  uint64_t under_replicated = 0;
+};
+
+// One row of a listing.
+struct ListEntry {
+  SessionKey key;
+  Epoch epoch;
+  uint64_t version = 0;
+  std::vector<membership::NodeId> copy_set;
+  int64_t idle_remaining_ms = 0;
+  bool tombstone = false;
+  uint64_t size_bytes = 0;
+};
+
+// Live sessions that the answering nodes own, or are about to take over, in the order of their
+// keys.
+struct ListQuery {
+  // PrincipalHash of whose sessions; 0: everybody's.
+  uint64_t principal = 0;
+  // Of every live member, not of this node alone.
+  bool cluster = false;
+  // After this key; nothing: from the first.
+  std::optional<SessionKey> after;
+  // 1 to kListLimitMax.
+  size_t limit = 100;
+};
+inline constexpr size_t kListLimitMax = 1'000;
+
+struct ListPage {
+  // Maybe fewer than asked for, or none, although there are more.
+  std::vector<ListEntry> entries;
+  bool more = false;
+  // With `more`: every session up to here was looked at. The next page begins after it.
+  SessionKey reached;
+  // Members that did not answer: what they own is missing.
+  std::vector<membership::NodeId> unanswered;
+};
+
+}  // namespace roost::store
