@@ -113,11 +113,26 @@ std::string Unprotected(const std::string& field, const config::v1::Security& se
   if (field != "cluster.listen") return "this listener";
   std::vector<std::string> what;
   if (security.keys_file().empty()) what.push_back("gossip (no security.keys_file)");
-  what.push_back("the peers' gRPC");
+  if (security.tls_cert_file().empty())
+    what.push_back("the peers' gRPC (no security.tls_cert_file)");
   return absl::StrJoin(what, " and ");
 }
 
+// All three files or none; the one that is there tells which are not.
+void CheckTls(const config::v1::Security& security, std::vector<CrossCheck>* found) {
+  const std::pair<const char*, bool> files[] = {
+      {"security.tls_ca_file", !security.tls_ca_file().empty()},
+      {"security.tls_cert_file", !security.tls_cert_file().empty()},
+      {"security.tls_key_file", !security.tls_key_file().empty()}};
+  std::vector<std::string> given, missing;
+  for (const auto& [field, is_given] : files) (is_given ? given : missing).push_back(field);
+  if (!security.tls_peer_san().empty()) given.push_back("security.tls_peer_san");
+  if (given.empty() || missing.empty()) return;
+  found->push_back({given, absl::StrCat("needs ", absl::StrJoin(missing, " and "), " too")});
+}
+
 void CheckSecurity(const config::v1::Config& config, std::vector<CrossCheck>* found) {
+  CheckTls(config.security(), found);
   if (config.security().insecure()) return;
   for (const Listener& listener : Listeners(config)) {
     const std::string what = Unprotected(listener.field, config.security());

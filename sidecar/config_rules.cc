@@ -108,6 +108,10 @@ constexpr FieldRule kRules[] = {
     {"log.level", config::v1::info},
     {"security.insecure", 0, 0, 1},
     Text("security.keys_file", "", 0, 4'000, TextForm::kPath),
+    Text("security.tls_ca_file", "", 0, 4'000, TextForm::kPath),
+    Text("security.tls_cert_file", "", 0, 4'000, TextForm::kPath),
+    Text("security.tls_key_file", "", 0, 4'000, TextForm::kPath),
+    Text("security.tls_peer_san", "", 0, 255, TextForm::kPlain),
     {"split_brain.min_members", 0, 0, 10'000},
 };
 

@@ -10,11 +10,10 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "grpc/support/log.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 
@@ -25,6 +24,8 @@ using membership::Address;
 
 // Calls that one connection may have open at once.
 constexpr int kStreamsMax = 1'000;
+// From the first byte of a peer's connection to the end of its handshake.
+constexpr int kHandshakeMs = 10'000;
 
 absl::Status CantListen(absl::string_view field, absl::string_view where, int error) {
   return absl::UnavailableError(
@@ -116,18 +117,16 @@ std::unique_ptr<grpc::Server> BuildApi(const ApiServerOptions& options) {
 
 }  // namespace
 
-void SilenceGrpcLog() {
-  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
-}
-
 absl::StatusOr<std::unique_ptr<grpc::Server>> BuildPeerServer(
-    const Address& listen, const std::function<void(grpc::ServerBuilder*)>& register_services,
-    uint16_t* port) {
+    const Address& listen, std::shared_ptr<grpc::ServerCredentials> credentials,
+    const std::function<void(grpc::ServerBuilder*)>& register_services, uint16_t* port) {
   if (absl::Status status = CheckBindable("cluster.listen", listen); !status.ok()) return status;
   grpc::ServerBuilder builder;
   SetCommonArguments(&builder);
   int bound = 0;
-  builder.AddListeningPort(listen.ToString(), grpc::InsecureServerCredentials(), &bound);
+  // gRPC's own patience is two minutes: strangers could pile up that never say a word.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder.AddListeningPort(listen.ToString(), std::move(credentials), &bound);
   register_services(&builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) return CantListen("cluster.listen", listen.ToString(), 0);

@@ -17,13 +17,9 @@
 
 namespace roost::sidecar {
 
-// gRPC's own log lines would mix with ours; they are dropped unless GRPC_VERBOSITY is set. Once,
-// before any other use of gRPC.
-void SilenceGrpcLog();
-
 // `register_services` adds the services and what they need; the bound port is written to `port`.
 absl::StatusOr<std::unique_ptr<grpc::Server>> BuildPeerServer(
-    const membership::Address& listen,
+    const membership::Address& listen, std::shared_ptr<grpc::ServerCredentials> credentials,
     const std::function<void(grpc::ServerBuilder*)>& register_services, uint16_t* port);
 
 struct ApiServerOptions {

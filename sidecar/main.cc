@@ -18,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "sidecar/config_loader.h"
-#include "sidecar/grpc_servers.h"
+#include "sidecar/grpc_log.h"
 #include "sidecar/log.h"
 #include "sidecar/node.h"
 #include "sidecar/options.h"
@@ -33,7 +33,7 @@ constexpr int kBadConfig = 2;
 constexpr char kHelp[] =
     "roostd: a Roost node; runs beside one instance of a web application\n\n"
     "  roostd --config FILE         run with this configuration (YAML, see proto/config.proto)\n"
-    "  roostd --check FILE          list what is wrong in it, by line; run nothing\n"
+    "  roostd --check FILE          list what is wrong in it, and in the files that it names\n"
     "  roostd --print-config FILE   print it with every default filled in\n"
     "  roostd --version\n\n"
     "ROOST_* variables override the file, e.g. ROOST_NODE_NAME=web-1. SIGTERM hands the sessions\n"
@@ -193,13 +193,18 @@ int Run(const std::string& file) {
   if (!config) return kBadConfig;
   umask(0077);  // Sessions and the API's socket are nobody else's business.
   Wakeups wakeups;
-  SilenceGrpcLog();
+  SilenceLibraryLogs();
   const std::unique_ptr<Logger> log = Logger::ToStandardError(ToLogLevel(config->log().level()));
   return RunNode(file, *config, log.get(), &wakeups);
 }
 
 int Check(const std::string& file) {
-  if (!Load(file)) return kBadConfig;
+  const auto config = Load(file);
+  if (!config) return kBadConfig;
+  if (const absl::Status status = CheckFiles(*config); !status.ok()) {
+    fprintf(stderr, "%s: %s\n", file.c_str(), std::string(status.message()).c_str());
+    return kBadConfig;
+  }
   printf("%s: no errors\n", file.c_str());
   return 0;
 }

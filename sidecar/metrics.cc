@@ -130,6 +130,20 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
              c.health_score);
 }
 
+void RenderTls(const PeerTls& tls, MetricsText* out) {
+  out->Gauge("roost_tls_certificate_expires_seconds",
+             "When the node's certificate ends, in seconds since the Unix epoch.",
+             static_cast<uint64_t>(absl::ToUnixSeconds(tls.expires())));
+  out->Family("roost_tls_refused_total",
+              "Connections between peers that were refused before any call, by this node or by the "
+              "other.",
+              Type::kCounter);
+  for (size_t i = 0; i < kTlsRefusals; ++i) {
+    const auto refusal = static_cast<TlsRefusal>(i);
+    out->Sample(PeerTls::refusals(refusal), {{"reason", TlsRefusalName(refusal)}});
+  }
+}
+
 void RenderSessions(const store::StoreStats& stats, MetricsText* out) {
   out->Family("roost_sessions", "Sessions that this node holds.", Type::kGauge);
   out->Sample(stats.owned, {{"role", "owned"}});
@@ -333,6 +347,7 @@ std::string RenderMetrics(const MetricsInput& input) {
   RenderNode(input, &out);
   RenderMembers(input, &out);
   RenderMembership(*input.membership, &out);
+  if (input.tls != nullptr) RenderTls(*input.tls, &out);
   RenderSessions(input.stats, &out);
   RenderStore(*input.store, &out);
   RenderTraffic(input, &out);

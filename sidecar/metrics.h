@@ -12,6 +12,7 @@
 #include "membership/observer.h"
 #include "membership/view.h"
 #include "proxy/observer.h"
+#include "sidecar/peer_tls.h"
 #include "store/listing.h"
 #include "store/observer.h"
 
@@ -67,6 +68,8 @@ struct MetricsInput {
   // May be null: no view yet.
   membership::ViewPtr view;
   ProcessUsage process;
+  // Null: the peers' TLS is off.
+  const PeerTls* tls = nullptr;
 };
 
 // REQUIRES: `membership` and `store` are set.

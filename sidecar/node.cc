@@ -20,6 +20,7 @@
 #include "sidecar/grpc_servers.h"
 #include "sidecar/metrics.h"
 #include "sidecar/options.h"
+#include "sidecar/peer_tls.h"
 #include "sidecar/sessions_api.h"
 #include "sidecar/version.h"
 #include "sidecar/view_board.h"
@@ -92,6 +93,7 @@ struct Node::Parts {
   ViewBoard board;
   std::vector<membership::Event> news;  // Gossip thread only: between events and their view.
 
+  std::unique_ptr<PeerTls> tls;  // Null: peers' connections are neither encrypted nor checked.
   std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
   std::unique_ptr<RocksTable> table;
   std::unique_ptr<StoreLoop> store;
@@ -111,6 +113,7 @@ struct Node::Parts {
   absl::Status BuildProxy();
   absl::Status BuildGossip(uint16_t peer_port);
   absl::Status LoadKeys();
+  absl::Status LoadTls();
   absl::Status BuildApi();
   absl::Status BuildAdmin();
 
@@ -124,6 +127,7 @@ struct Node::Parts {
 
 absl::Status Node::Parts::Build() {
   uint16_t peer_port = 0;
+  if (absl::Status status = LoadTls(); !status.ok()) return status;
   if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;
   if (absl::Status status = BuildProxy(); !status.ok()) return status;
   if (absl::Status status = BuildGossip(peer_port); !status.ok()) return status;
@@ -140,12 +144,15 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
   auto created = StoreLoop::Create(
       options, {.table = table.get(),
                 .cluster = config.cluster().name(),
+                .peer_credentials = tls == nullptr ? grpc::InsecureChannelCredentials()
+                                                   : tls->channel_credentials(),
                 .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
                 .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
   auto server = BuildPeerServer(
       *Address::Parse(config.cluster().listen()),
+      tls == nullptr ? grpc::InsecureServerCredentials() : tls->server_credentials(),
       [this](grpc::ServerBuilder* builder) { store->RegisterServices(builder); }, peer_port);
   if (!server.ok()) return server.status();
   peer_server = *std::move(server);
@@ -219,6 +226,35 @@ absl::Status Node::Parts::LoadKeys() {
   auto loaded = GossipKeys::Load(config.security().keys_file());
   if (!loaded.ok()) return loaded.status();
   keys = *std::move(loaded);
+  return absl::OkStatus();
+}
+
+absl::Status Node::Parts::LoadTls() {
+  if (config.security().tls_cert_file().empty()) return absl::OkStatus();
+  auto loaded = PeerTls::Load(ToTlsFiles(config));
+  if (!loaded.ok()) return loaded.status();
+  tls = *std::move(loaded);
+  tls->Watch(
+      {.on_reload =
+           [this](const absl::Status& status) {
+             if (!status.ok()) {
+               return log()->Error("changed TLS files can't be used; the old ones stay",
+                                   {{"error", status.message()}});
+             }
+             log()->Info("TLS files changed", {{"expires", absl::FormatTime(tls->expires())}});
+           },
+       .on_refusal =
+           [this](TlsRefusal reason, uint64_t count) {
+             log()->Warn(
+                 "peer connections refused; roost_tls_refused_total counts them",
+                 {{"reason", TlsRefusalName(reason)}, {"count", static_cast<int64_t>(count)}});
+           },
+       .on_expiry =
+           [this](absl::Duration left) {
+             log()->Warn("the certificate in security.tls_cert_file ends soon: renew it",
+                         {{"expires", absl::FormatTime(tls->expires())},
+                          {"hours_left", absl::ToInt64Hours(left)}});
+           }});
   return absl::OkStatus();
 }
 
@@ -313,7 +349,8 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .certificates = proxy->certificates(),
                                     .stats = stats,
                                     .view = board.view(),
-                                    .process = ReadProcessUsage()})});
+                                    .process = ReadProcessUsage(),
+                                    .tls = tls.get()})});
   });
 }
 
@@ -380,6 +417,7 @@ void Node::Stop() {
   if (parts.store) parts.store->Stop();
   // Peers keep their streams open for as long as they can: nothing to wait for.
   StopServer(parts.peer_server.get(), std::chrono::milliseconds(0));
+  if (parts.tls) parts.tls->Stop();
   if (parts.admin) parts.admin->Stop();
   if (parts.table) parts.table->Close();
 }

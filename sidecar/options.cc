@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "membership/io/keys_file.h"
 
 namespace roost::sidecar {
 namespace {
@@ -189,6 +190,14 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   return to;
 }
 
+TlsFiles ToTlsFiles(const config::v1::Config& config) {
+  const config::v1::Security& from = config.security();
+  return {.ca_file = from.tls_ca_file(),
+          .cert_file = from.tls_cert_file(),
+          .key_file = from.tls_key_file(),
+          .peer_san = from.tls_peer_san()};
+}
+
 absl::Status CheckOptions(const config::v1::Config& config) {
   membership::Options membership = ToMembershipOptions(config);
   // What only a running node knows.
@@ -199,6 +208,17 @@ absl::Status CheckOptions(const config::v1::Config& config) {
   absl::Status status = membership.Validate();
   status.Update(ToStoreOptions(config).Validate());
   status.Update(ToProxyOptions(config).Validate());
+  return status;
+}
+
+absl::Status CheckFiles(const config::v1::Config& config) {
+  absl::Status status;
+  if (!config.security().keys_file().empty()) {
+    status.Update(membership::LoadKeysFile(config.security().keys_file()).status());
+  }
+  if (!config.security().tls_cert_file().empty()) {
+    status.Update(PeerTls::Check(ToTlsFiles(config)));
+  }
   return status;
 }
 

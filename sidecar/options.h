@@ -8,6 +8,7 @@
 #include "membership/options.h"
 #include "proto/config.pb.h"
 #include "proxy/options.h"
+#include "sidecar/peer_tls.h"
 #include "store/options.h"
 
 namespace roost::sidecar {
@@ -20,8 +21,14 @@ membership::Options ToMembershipOptions(const config::v1::Config& config);
 store::Options ToStoreOptions(const config::v1::Config& config);
 proxy::Options ToProxyOptions(const config::v1::Config& config);
 
+// Empty paths if it is off.
+TlsFiles ToTlsFiles(const config::v1::Config& config);
+
 // What the modules themselves say about it, for `--check`: the first rule that was broken.
 absl::Status CheckOptions(const config::v1::Config& config);
+
+// What the files with secrets say that it names, for `--check`; the node asks again when it starts.
+absl::Status CheckFiles(const config::v1::Config& config);
 
 // The address that peers are told to use: `cluster.advertise`, else the one of `cluster.listen`,
 // else (wildcard) that of the interface that routes to the first seed. Without seeds, or if the

@@ -77,7 +77,7 @@ ListChange MemberList::WantedChange(const In& in) const {
 }
 
 void MemberList::StartRound(const In& in) {
-  round_.emplace();
+  round_ = Round{};  // Not emplace(): clang 14 takes Round for not default-constructible here.
   round_->give_up_at = in.now + kGiveUp;
   if (leading_) return Propose(in, WantedChange(in));
   max_term_ = std::max(max_term_, promised_.term) + 1;

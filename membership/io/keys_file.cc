@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,7 +10,8 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "membership/io/secret_file.h"
 
 namespace roost::membership {
 namespace {
@@ -29,27 +29,13 @@ class Descriptor {
   const int fd_;
 };
 
-std::string About(const std::string& path) { return absl::StrCat("security.keys_file: ", path); }
+constexpr absl::string_view kField = "security.keys_file";
+
+std::string About(const std::string& path) { return absl::StrCat(kField, ": ", path); }
 
 absl::Status Failed(const std::string& path, absl::string_view what) {
   return absl::UnavailableError(
       absl::StrCat(About(path), ": can't ", what, ": ", std::strerror(errno)));
-}
-
-absl::Status CheckMode(const std::string& path, const struct stat& status) {
-  if (!S_ISREG(status.st_mode)) {
-    return absl::FailedPreconditionError(absl::StrCat(About(path), " is no regular file"));
-  }
-  if (status.st_uid != geteuid() && status.st_uid != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(About(path), " belongs to another user, who could read and change the keys"));
-  }
-  if ((status.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(About(path), " has mode ", absl::StrFormat("%04o", status.st_mode & 07777),
-                     ", which lets others at the keys: chmod 600 it"));
-  }
-  return absl::OkStatus();
 }
 
 bool WriteAll(int fd, absl::string_view text) {
@@ -65,23 +51,10 @@ bool WriteAll(int fd, absl::string_view text) {
 }  // namespace
 
 absl::StatusOr<Keyring> LoadKeysFile(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return Failed(path, "open it");
-  struct stat status = {};
-  if (fstat(file.get(), &status) != 0) return Failed(path, "look at it");
-  if (absl::Status mode = CheckMode(path, status); !mode.ok()) return mode;
-  // One byte more than allowed tells that there is more.
-  std::string text(Keyring::kTextBytesMax + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t bytes = read(file.get(), text.data() + size, text.size() - size);
-    if (bytes < 0 && errno == EINTR) continue;
-    if (bytes < 0) return Failed(path, "read it");
-    if (bytes == 0) break;
-    size += static_cast<size_t>(bytes);
-  }
-  absl::StatusOr<Keyring> keys = Keyring::Parse(absl::string_view(text).substr(0, size));
-  OPENSSL_cleanse(text.data(), text.size());
+  absl::StatusOr<std::string> text = ReadSecretFile(kField, path, Keyring::kTextBytesMax);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<Keyring> keys = Keyring::Parse(*text);
+  OPENSSL_cleanse(text->data(), text->size());
   if (keys.ok()) return keys;
   return absl::InvalidArgumentError(absl::StrCat(About(path), ": ", keys.status().message()));
 }

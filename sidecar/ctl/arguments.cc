@@ -8,19 +8,21 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace roost::ctl {
 namespace {
 
 constexpr int64_t kLimitMax = 100'000;
 constexpr int64_t kTimeoutSecondsMax = 3'600;
+constexpr int64_t kDaysMax = 3'650;
 
 const std::map<std::string, Command>& Commands() {
   static const auto* commands = new std::map<std::string, Command>{
       {"help", Command::kHelp},     {"version", Command::kVersion},
       {"status", Command::kStatus}, {"members", Command::kMembers},
       {"owner", Command::kOwner},   {"sessions", Command::kSessions},
-      {"keys", Command::kKeys}};
+      {"keys", Command::kKeys},     {"certs", Command::kCerts}};
   return *commands;
 }
 
@@ -72,7 +74,8 @@ class Parser {
  private:
   static bool TakesValue(const std::string& option) {
     return option == "--api" || option == "--timeout" || option == "--limit" ||
-           option == "--namespace" || option == "--key";
+           option == "--namespace" || option == "--key" || option == "--nodes" ||
+           option == "--days";
   }
 
   absl::Status TakeWord(const std::string& word) {
@@ -86,6 +89,8 @@ class Parser {
       arguments_.id = word;
     } else if (*command_ == Command::kKeys) {
       return TakeKeysWord(word);
+    } else if (*command_ == Command::kCerts) {
+      return TakeCertsWord(word);
     } else {
       return Usage("too many arguments");
     }
@@ -105,6 +110,27 @@ class Parser {
     } else {
       return Usage("too many arguments");
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeCertsWord(const std::string& word) {
+    if (arguments_.certs_action == CertsAction::kNone) {
+      if (word != "new" && word != "issue") return Usage(absl::StrCat("certs can't ", word));
+      arguments_.certs_action = word == "new" ? CertsAction::kNew : CertsAction::kIssue;
+    } else if (arguments_.certs.dir.empty() && !word.empty()) {
+      arguments_.certs.dir = word;
+    } else {
+      return Usage("too many arguments");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FinishCerts() {
+    if (arguments_.certs_action == CertsAction::kNone) {
+      return Usage("certs needs one of new, issue");
+    }
+    if (arguments_.certs.dir.empty()) return Usage("a folder is missing");
+    if (arguments_.certs.nodes.empty()) return Usage("--nodes is missing");
     return absl::OkStatus();
   }
 
@@ -138,6 +164,10 @@ class Parser {
       return ParseNumber(option, value, kLimitMax, &arguments_.limit);
     } else if (option == "--namespace" && command_ == Command::kOwner) {
       arguments_.name_space = value;
+    } else if (option == "--nodes" && command_ == Command::kCerts) {
+      arguments_.certs.nodes = absl::StrSplit(value, ',');
+    } else if (option == "--days" && command_ == Command::kCerts) {
+      return ParseNumber(option, value, kDaysMax, &arguments_.certs.days);
     } else if (option == "--key" && command_ == Command::kOwner) {
       arguments_.key = value;
     } else {
@@ -176,6 +206,7 @@ class Parser {
       return Usage("owner needs a session id, or --key");
     }
     if (*command_ == Command::kKeys) return FinishKeys();
+    if (*command_ == Command::kCerts) return FinishCerts();
     return absl::OkStatus();
   }
 
@@ -238,6 +269,17 @@ std::string HelpText(Command command) {
           "generate one; add it on every node; use it on every node; remove the old one on every\n"
           "node. Each step also writes the node's keys file.\n",
           kCommonHelp);
+    case Command::kCerts:
+      return "roostctl certs new DIR --nodes A,B,...     an authority, and a certificate per node\n"
+             "roostctl certs issue DIR --nodes A,B,...   more of them, or new ones, from it\n\n"
+             "  --nodes A,B,...  names, 1 to 64 letters, digits, '.', '_' and '-'\n"
+             "  --days N         how long the nodes' certificates hold, 1 to 3650; default 365\n\n"
+             "Makes DIR/A/ca.pem, cert.pem and key.pem for node A: copy them to it, owned by its\n"
+             "user, and name them in security.tls_ca_file, tls_cert_file and tls_key_file. Keep\n"
+             "DIR/ca-key.pem away from the nodes: it lets anyone in. A running node takes files "
+             "that\n"
+             "are replaced without a restart. Asks no node for anything.\n\n"
+             "Exit code: 0 done, 1 failed, 2 wrong usage.\n";
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:
@@ -250,6 +292,7 @@ std::string HelpText(Command command) {
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
+      "  roostctl certs ACTION          TLS certificates for the nodes: new, issue\n"
       "  roostctl version\n"
       "  roostctl COMMAND --help        more about a command\n",
       kCommonHelp);

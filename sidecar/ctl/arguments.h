@@ -6,13 +6,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "sidecar/ctl/certs.h"
 
 namespace roost::ctl {
 
-enum class Command { kHelp, kVersion, kStatus, kMembers, kOwner, kSessions, kKeys };
+enum class Command { kHelp, kVersion, kStatus, kMembers, kOwner, kSessions, kKeys, kCerts };
 
 // Of `roostctl keys`.
 enum class KeysAction { kNone, kGenerate, kList, kAdd, kUse, kRemove };
+
+// Of `roostctl certs`.
+enum class CertsAction { kNone, kNew, kIssue };
 
 struct Arguments {
   Command command = Command::kHelp;
@@ -29,6 +33,8 @@ struct Arguments {
   KeysAction keys_action = KeysAction::kNone;
   // keys: the file of `add` ("-": standard input), the key id of `use` and `remove`.
   std::string operand;
+  CertsAction certs_action = CertsAction::kNone;
+  CertsRequest certs;
   // "HOST:PORT" or "unix:PATH".
   std::string api = "127.0.0.1:7402";
   std::chrono::milliseconds timeout{5'000};

@@ -12,11 +12,13 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "google/protobuf/util/json_util.h"
 #include "grpcpp/grpcpp.h"
 #include "membership/keyring.h"
 #include "proto/cluster.grpc.pb.h"
 #include "proto/sessions.grpc.pb.h"
+#include "sidecar/ctl/certs.h"
 #include "sidecar/ctl/table.h"
 
 namespace roost::ctl {
@@ -301,6 +303,19 @@ absl::Status Keys(const Arguments& arguments, const Print& print) {
   return absl::OkStatus();
 }
 
+absl::Status Certs(const Arguments& arguments, const Print& print) {
+  const bool is_new = arguments.certs_action == CertsAction::kNew;
+  const absl::Status status =
+      is_new ? NewCerts(arguments.certs, absl::Now()) : IssueCerts(arguments.certs, absl::Now());
+  if (!status.ok()) return status;
+  Table table({"NODE", "FILES"});
+  for (const std::string& node : arguments.certs.nodes) {
+    table.Add({node, absl::StrCat(arguments.certs.dir, "/", node, "/{ca,cert,key}.pem")});
+  }
+  print(table.ToString());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Run(const Arguments& arguments, const Print& print) {
@@ -315,6 +330,8 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Sessions(arguments, print);
     case Command::kKeys:
       return Keys(arguments, print);
+    case Command::kCerts:
+      return Certs(arguments, print);
     case Command::kHelp:
     case Command::kVersion:
       break;

@@ -13,7 +13,7 @@ namespace roost::ctl {
 using Print = std::function<void(absl::string_view text)>;
 
 // NOT_FOUND: no such session or key. Any other error says what went wrong and what to look at.
-// REQUIRES: a command that talks to a node.
+// REQUIRES: neither help nor version.
 absl::Status Run(const Arguments& arguments, const Print& print);
 
 }  // namespace roost::ctl

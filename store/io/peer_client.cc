@@ -6,7 +6,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
 #include "store/io/frame_stream.h"
 
 namespace roost::store {
@@ -31,7 +30,8 @@ bool Refused(const grpc::Status& status) {
   return NeverSent(status) && absl::StrContains(status.error_message(), "Connection refused");
 }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+std::shared_ptr<grpc::Channel> MakeChannel(
+    const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMessageBytesMax);
   args.SetMaxSendMessageSize(kMessageBytesMax);
@@ -46,7 +46,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
   // Each channel connects when it is told to, without the pauses of an earlier one.
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1'000);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), args);
+  return grpc::CreateCustomChannel(target, credentials, args);
 }
 
 std::string TargetOf(const membership::Member& member) {
@@ -141,9 +141,12 @@ struct PeerClient::Call {
   peer::v1::ExecuteResponse response;
 };
 
-PeerClient::PeerClient(std::string cluster, Identity self, PostFunction post, Events events)
+PeerClient::PeerClient(std::string cluster, Identity self,
+                       std::shared_ptr<grpc::ChannelCredentials> credentials, PostFunction post,
+                       Events events)
     : cluster_(std::move(cluster)),
       self_(self),
+      credentials_(std::move(credentials)),
       post_(std::move(post)),
       events_(std::move(events)) {}
 
@@ -188,7 +191,7 @@ void PeerClient::Disconnect(Peer* peer) {
 
 void PeerClient::Connect(NodeId id, Peer* peer) {
   peer->retry_at = membership::kNever;
-  peer->channel = MakeChannel(peer->target);
+  peer->channel = MakeChannel(peer->target, credentials_);
   peer->stub = peer::v1::Peer::NewStub(peer->channel);
   peer->stream = std::make_shared<OpenedStream>(id, this, peer->stub);
   CallStarted();

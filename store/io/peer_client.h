@@ -21,6 +21,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/random/random.h"
 #include "absl/synchronization/mutex.h"
+#include "grpcpp/security/credentials.h"
 #include "membership/steady_time.h"
 #include "membership/view.h"
 #include "proto/replication.grpc.pb.h"
@@ -56,7 +57,10 @@ class PeerClient {
     std::function<void()> on_malformed;
   };
 
-  PeerClient(std::string cluster, Identity self, PostFunction post, Events events);
+  // `credentials`: of this node towards its peers.
+  PeerClient(std::string cluster, Identity self,
+             std::shared_ptr<grpc::ChannelCredentials> credentials, PostFunction post,
+             Events events);
   ~PeerClient();
   PeerClient(const PeerClient&) = delete;
   PeerClient& operator=(const PeerClient&) = delete;
@@ -104,6 +108,7 @@ class PeerClient {
 
   const std::string cluster_;
   const Identity self_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   const PostFunction post_;
   const Events events_;
   absl::BitGen random_;

@@ -73,7 +73,8 @@ class StoreLoop::Loop {
         self_(dependencies_.table->identity()),
         replica_(options, self_.id, &counters_),
         disk_(dependencies_.table, options.fsync_interval, DiskCallbacks()),
-        peers_(dependencies_.cluster, self_, PostToThis(), PeerEvents()),
+        peers_(dependencies_.cluster, self_, dependencies_.peer_credentials, PostToThis(),
+               PeerEvents()),
         service_(dependencies_.cluster, self_, PostToThis(), ServiceEvents()) {}
 
   ~Loop() { Stop(); }
@@ -526,7 +527,7 @@ StoreLoop::~StoreLoop() = default;
 absl::StatusOr<std::unique_ptr<StoreLoop>> StoreLoop::Create(const Options& options,
                                                              Dependencies dependencies) {
   if (absl::Status valid = options.Validate(); !valid.ok()) return valid;
-  assert(dependencies.table != nullptr);
+  assert(dependencies.table != nullptr && dependencies.peer_credentials != nullptr);
   return std::unique_ptr<StoreLoop>(
       new StoreLoop(std::make_unique<Loop>(options, std::move(dependencies))));
 }

@@ -25,8 +25,9 @@
 #include "store/session_store.h"
 
 namespace grpc {
+class ChannelCredentials;
 class ServerBuilder;
-}
+}  // namespace grpc
 
 namespace roost::store {
 
@@ -37,6 +38,8 @@ class StoreLoop : public SessionStore {
     RocksTable* table = nullptr;
     // cluster.name: streams of other clusters are refused.
     std::string cluster;
+    // Of this node towards its peers.
+    std::shared_ptr<grpc::ChannelCredentials> peer_credentials;
     // On the loop: the peer's host refused a connection, so its process is probably gone.
     std::function<void(membership::NodeId)> on_peer_refused;
     // On the loop, at most once: the disk failed, nothing is acknowledged any more; stop the node.

@@ -52,6 +52,7 @@ class Node {
     StoreLoop::Dependencies dependencies;
     dependencies.table = table_.get();
     dependencies.cluster = "bench";
+    dependencies.peer_credentials = grpc::InsecureChannelCredentials();
     auto loop = StoreLoop::Create(options, std::move(dependencies));
     if (!loop.ok()) Die(loop.status());
     loop_ = *std::move(loop);

@@ -19,7 +19,7 @@ export HOME="${HOME:-$TEST_TMPDIR}"
 for script in deploy/*.sh; do
   bash -n "$script" || fail "$script does not parse"
 done
-for script in install demo test bench; do
+for script in install demo test bench fuzz; do
   help="$(timeout 10 bash "deploy/$script.sh" --help </dev/null)" || fail "$script.sh --help exits with $?"
   [[ $help == usage:* ]] || fail "$script.sh --help prints no usage"
   refuses "unknown" bash "deploy/$script.sh" --no-such-option
@@ -32,6 +32,10 @@ refuses "--rounds must be" bash deploy/bench.sh proxy --rounds many
 refuses "--nodes must be a whole number from 2 to 50" bash deploy/bench.sh membership --nodes 3,51
 refuses "--nodes must be numbers" bash deploy/bench.sh membership --nodes "3 5"
 refuses "--nodes is for membership only" bash deploy/bench.sh proxy --nodes 3
+refuses "--runs must be" bash deploy/fuzz.sh --runs 0
+refuses "--seconds must be" bash deploy/fuzz.sh --seconds 1h
+refuses "there is no tests/fuzz/no_such_fuzz.cc" bash deploy/fuzz.sh --targets no_such_fuzz
+refuses "--json: can't write" bash deploy/fuzz.sh --json /no/such/folder/file
 refuses "unknown benchmark" bash deploy/bench.sh no-such-benchmark
 # A system without apt-get: an empty PATH but for what the script itself needs.
 tools="$TEST_TMPDIR/tools"

@@ -48,8 +48,12 @@ bool IsLive(const roost::v1::Member& member) {
 }  // namespace
 
 LanNode::LanNode(int number, VirtualHost* host, std::vector<std::string> seeds,
-                 const std::string& folder)
-    : name_(absl::StrCat("n", number)), host_(host), seeds_(std::move(seeds)), folder_(folder) {}
+                 const std::string& folder, const std::string& extra)
+    : name_(absl::StrCat("n", number)),
+      host_(host),
+      seeds_(std::move(seeds)),
+      folder_(folder),
+      extra_(extra) {}
 
 LanNode::~LanNode() {
   if (pid_ > 0) Kill();
@@ -67,7 +71,8 @@ void LanNode::WriteConfig() const {
       << "proxy: {listen: \"127.0.0.1:8000\", app: \"127.0.0.1:8080\", threads: 1}\n"
       << "api: {listen: \"127.0.0.1:7402\", socket: " << SocketOf(folder_, name_) << "}\n"
       << "admin: {listen: \"127.0.0.1:" << kAdminPort << "\"}\n"
-      << "security: {insecure: true}\n";
+      << "security: {insecure: true}\n"
+      << extra_;
 }
 
 void LanNode::Start() {
@@ -153,6 +158,23 @@ std::set<std::string> LanNode::Live() const {
   return names;
 }
 
+roost::v1::MembersResponse LanNode::List() const {
+  absl::MutexLock lock(&mutex_);
+  return latest_;
+}
+
+grpc::Status LanNode::Create(const std::string& id) {
+  const auto stub = roost::v1::Sessions::NewStub(grpc::CreateChannel(
+      absl::StrCat("unix:", SocketOf(folder_, name_)), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  roost::v1::CreateRequest request;
+  request.set_id(id);
+  request.set_ack(roost::v1::ACK_LOCAL);
+  roost::v1::CreateResponse response;
+  return stub->Create(&context, request, &response);
+}
+
 std::optional<Clock::time_point> LanNode::DeathOf(const std::string& name,
                                                   Clock::time_point since) const {
   absl::MutexLock lock(&mutex_);
@@ -183,13 +205,13 @@ std::string LanNode::Log() const {
   return text.str();
 }
 
-LanCluster::LanCluster(int nodes) : folder_(NewFolder()), lan_(nodes) {
+LanCluster::LanCluster(int nodes, const std::string& extra) : folder_(NewFolder()), lan_(nodes) {
   std::vector<std::string> seeds;
   for (int i = 0; i < nodes; ++i) {
     seeds.push_back(absl::StrCat("\"", lan_.host(i).ip(), ":", kClusterPort, "\""));
   }
   for (int i = 0; i < nodes; ++i) {
-    nodes_.push_back(std::make_unique<LanNode>(i, &lan_.host(i), seeds, folder_));
+    nodes_.push_back(std::make_unique<LanNode>(i, &lan_.host(i), seeds, folder_, extra));
   }
 }
 

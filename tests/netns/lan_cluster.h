@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/client_context.h"
 #include "proto/cluster.grpc.pb.h"
+#include "proto/sessions.grpc.pb.h"
 #include "tests/netns/virtual_lan.h"
 
 namespace roost::testing {
@@ -27,7 +28,9 @@ using Clock = std::chrono::steady_clock;
 // One roostd. Watches it from Start to Kill.
 class LanNode {
  public:
-  LanNode(int number, VirtualHost* host, std::vector<std::string> seeds, const std::string& folder);
+  // `extra`: more sections of the configuration.
+  LanNode(int number, VirtualHost* host, std::vector<std::string> seeds, const std::string& folder,
+          const std::string& extra);
   // Kills the process if it runs.
   ~LanNode();
   LanNode(const LanNode&) = delete;
@@ -45,6 +48,10 @@ class LanNode {
   std::map<std::string, roost::v1::Member> Members() const;
   // Names of those alive or suspect.
   std::set<std::string> Live() const;
+  // What it last said about its member list.
+  roost::v1::MembersResponse List() const;
+  // A session made at this node, acknowledged by itself alone.
+  grpc::Status Create(const std::string& id);
   // When this node first called the member dead, at `since` or later.
   std::optional<Clock::time_point> DeathOf(const std::string& name, Clock::time_point since) const;
   // A counter of its metrics page.
@@ -60,6 +67,7 @@ class LanNode {
   VirtualHost* const host_;
   const std::vector<std::string> seeds_;
   const std::string folder_;
+  const std::string extra_;
   pid_t pid_ = -1;
   std::atomic<bool> stopping_{false};
   std::thread watcher_;
@@ -71,7 +79,7 @@ class LanNode {
 
 class LanCluster {
  public:
-  explicit LanCluster(int nodes);
+  explicit LanCluster(int nodes, const std::string& extra = "");
   ~LanCluster();
 
   // Starts all and waits until each sees all of them.

@@ -210,9 +210,30 @@ TEST(ConfigLoaderTest, TheRefusalSaysWhatIsStillUnprotected) {
   };
   EXPECT_THAT(listen_error(""), HasSubstr("gossip (no security.keys_file) and the peers' gRPC"));
   EXPECT_THAT(listen_error("security: {keys_file: /k}"), Not(HasSubstr("gossip")));
-  EXPECT_THAT(listen_error("security: {keys_file: /k}"), HasSubstr("the peers' gRPC"));
+  EXPECT_THAT(listen_error("security: {keys_file: /k}"),
+              HasSubstr("the peers' gRPC (no security.tls_cert_file)"));
+  const char* tls = "security: {tls_ca_file: /a, tls_cert_file: /c, tls_key_file: /k}";
+  EXPECT_THAT(listen_error(tls), HasSubstr("and gossip (no security.keys_file) would"));
+  EXPECT_EQ(listen_error("security: {keys_file: /g, tls_ca_file: /a, tls_cert_file: /c, "
+                         "tls_key_file: /k}"),
+            "");
   EXPECT_THAT(Errors("security: {keys_file: /k}"),
               Contains(AllOf(HasSubstr("cluster.forward_listen"), HasSubstr("HTTP forwarded"))));
+}
+
+TEST(ConfigLoaderTest, TlsTakesAllThreeFilesOrNone) {
+  const std::string base = "security: {insecure: true, ";
+  EXPECT_THAT(Errors(base + "tls_ca_file: /a, tls_cert_file: /c, tls_key_file: /k}"), IsEmpty());
+  EXPECT_THAT(
+      Errors(base + "tls_cert_file: /c}"),
+      ElementsAre(AllOf(HasSubstr("security.tls_cert_file: "),
+                        HasSubstr("needs security.tls_ca_file and security.tls_key_file"))));
+  EXPECT_THAT(Errors(base + "tls_ca_file: /a, tls_cert_file: /c}"),
+              ElementsAre(HasSubstr("needs security.tls_key_file too")));
+  EXPECT_THAT(Errors(base + "tls_peer_san: roost}"),
+              ElementsAre(AllOf(HasSubstr("security.tls_peer_san: "), HasSubstr("needs"))));
+  EXPECT_THAT(Errors(base + "tls_peer_san: \"" + std::string(256, 'a') + "\"}"),
+              Contains(HasSubstr("255")));
 }
 
 TEST(ConfigLoaderTest, DiscoveryFieldsAreChecked) {

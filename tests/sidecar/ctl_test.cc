@@ -1,9 +1,18 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "membership/keyring.h"
 #include "sidecar/ctl/arguments.h"
+#include "sidecar/ctl/certs.h"
 #include "sidecar/ctl/commands.h"
 #include "sidecar/ctl/table.h"
+#include "sidecar/peer_tls.h"
 
 namespace roost::ctl {
 namespace {
@@ -33,7 +42,7 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"help", "owner"}, "")->help_for, Command::kOwner);
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command : {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner,
-                          Command::kSessions, Command::kVersion}) {
+                          Command::kSessions, Command::kCerts, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -52,6 +61,13 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"sessions", "--limit=100001"},
            {"status", "--api="},
            {"status", "--frob"},
+           {"certs"},
+           {"certs", "old", "/d", "--nodes", "a"},
+           {"certs", "new", "--nodes", "a"},
+           {"certs", "new", "/d"},
+           {"certs", "new", "/d", "/e", "--nodes", "a"},
+           {"certs", "new", "/d", "--nodes", "a", "--days", "0"},
+           {"status", "--nodes", "a"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
@@ -117,6 +133,60 @@ TEST(CommandsTest, AnUnreachableNodeSaysWhatToLookAt) {
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("/nonexistent/sock"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("ROOST_API"));
+}
+
+class CertsTest : public ::testing::Test {
+ protected:
+  CertsTest() {
+    static int count = 0;
+    request_.dir = absl::StrCat(std::getenv("TEST_TMPDIR"), "/certs", ++count);
+    request_.nodes = {"web-1", "web-2"};
+  }
+
+  sidecar::TlsFiles Of(const std::string& node) const {
+    const std::string folder = absl::StrCat(request_.dir, "/", node);
+    return {folder + "/ca.pem", folder + "/cert.pem", folder + "/key.pem", node};
+  }
+
+  CertsRequest request_;
+};
+
+TEST_F(CertsTest, WhatIsMadeIsWhatANodeTakes) {
+  ASSERT_EQ(NewCerts(request_, absl::Now()), absl::OkStatus());
+  for (const std::string& node : request_.nodes) {
+    EXPECT_EQ(sidecar::PeerTls::Check(Of(node)), absl::OkStatus());
+  }
+  struct stat status = {};
+  for (const std::string& secret : {request_.dir + "/ca-key.pem", Of("web-1").key_file}) {
+    ASSERT_EQ(stat(secret.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u) << secret;
+  }
+}
+
+TEST_F(CertsTest, MoreAreIssuedFromTheSameAuthority) {
+  ASSERT_EQ(NewCerts(request_, absl::Now()), absl::OkStatus());
+  EXPECT_EQ(NewCerts(request_, absl::Now()).code(), absl::StatusCode::kFailedPrecondition);
+  request_.nodes = {"web-1", "web-3"};
+  request_.days = 1;
+  ASSERT_EQ(IssueCerts(request_, absl::Now()), absl::OkStatus());
+  sidecar::TlsFiles mixed = Of("web-3");
+  mixed.ca_file = Of("web-2").ca_file;
+  EXPECT_EQ(sidecar::PeerTls::Check(mixed), absl::OkStatus());
+  EXPECT_LT((*sidecar::PeerTls::Load(Of("web-1")))->expires(), absl::Now() + absl::Hours(25));
+}
+
+TEST_F(CertsTest, NothingIsMadeForBadNames) {
+  for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{
+           {}, {""}, {"a", "a"}, {"a", ".."}, {"a", "b/c"}, {std::string(65, 'a')}}) {
+    request_.nodes = bad;
+    EXPECT_EQ(NewCerts(request_, absl::Now()).code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(access(request_.dir.c_str(), F_OK), 0) << ::testing::PrintToString(bad);
+  }
+}
+
+TEST_F(CertsTest, WithoutAnAuthorityTheErrorNamesTheFile) {
+  EXPECT_THAT(std::string(IssueCerts(request_, absl::Now()).message()),
+              HasSubstr(request_.dir + "/ca.pem"));
 }
 
 }  // namespace

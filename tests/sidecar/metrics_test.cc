@@ -1,5 +1,6 @@
 #include "sidecar/metrics.h"
 
+#include <cstdlib>
 #include <map>
 #include <regex>
 #include <set>
@@ -10,11 +11,13 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/sidecar/tls_files.h"
 
 namespace roost::sidecar {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class MetricsTest : public ::testing::Test {
  protected:
@@ -44,12 +47,14 @@ class MetricsTest : public ::testing::Test {
                           .earliest_expiry_unix_s = 1'800'000'000},
          .stats = {.owned = 8, .copied = 9, .tombstones = 10, .under_replicated = 11},
          .view = std::make_shared<membership::View>(12, membership::NodeId{1}, members),
-         .process = ReadProcessUsage()});
+         .process = ReadProcessUsage(),
+         .tls = tls_});
   }
 
   membership::Counters membership_;
   store::Counters store_;
   proxy::Counters loops_[2];
+  const PeerTls* tls_ = nullptr;
 };
 
 TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
@@ -64,6 +69,20 @@ TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
         "roost_proxy_routed_total{route=\"no_session\"} 0\n", "roost_ready 1\n"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line));
   }
+}
+
+TEST_F(MetricsTest, TlsIsShownWhereItIsOn) {
+  EXPECT_THAT(Render(), Not(HasSubstr("roost_tls_")));
+  const Issued ca = roost::testing::Authority();
+  const auto tls = PeerTls::Load(
+      roost::testing::WriteFiles(std::string(std::getenv("TEST_TMPDIR")) + "/metrics",
+                                 ca.certificate, roost::testing::CertificateOf(ca, "a")));
+  ASSERT_TRUE(tls.ok()) << tls.status();
+  tls_ = tls->get();
+  const std::string text = Render();
+  EXPECT_THAT(text, HasSubstr("\nroost_tls_refused_total{reason=\"expired\"} 0\n"));
+  EXPECT_THAT(text, HasSubstr("\nroost_tls_certificate_expires_seconds " +
+                              std::to_string(absl::ToUnixSeconds((*tls)->expires())) + "\n"));
 }
 
 TEST_F(MetricsTest, LabelsAreEscaped) { EXPECT_THAT(Render(), HasSubstr(R"(node="a\"b\\")")); }

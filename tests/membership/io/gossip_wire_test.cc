@@ -1,6 +1,10 @@
 #include "membership/io/gossip_wire.h"
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -196,6 +200,24 @@ TEST(GossipWireTest, KindOfALaterVersionStillBringsNews) {
   ASSERT_EQ(DecodeDatagram(std::string("RG\1") + later.SerializeAsString(), kCluster, &decoded),
             WireFault::kNone);
   EXPECT_EQ(decoded.kind, MessageKind::kGossip);
+}
+
+// A seed that the decoder refuses at its door teaches the fuzzer nothing.
+TEST(GossipWireTest, TheFuzzersSeedsAreDatagramsOfEveryKind) {
+  std::set<MessageKind> seen;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("tests/fuzz/corpus/gossip_wire_fuzz")) {
+    if (entry.path().filename() == "foreign") continue;  // Refused on purpose.
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string seed{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    Message message;
+    EXPECT_EQ(DecodeDatagram(seed, kCluster, &message), WireFault::kNone) << entry.path();
+    seen.insert(message.kind);
+    EXPECT_EQ(message.kind == MessageKind::kList,
+              entry.path().filename().string().rfind("list_", 0) == 0)
+        << entry.path();
+  }
+  EXPECT_EQ(seen.size(), std::size(kAllKinds));
 }
 
 }  // namespace

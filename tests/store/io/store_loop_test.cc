@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
+#include "grpcpp/security/credentials.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
 #include "gtest/gtest.h"
@@ -50,6 +51,7 @@ class Node {
     StoreLoop::Dependencies dependencies;
     dependencies.table = table_.get();
     dependencies.cluster = kCluster;
+    dependencies.peer_credentials = grpc::InsecureChannelCredentials();
     dependencies.on_peer_refused = [this](NodeId) { ++refused_; };
     dependencies.on_fatal = [this](absl::Status) { ++fatal_; };
     auto loop = StoreLoop::Create(options_, std::move(dependencies));
@@ -465,6 +467,7 @@ TEST_F(StoreLoopTest, RefusesCallsBeforeTheStartAndAfterTheStop) {
   StoreLoop::Dependencies dependencies;
   dependencies.table = table->get();
   dependencies.cluster = kCluster;
+  dependencies.peer_credentials = grpc::InsecureChannelCredentials();
   auto loop = StoreLoop::Create(Options{}, std::move(dependencies));
   ASSERT_TRUE(loop.ok());
   absl::Status status;
