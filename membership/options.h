@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "membership/address.h"
+#include "membership/attributes.h"
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
 
@@ -67,6 +68,8 @@ struct Options {
   std::string cluster;
   std::string name;
   std::string zone;
+  // At first; Swim::SetAttributes changes them.
+  Attributes attributes;
   NodeId id;
   uint64_t boot_epoch = 0;
   // As peers reach this node; the port is that of gossip. No wildcard.
@@ -81,6 +84,8 @@ struct Options {
   // So many nodes, this one included, must have met before there is a cluster. 1: a node whose
   // discovery succeeded and found nobody else is one alone. 1 to 1,000.
   int expect = 1;
+  // Member tables are compared and completed by calls to peers rather than by datagrams.
+  bool sync_by_stream = false;
   Timing timing;
   // With fewer live members in the list, View::below_min_members() is true. 0: never.
   int min_members = 0;

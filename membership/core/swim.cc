@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <utility>
 
 #include "absl/random/distributions.h"
@@ -30,7 +29,8 @@ Swim::Swim(Options options, absl::BitGenRef random)
       random_(random),
       table_(options_, SteadyTime{}),
       list_(options_.id, random),
-      prober_(options_.timing) {
+      prober_(options_.timing),
+      attributes_(options_.attributes) {
   assert(options_.Validate().ok() && options_.advertise.port != 0);
 }
 
@@ -127,10 +127,14 @@ void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effe
       prober_.OnNack(now, m.sender, m.sequence);
       break;
     case MessageKind::kJoin:
-      SendList(now, from, false, out);
+      if (m.digest != 0 && options_.sync_by_stream) {
+        SendDigest(now, from, false, out);
+      } else {
+        SendTable(now, from, false, out);
+      }
       break;
     case MessageKind::kSync:
-      if (m.reply_wanted && !left) SendList(now, from, false, out);
+      OnSyncDatagram(now, from, m, out);
       break;
     case MessageKind::kRefusal:
     case MessageKind::kGossip:
@@ -240,7 +244,7 @@ void Swim::OnDeadline(SteadyTime now, Effects* out) {
 
 void Swim::Tick(SteadyTime now, Effects* out) {
   if (now >= list_.NextDeadline()) RunList(now, out);
-  ShowAppHealth(now);
+  ShowNews(now);
   const bool left = table_.self().state == MemberState::kLeft;
   if (now >= next_gossip_) {
     next_gossip_ = now + options_.timing.gossip_interval;
@@ -253,6 +257,7 @@ void Swim::Tick(SteadyTime now, Effects* out) {
   }
   if (left) return;
   if (now >= next_sync_) SyncNext(now, out);
+  if (now >= plan_.NextDeadline()) BeginSync(now, out);
   if (now >= next_contact_) ContactAbsent(now, out);
 }
 
@@ -261,8 +266,8 @@ SteadyTime Swim::NextDeadline() const {
     return std::min(next_gossip_, list_.NextDeadline());
   }
   const SteadyTime suspicion = table_.NextSuspicionEnd();
-  return std::min({next_gossip_, next_sync_, next_contact_, prober_.NextDeadline(),
-                   list_.NextDeadline(),
+  return std::min({next_gossip_, next_sync_, next_contact_, plan_.NextDeadline(),
+                   prober_.NextDeadline(), list_.NextDeadline(),
                    suspicion == kNever ? kNever : std::max(suspicion, accuse_from_),
                    changed_ ? next_view_ : kNever});
 }
@@ -283,22 +288,6 @@ void Swim::GossipNext(SteadyTime now, Effects* out) {
   for (const NodeId id : table_.PickLive(others, first_id, random_)) {
     if (rumors_.empty()) return;
     Transmit(table_.Find(id)->member.gossip, id, Make(MessageKind::kGossip), out);
-  }
-}
-
-void Swim::SyncNext(SteadyTime now, Effects* out) {
-  const double nodes = static_cast<double>(table_.live_count());
-  const int scale = nodes <= 32 ? 1 : static_cast<int>(std::ceil(std::log2(nodes) - 5)) + 1;
-  next_sync_ = now + options_.timing.sync_interval * scale;
-  if (Planted(Bug::kSyncNeverSent)) return;
-  const size_t hidden = table_.Expire(now);
-  if (table_.entries().size() - hidden != listed_count_) changed_ = true;
-  for (const NodeId id : table_.PickLive(1, NodeId{}, random_)) {
-    SendList(now, table_.Find(id)->member.gossip, true, out);
-  }
-  // Two nodes that both joined before they knew of each other may share a name.
-  if (const auto* other = table_.FindLiveByName(options_.name, options_.id); other != nullptr) {
-    Refuse(other->member.gossip, RefusalReason::kNameTaken, options_.advertise, out);
   }
 }
 

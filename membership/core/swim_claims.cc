@@ -33,9 +33,15 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
     claim.member.state = MemberState::kSuspect;
   }
   if (claim.member.state == MemberState::kSuspect && !claim.accuser) claim.accuser = sender;
-  switch (table_.Apply(now, claim, prober_.health())) {
+  const bool returns = known != nullptr && !known->member.live();
+  const Verdict verdict = table_.Apply(now, claim, prober_.health());
+  if (table_.LearnAttributes(claim.member)) changed_ = true;
+  WantAttributes(now, claim, sender);
+  switch (verdict) {
     case Verdict::kTaken:
       OnTaken(now, claim, synced, out);
+      // The other side of a partition, perhaps, and it knows more than itself.
+      if (returns && claim.member.live()) WantSync(claim.member.id, now, 0);
       break;
     case Verdict::kWitness:
       Spread(now, claim, false);
@@ -115,7 +121,8 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
     return Spread(now, {self, NodeId{}}, false);
   }
   if (order < 0 ||
-      (order == 0 && (elsewhere || (claim.draining == self.draining && claim.app == self.app)))) {
+      (order == 0 && (elsewhere || (claim.draining == self.draining && claim.app == self.app &&
+                                      claim.attributes_digest == self.attributes_digest)))) {
     return;
   }
   if (claim.state != MemberState::kAlive) {
