@@ -69,8 +69,8 @@ absl::StatusOr<Attributes> Attributes::Create(Map values) {
   content->digest = 0xcbf29ce484222325u;
   for (const auto& [name, value] : values) {
     if (!IsName(name)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "hold a name that is not 1 to ", kNameBytesMax, " characters of [A-Za-z0-9_.-]"));
+      return absl::InvalidArgumentError(absl::StrCat("hold a name that is not 1 to ", kNameBytesMax,
+                                                     " characters of [A-Za-z0-9_.-]"));
     }
     if (value.size() > kValueBytesMax || !IsText(value)) {
       return absl::InvalidArgumentError(absl::StrCat("hold a value (of ", name,
@@ -81,8 +81,8 @@ absl::StatusOr<Attributes> Attributes::Create(Map values) {
     content->digest = Hash(Hash(content->digest, name), value);
   }
   if (content->bytes > kBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "are ", content->bytes, " bytes in all, at most ", kBytesMax, " are allowed"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("are ", content->bytes, " bytes in all, at most ", kBytesMax, " are allowed"));
   }
   content->digest = std::max<uint64_t>(content->digest, 1);
   content->values = std::move(values);

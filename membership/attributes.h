@@ -1,6 +1,6 @@
 // Attributes are free names and values that a member tells of itself: its rack, its version,
-// whatever its operator likes. Gossip carries a digest of them, and the values themselves only where
-// they are small.
+// whatever its operator likes. Gossip carries a digest of them, and the values themselves only
+// where they are small.
 //
 // An immutable value, cheap to copy. Any thread.
 #pragma once

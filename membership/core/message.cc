@@ -34,7 +34,8 @@ size_t EncodedBytesMax(const Attributes& attributes) {
 }
 
 bool CarriesAttributes(const Member& member) {
-  return member.attributes_known() && EncodedBytesMax(member.attributes) <= kInlineAttributeBytesMax;
+  return member.attributes_known() &&
+         EncodedBytesMax(member.attributes) <= kInlineAttributeBytesMax;
 }
 
 size_t EncodedBytesMax(const Update& update) {

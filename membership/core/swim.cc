@@ -212,10 +212,12 @@ void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects
 }
 
 void Swim::EndSuspicion(SteadyTime now, NodeId id, Effects* out) {
-  // Its refutation may have missed this node. A few ask before they bury it.
+  // Its refutation may have missed this node. In a small cluster, where news is sent less often,
+  // everyone asks before burying it; in a large one a few.
+  const bool asks = table_.live_count() <= kSmallCluster || IsChecker();
   const MemberTable::Entry& entry = *table_.Find(id);
   const SteadyTime until = now + prober_.Scaled(entry.rtt.Timeout(options_.timing));
-  if (!IsChecker() || !table_.GrantLastWord(id, until)) return DeclareDead(now, id, out);
+  if (!asks || !table_.GrantLastWord(id, until)) return DeclareDead(now, id, out);
   Message ping = Make(MessageKind::kPing);
   ping.target = id;
   Transmit(entry.member.gossip, id, std::move(ping), out);

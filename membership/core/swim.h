@@ -31,6 +31,9 @@ namespace roost::membership {
 
 class Swim {
  public:
+  // Up to so many members, everyone may do what in larger clusters a few do for all.
+  static constexpr size_t kSmallCluster = 64;
+
   // REQUIRES: options.Validate().ok(), options.advertise.port != 0; `random` outlives this.
   Swim(Options options, absl::BitGenRef random);
 
@@ -107,7 +110,7 @@ class Swim {
   void SendDigest(SteadyTime now, const Address& to, bool asks, Effects* out);
   void SendTable(SteadyTime now, const Address& to, bool reply_wanted, Effects* out);
   void OnSyncDatagram(SteadyTime now, const Address& from, const Message& m, Effects* out);
-  void WantSync(NodeId peer, SteadyTime due, uint64_t digest);
+  void WantSync(const SyncPlan::Wish& wish);
   void WantAttributes(SteadyTime now, const Update& claim, NodeId teller);
   void BeginSync(SteadyTime now, Effects* out);
   void EndSync(SteadyTime now);
@@ -158,20 +161,21 @@ class Swim {
   SteadyTime last_gossip_{};
   SteadyTime next_sync_ = kNever;
   SteadyTime next_contact_ = kNever;
-  SteadyTime accuse_from_{};  // Nobody is accused before: this node slept.
-  SteadyTime next_ask_{};     // Unknown senders are asked who they are no more often.
+  SteadyTime accuse_from_{};    // Nobody is accused before: this node slept.
+  SteadyTime next_ask_{};       // Unknown senders are asked who they are no more often.
   SteadyTime answers_until_{};  // Answers with lists are rationed per second...
   int answers_given_ = 0;       // ...to so many.
   NodeId list_cursor_;          // Where the next list starts that does not fit.
   SyncPlan plan_;
   struct {
     uint64_t token = 0;
-    NodeId peer;  // 0: no comparison is under way.
+    NodeId peer = {};     // 0: no comparison is under way.
+    NodeId subject = {};  // Whose attributes are wanted; 0: nobody's.
     int calls = 0;
     size_t buckets = 0;
   } session_;
-  ListTag behind_;              // The own list, while others tell of a newer one...
-  SteadyTime behind_since_{};   // ...since then.
+  ListTag behind_;             // The own list, while others tell of a newer one...
+  SteadyTime behind_since_{};  // ...since then.
   bool unresolved_seeds_ = false;
   bool met_ = false;
   bool enough_met_ = false;

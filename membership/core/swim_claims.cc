@@ -16,7 +16,6 @@ constexpr std::chrono::seconds kSettleTime{10};
 // larger one.
 constexpr double kCheckersWanted = 8;
 constexpr std::chrono::seconds kAskInterval{1};
-constexpr size_t kSmallCluster = 64;
 
 }  // namespace
 
@@ -41,7 +40,9 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
     case Verdict::kTaken:
       OnTaken(now, claim, synced, out);
       // The other side of a partition, perhaps, and it knows more than itself.
-      if (returns && claim.member.live()) WantSync(claim.member.id, now, 0);
+      if (returns && claim.member.live()) {
+        WantSync({.peer = claim.member.id, .due = now});
+      }
       break;
     case Verdict::kWitness:
       Spread(now, claim, false);
@@ -122,7 +123,7 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
   }
   if (order < 0 ||
       (order == 0 && (elsewhere || (claim.draining == self.draining && claim.app == self.app &&
-                                      claim.attributes_digest == self.attributes_digest)))) {
+                                    claim.attributes_digest == self.attributes_digest)))) {
     return;
   }
   if (claim.state != MemberState::kAlive) {

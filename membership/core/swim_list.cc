@@ -49,7 +49,7 @@ void Swim::NoteBehind(SteadyTime now, NodeId sender, const ListTag& tag) {
   }
   if (now - behind_since_ < kBehindMax) return;
   behind_since_ = now;
-  WantSync(sender, now, 0);
+  WantSync({.peer = sender, .due = now});
 }
 
 void Swim::RunList(SteadyTime now, Effects* out) {
@@ -68,7 +68,7 @@ void Swim::CarryList(SteadyTime now, MemberList::Out* list, Effects* out) {
   }
   out->events.insert(out->events.end(), list->events.begin(), list->events.end());
   if (list->changed) changed_ = true;
-  if (list->fetch) WantSync(list->fetch, now, 0);
+  if (list->fetch) WantSync({.peer = list->fetch, .due = now});
 }
 
 void Swim::MakeView(SteadyTime now, Effects* out) {

@@ -130,21 +130,21 @@ void Swim::OnSyncDatagram(SteadyTime now, const Address& from, const Message& m,
   const uint64_t ours = Planted(Bug::kDigestsAlwaysDiffer) ? 0 : Digest(now);
   if (ours == m.digest || Planted(Bug::kDigestsNeverDiffer)) return;
   // A newcomer needs the rest at once.
-  WantSync(m.sender, m.reply_wanted ? now + kNewsTime : now, m.digest);
+  WantSync({.peer = m.sender, .due = m.reply_wanted ? now + kNewsTime : now, .digest = m.digest});
 }
 
-void Swim::WantSync(NodeId peer, SteadyTime due, uint64_t digest) {
-  if (options_.sync_by_stream && peer != options_.id) plan_.Want(peer, due, digest);
+void Swim::WantSync(const SyncPlan::Wish& wish) {
+  if (options_.sync_by_stream && wish.peer != options_.id) plan_.Want(wish);
 }
 
 void Swim::WantAttributes(SteadyTime now, const Update& claim, NodeId teller) {
   const MemberTable::Entry* entry = table_.Find(claim.member.id);
   if (entry == nullptr || entry->member.attributes_known() || !entry->member.live()) return;
-  if (Planted(Bug::kAttributesNeverFetched) || !plan_.idle()) return;
+  if (Planted(Bug::kAttributesNeverFetched)) return;
   // Not everyone at once, and who told may have to fetch them itself.
-  WantSync(teller, now + SteadyDuration(absl::Uniform<int64_t>(
-                             random_, 0, SteadyDuration(options_.timing.probe_interval).count())),
-           0);
+  const SteadyDuration jitter_max = options_.timing.probe_interval;
+  const SteadyDuration jitter(absl::Uniform<int64_t>(random_, 0, jitter_max.count()));
+  WantSync({.peer = teller, .due = now + jitter, .subject = claim.member.id});
 }
 
 void Swim::BeginSync(SteadyTime now, Effects* out) {
@@ -155,9 +155,13 @@ void Swim::BeginSync(SteadyTime now, Effects* out) {
   if (wish->digest != 0 && wish->digest == Digest(now) && !Planted(Bug::kDigestsAlwaysDiffer)) {
     return;
   }
+  if (const auto* subject = table_.Find(wish->subject);
+      subject != nullptr && subject->member.attributes_known()) {
+    return;
+  }
   if (!plan_.Works(wish->peer, now)) return SendTable(now, entry->member.gossip, true, out);
   plan_.Start();
-  session_ = {++session_.token, wish->peer, 0, 0};
+  session_ = {.token = session_.token + 1, .peer = wish->peer, .subject = wish->subject};
   const size_t wanted = table_.entries().size() / kMembersPerBucket;
   session_.buckets = std::min(kSyncBucketsMax, std::bit_floor(std::max<size_t>(wanted, 1)));
   Call(now, {}, true, {}, out);
@@ -207,9 +211,7 @@ void Swim::AnswerDigests(SteadyTime now, const SyncRequest& request, SyncAnswer*
     if (bucket < count) asked[bucket] = true;
   }
   std::vector<size_t> bytes(count);
-  const auto visible = [&](const MemberTable::Entry& entry) {
-    return !table_.Hidden(now, entry);
-  };
+  const auto visible = [&](const MemberTable::Entry& entry) { return !table_.Hidden(now, entry); };
   for (const auto& [id, entry] : table_.entries()) {
     if (visible(entry)) bytes[MemberTable::BucketOf(id, count)] += SyncBytesMax(entry.ToUpdate());
   }
@@ -289,7 +291,7 @@ void Swim::OnSyncFailed(SteadyTime now, uint64_t token, SyncFailure failure, Eff
   const NodeId peer = session_.peer;
   EndSync(now);
   if (failure == SyncFailure::kBusy) {
-    WantSync(peer, now + kBusyPause, 0);
+    WantSync({.peer = peer, .due = now + kBusyPause});
   } else {
     ++out->tally.syncs_failed;
     plan_.OnBroken(peer, now);
@@ -304,6 +306,11 @@ void Swim::OnSyncFailed(SteadyTime now, uint64_t token, SyncFailure failure, Eff
 void Swim::EndSync(SteadyTime now) {
   session_.peer = NodeId{};
   plan_.Finish(now);
+  // Who told of the attributes did not have them either. Their owner has.
+  const MemberTable::Entry* subject = table_.Find(session_.subject);
+  if (subject == nullptr || subject->member.attributes_known() || !subject->member.live()) return;
+  if (Planted(Bug::kAttributesNeverFetched)) return;
+  WantSync({.peer = session_.subject, .due = now, .subject = session_.subject});
 }
 
 void Swim::Learn(SteadyTime now, const std::vector<Update>& claims, NodeId teller, Effects* out) {

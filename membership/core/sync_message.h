@@ -27,8 +27,8 @@ inline constexpr size_t kSyncBytesMax = 1'024 * 1'024;
 struct SyncRequest {
   NodeId sender;
   uint64_t sender_boot_epoch = 0;
-  ListTag tag;               // Which member list the sender holds...
-  uint64_t lineage = 0;      // ...and of which lineage it wants a newer one; 0: none.
+  ListTag tag;                 // Which member list the sender holds...
+  uint64_t lineage = 0;        // ...and of which lineage it wants a newer one; 0: none.
   std::vector<Update> claims;  // For the answerer; the sender's own comes first.
   // Of every bucket; their number is a power of two. Empty: nothing is asked.
   std::vector<uint64_t> digests;

@@ -27,21 +27,31 @@ class SyncPlan {
 
   struct Wish {
     NodeId peer;
-    uint64_t digest = 0;  // Of the peer's table as it told, 0: not told.
+    SteadyTime due{};
+    // What makes the wish vain: the own table has this digest by then (0: not told), or the
+    // attributes of this member are known (0: they are not what it is about).
+    uint64_t digest = 0;
+    NodeId subject = {};
   };
 
-  void Want(NodeId peer, SteadyTime due, uint64_t digest) {
-    if (wishes_.size() >= kWishesMax && !wishes_.contains(peer)) return;
-    const auto [it, inserted] = wishes_.try_emplace(peer, Due{due, digest});
-    if (!inserted) it->second = {std::min(it->second.due, due), digest};
+  void Want(const Wish& wish) {
+    const auto known = wishes_.find(wish.peer);
+    if (known == wishes_.end()) {
+      if (wishes_.size() < kWishesMax) wishes_.emplace(wish.peer, wish);
+      return;
+    }
+    const SteadyTime due = std::min(known->second.due, wish.due);
+    // Two reasons: it is wanted in any case.
+    const bool same = known->second.digest == wish.digest && known->second.subject == wish.subject;
+    known->second = same ? wish : Wish{.peer = wish.peer};
+    known->second.due = due;
   }
-  bool idle() const { return wishes_.empty() && !busy_; }
 
   // The wish that is due first, if one is.
   std::optional<Wish> Take(SteadyTime now) {
     if (now < NextDeadline()) return std::nullopt;
     const auto first = First();
-    const Wish wish{first->first, first->second.digest};
+    const Wish wish = first->second;
     wishes_.erase(first);
     return wish;
   }
@@ -65,18 +75,13 @@ class SyncPlan {
   }
 
  private:
-  struct Due {
-    SteadyTime due;
-    uint64_t digest = 0;
-  };
-
-  std::map<NodeId, Due>::const_iterator First() const {
-    return std::min_element(
-        wishes_.begin(), wishes_.end(),
-        [](const auto& a, const auto& b) { return a.second.due < b.second.due; });
+  std::map<NodeId, Wish>::const_iterator First() const {
+    return std::min_element(wishes_.begin(), wishes_.end(), [](const auto& a, const auto& b) {
+      return a.second.due < b.second.due;
+    });
   }
 
-  std::map<NodeId, Due> wishes_;
+  std::map<NodeId, Wish> wishes_;
   std::map<NodeId, SteadyTime> broken_;
   bool busy_ = false;
   SteadyTime pause_until_{};

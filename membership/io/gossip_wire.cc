@@ -104,7 +104,8 @@ std::string EncodeDatagram(const Message& message, absl::string_view cluster) {
   if (message.tag != ListTag{}) EncodeTag(message.tag, out.mutable_tag());
   out.set_table_digest(message.digest);
   EncodeBody(message, &out);
-  for (const Update& update : message.updates) EncodeUpdate(update, CarriesAttributes(update.member), out.add_updates());
+  for (const Update& update : message.updates)
+    EncodeUpdate(update, CarriesAttributes(update.member), out.add_updates());
   std::string bytes = {'R', 'G', static_cast<char>(kGossipFormatVersion)};
   out.AppendToString(&bytes);
   return bytes;

@@ -13,8 +13,8 @@ void EncodeSyncRequest(const SyncRequest& request, absl::string_view cluster,
                        gossip::v1::SyncRequest* out);
 void EncodeSyncAnswer(const SyncAnswer& answer, gossip::v1::SyncAnswer* out);
 
-// FAILED_PRECONDITION if it is meant for another cluster, INVALID_ARGUMENT if a value is outside its
-// limits; then `*out` is unspecified.
+// FAILED_PRECONDITION if it is meant for another cluster, INVALID_ARGUMENT if a value is outside
+// its limits; then `*out` is unspecified.
 absl::Status DecodeSyncRequest(const gossip::v1::SyncRequest& in, absl::string_view cluster,
                                SyncRequest* out);
 absl::Status DecodeSyncAnswer(const gossip::v1::SyncAnswer& in, SyncAnswer* out);

@@ -154,6 +154,10 @@ void MembershipCluster::Carry(int index, Effects* effects) {
   for (const membership::SyncCall& call : effects->sync_calls) Call(index, call);
   for (Send& send : effects->sends) {
     if (counting_bytes_) CountBytes(membership::EncodeDatagram(send.message, kClusterName).size());
+    for (Update& update : send.message.updates) {
+      // As the encoding does.
+      if (!membership::CarriesAttributes(update.member)) update.member.attributes = {};
+    }
     Hash(static_cast<uint64_t>(send.message.kind) << 8 | send.message.updates.size());
     Hash(send.to.ip[15]);
     if (watched_) {
@@ -195,7 +199,8 @@ void MembershipCluster::Call(int from, const membership::SyncCall& call) {
     if (to < 0 || nodes_[from].life != life || open_calls_.count(number) == 0) return;
     if (network_.Cut(from, to) || network_.Cut(to, from)) return;
     const Node& node = nodes_[to];
-    const bool here = node.running && node.options.advertise.WithPort(node.options.peer_port) == call.to;
+    const bool here =
+        node.running && node.options.advertise.WithPort(node.options.peer_port) == call.to;
     if (network_.Rejects(from, to) || (node.host_up && (!here || !node.options.sync_by_stream))) {
       return fail();
     }
