@@ -63,7 +63,7 @@ absl::StatusOr<Attributes> Attributes::Create(Map values) {
   if (values.empty()) return made;
   if (values.size() > kCountMax) {
     return absl::InvalidArgumentError(
-        absl::StrCat("are ", values.size(), ", at most ", kCountMax, " are allowed"));
+        absl::StrCat("number ", values.size(), ", at most ", kCountMax, " are allowed"));
   }
   auto content = std::make_shared<Content>();
   content->digest = 0xcbf29ce484222325u;
@@ -81,8 +81,8 @@ absl::StatusOr<Attributes> Attributes::Create(Map values) {
     content->digest = Hash(Hash(content->digest, name), value);
   }
   if (content->bytes > kBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("are ", content->bytes, " bytes in all, at most ", kBytesMax, " are allowed"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hold ", content->bytes, " bytes in all, at most ", kBytesMax, " are allowed"));
   }
   content->digest = std::max<uint64_t>(content->digest, 1);
   content->values = std::move(values);

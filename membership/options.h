@@ -77,6 +77,10 @@ struct Options {
   uint16_t peer_port = 0;
   uint16_t forward_port = 0;
   std::vector<Address> seeds;
+  // Where members were when this node last ran, at most Contacts::kSeedsMax; contacted for ever,
+  // too, but not waited for longer than kRememberedPatience.
+  std::vector<Address> remembered;
+  static constexpr std::chrono::seconds kRememberedPatience{10};
   // Read again and again, for more seeds; empty: none.
   std::string seeds_file;
   // IPv4 group to find members by; port 0: none.

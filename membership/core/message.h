@@ -53,7 +53,7 @@ enum class MessageKind : uint8_t {
   kList,
 };
 
-enum class RefusalReason : uint8_t { kNameTaken = 1, kClone = 2 };
+enum class RefusalReason : uint8_t { kNameTaken = 1, kClone = 2, kProtocol = 3 };
 
 struct Message {
   MessageKind kind = MessageKind::kGossip;

@@ -46,6 +46,8 @@ void Swim::Start(SteadyTime now, Effects* out) {
   next_contact_ = now;
   list_.Start(now);
   contacts_.SetSeeds(options_.seeds, options_.advertise);
+  contacts_.Remember(options_.remembered, options_.advertise);
+  awaits_remembered_ = contacts_.HasUnmetRemembered(table_);
   changed_ = true;
   EndInput(now, out);
 }
@@ -61,7 +63,8 @@ void Swim::SetSeeds(SteadyTime now, const std::vector<Address>& seeds, bool unre
 
 bool Swim::joined() const {
   if (options_.expect > 1) return met_ && enough_met_;
-  return met_ || (!unresolved_seeds_ && !contacts_.HasOtherSeeds(options_.id));
+  return met_ ||
+         (!unresolved_seeds_ && !awaits_remembered_ && !contacts_.HasOtherSeeds(options_.id));
 }
 
 void Swim::BeginInput(SteadyTime now) {
@@ -294,6 +297,7 @@ void Swim::GossipNext(SteadyTime now, Effects* out) {
 }
 
 void Swim::ContactAbsent(SteadyTime now, Effects* out) {
+  if (now - started_ >= Options::kRememberedPatience) awaits_remembered_ = false;
   if (!joined()) {
     next_contact_ = now + options_.timing.probe_interval;
     for (const Address& seed : contacts_.NextSeeds(kSeedsPerTry, table_)) {

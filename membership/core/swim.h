@@ -130,6 +130,8 @@ class Swim {
   void Overtake(const Member& claim);
   void SpreadSelf(SteadyTime now);
   void Spread(SteadyTime now, const Update& update, bool urgent);
+  // Whether there is a version of the protocol that it and every live member speak.
+  bool SpeaksWithAll(const Member& newcomer) const;
   bool Admit(SteadyTime now, const Address& from, const Message& join, Effects* out);
   void OnRefusal(SteadyTime now, const Message& refusal, Effects* out);
   void OnRestartAtAddress(SteadyTime now, const Member& newcomer, Effects* out);
@@ -177,6 +179,7 @@ class Swim {
   ListTag behind_;             // The own list, while others tell of a newer one...
   SteadyTime behind_since_{};  // ...since then.
   bool unresolved_seeds_ = false;
+  bool awaits_remembered_ = false;
   bool met_ = false;
   bool enough_met_ = false;
   int left_ticks_ = 0;

@@ -178,6 +178,10 @@ bool Swim::Admit(SteadyTime now, const Address& from, const Message& join, Effec
     Refuse(from, RefusalReason::kClone, known->member.gossip, out);
     return false;
   }
+  if (!SpeaksWithAll(claim)) {
+    Refuse(from, RefusalReason::kProtocol, options_.advertise, out);
+    return false;
+  }
   const MemberTable::Entry* holder = table_.FindLiveByName(claim.name, claim.id);
   if (holder == nullptr || holder->member.gossip == claim.gossip) return true;
   if (known != nullptr && known->member.live()) return true;  // Both were listed long ago.
@@ -188,6 +192,17 @@ bool Swim::Admit(SteadyTime now, const Address& from, const Message& join, Effec
     Refuse(from, RefusalReason::kNameTaken, holder->member.gossip, out);
   }
   return false;
+}
+
+bool Swim::SpeaksWithAll(const Member& newcomer) const {
+  uint16_t lowest = newcomer.protocol_min, highest = newcomer.protocol_max;
+  for (const auto& [id, entry] : table_.entries()) {
+    if (id == newcomer.id || !entry.member.live()) continue;
+    lowest = std::max(lowest, entry.member.protocol_min);
+    highest = std::min(highest, entry.member.protocol_max);
+    if (lowest > highest) return false;
+  }
+  return true;
 }
 
 void Swim::OnRefusal(SteadyTime now, const Message& refusal, Effects* out) {
@@ -201,6 +216,13 @@ void Swim::OnRefusal(SteadyTime now, const Message& refusal, Effects* out) {
     return;
   }
   if (Settled(now)) return;
+  if (refusal.reason == RefusalReason::kProtocol) {
+    out->fatal = absl::FailedPreconditionError(absl::StrCat(
+        "the members at ", holder, " and elsewhere speak no version of the protocol that this node does (",
+        table_.self().protocol_min, " to ", table_.self().protocol_max,
+        "): upgrade in steps"));
+    return;
+  }
   out->fatal = absl::AlreadyExistsError(absl::StrCat("node.name \"", options_.name,
                                                      "\" is taken by the live member at ", holder,
                                                      "; names are unique in a cluster"));

@@ -76,7 +76,7 @@ bool DecodeBody(const pb::Datagram& in, Message* out) {
       return true;
     case pb::Datagram::kRefusal:
       if (in.refusal().reason() < pb::Refusal::REASON_NAME_TAKEN ||
-          in.refusal().reason() > pb::Refusal::REASON_CLONE) {
+          in.refusal().reason() > pb::Refusal::REASON_PROTOCOL) {
         return false;
       }
       out->kind = MessageKind::kRefusal;
