@@ -15,7 +15,7 @@ enum class EventKind : uint8_t {
   kAlive,               // Answered after all, or came back.
   kDead,                //
   kLeft,                // On purpose.
-  kAttributesChanged,   // Address, zone, draining, application's health, protocol range.
+  kAttributesChanged,   // Address, zone, draining, app health, protocols, attributes.
   kCoordinatorChanged,  // `member` is the new one.
   kDegraded,            // This side lost the majority of the cluster.
   kHealthy,             // It got it back.

@@ -34,6 +34,10 @@ struct Counters {
   std::array<std::atomic<uint64_t>, kEventKinds> events{};
   // More at once than are reported one by one.
   std::atomic<uint64_t> events_dropped{0};
+  // Calls that compared member tables: made, not answered, and answered for others.
+  std::atomic<uint64_t> syncs{0};
+  std::atomic<uint64_t> syncs_failed{0};
+  std::atomic<uint64_t> syncs_answered{0};
   // Lifeguard's local health score now; 0 is healthy.
   std::atomic<uint64_t> health_score{0};
 };

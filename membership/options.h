@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "membership/address.h"
+#include "membership/attributes.h"
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
 
@@ -67,6 +68,8 @@ struct Options {
   std::string cluster;
   std::string name;
   std::string zone;
+  // At first; Swim::SetAttributes changes them.
+  Attributes attributes;
   NodeId id;
   uint64_t boot_epoch = 0;
   // As peers reach this node; the port is that of gossip. No wildcard.
@@ -74,6 +77,10 @@ struct Options {
   uint16_t peer_port = 0;
   uint16_t forward_port = 0;
   std::vector<Address> seeds;
+  // Where members were when this node last ran, at most Contacts::kSeedsMax; contacted for ever,
+  // too, but not waited for longer than kRememberedPatience.
+  std::vector<Address> remembered;
+  static constexpr std::chrono::seconds kRememberedPatience{10};
   // Read again and again, for more seeds; empty: none.
   std::string seeds_file;
   // IPv4 group to find members by; port 0: none.
@@ -81,6 +88,8 @@ struct Options {
   // So many nodes, this one included, must have met before there is a cluster. 1: a node whose
   // discovery succeeded and found nobody else is one alone. 1 to 1,000.
   int expect = 1;
+  // Member tables are compared and completed by calls to peers rather than by datagrams.
+  bool sync_by_stream = false;
   Timing timing;
   // With fewer live members in the list, View::below_min_members() is true. 0: never.
   int min_members = 0;

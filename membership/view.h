@@ -4,6 +4,7 @@
 // ever changes one. Two nodes may disagree for a while: nothing may depend on views being equal.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "membership/address.h"
+#include "membership/attributes.h"
 #include "membership/node_id.h"
 
 namespace roost::membership {
@@ -45,16 +47,25 @@ struct Member {
   // The versions of the cluster's protocol that the member speaks.
   uint16_t protocol_min = 1;
   uint16_t protocol_max = 1;
+  // Of the attributes that the member has now. Those that are known here may be older, until the
+  // newer ones have arrived.
+  uint64_t attributes_digest = 0;
+  Attributes attributes;
   // Its place in the member list: lower is older. 0: not in the list yet, or not any more.
   uint64_t join_seq = 0;
   Address gossip;             // udp
   uint16_t peer_port = 0;     // gRPC of the stores, same IP
   uint16_t forward_port = 0;  // HTTP forwarded by other nodes' proxies, same IP
+  // Smoothed round-trip time of gossip between this node and the member, as of about when the view
+  // was made; 0: not measured. In views only.
+  std::chrono::microseconds rtt{0};
 
   Address peer() const { return gossip.WithPort(peer_port); }
   Address forward() const { return gossip.WithPort(forward_port); }
   // Suspects count as live: they are routed to until they are declared dead.
   bool live() const { return state == MemberState::kAlive || state == MemberState::kSuspect; }
+
+  bool attributes_known() const { return attributes.digest() == attributes_digest; }
 
   friend bool operator==(const Member&, const Member&) = default;
 };

@@ -171,6 +171,10 @@ void ShowMember(const membership::Member& member, bool self, v1::Member* out) {
   out->set_app(static_cast<v1::AppHealth>(member.app));
   out->set_protocol_min(member.protocol_min);
   out->set_protocol_max(member.protocol_max);
+  out->set_rtt_us(static_cast<uint64_t>(member.rtt.count()));
+  for (const auto& [name, value] : member.attributes.values()) {
+    (*out->mutable_attributes())[name] = value;
+  }
 }
 
 }  // namespace

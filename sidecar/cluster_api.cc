@@ -5,6 +5,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "sidecar/api_conversions.h"
 
@@ -123,6 +124,38 @@ grpc::ServerWriteReactor<v1::MembersResponse>* ClusterApi::Watch(grpc::CallbackS
   const auto watcher = std::make_shared<Watcher>(board_);
   watcher->Start(board_->Listen(watcher, kWatchersMax));
   return watcher.get();
+}
+
+grpc::ServerUnaryReactor* ClusterApi::SetAttributes(grpc::CallbackServerContext* context,
+                                                    const v1::SetAttributesRequest* request,
+                                                    v1::SetAttributesResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(Change(*request, response)));
+  return reactor;
+}
+
+absl::Status ClusterApi::Change(const v1::SetAttributesRequest& request,
+                                v1::SetAttributesResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  membership::Attributes::Map values = attributes_.values();
+  for (const auto& [name, value] : request.set()) values[name] = value;
+  for (const std::string& name : request.remove()) {
+    if (request.set().contains(name)) {
+      return absl::InvalidArgumentError("remove: a name is in set too");
+    }
+    values.erase(name);
+  }
+  absl::StatusOr<membership::Attributes> next = membership::Attributes::Create(std::move(values));
+  if (!next.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("set: the attributes would ", next.status().message()));
+  }
+  attributes_ = *std::move(next);
+  for (const auto& [name, value] : attributes_.values()) {
+    (*response->mutable_attributes())[name] = value;
+  }
+  change_(attributes_);
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* OperatorApi::Status(grpc::CallbackServerContext* context,

@@ -7,8 +7,12 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "membership/attributes.h"
 #include "proto/cluster.grpc.pb.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/view_board.h"
@@ -22,16 +26,27 @@ class ClusterApi final : public v1::Cluster::CallbackService {
   // Watch calls at once; one more is RESOURCE_EXHAUSTED.
   static constexpr size_t kWatchersMax = 100;
 
-  explicit ClusterApi(ViewBoard* board) : board_(board) {}
+  // `attributes` are the node's at first; every later set is given to `change`, in order.
+  ClusterApi(ViewBoard* board, membership::Attributes attributes,
+             std::function<void(membership::Attributes)> change)
+      : board_(board), change_(std::move(change)), attributes_(std::move(attributes)) {}
 
   grpc::ServerUnaryReactor* Members(grpc::CallbackServerContext* context,
                                     const v1::MembersRequest* request,
                                     v1::MembersResponse* response) override;
   grpc::ServerWriteReactor<v1::MembersResponse>* Watch(grpc::CallbackServerContext* context,
                                                        const v1::WatchRequest* request) override;
+  grpc::ServerUnaryReactor* SetAttributes(grpc::CallbackServerContext* context,
+                                          const v1::SetAttributesRequest* request,
+                                          v1::SetAttributesResponse* response) override;
 
  private:
+  absl::Status Change(const v1::SetAttributesRequest& request, v1::SetAttributesResponse* response);
+
   ViewBoard* const board_;
+  const std::function<void(membership::Attributes)> change_;
+  absl::Mutex mutex_;
+  membership::Attributes attributes_ ABSL_GUARDED_BY(mutex_);
 };
 
 class OperatorApi final : public v1::Operator::CallbackService {

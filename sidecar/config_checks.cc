@@ -1,16 +1,36 @@
 #include "sidecar/config_checks.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "membership/address.h"
+#include "membership/attributes.h"
 
 namespace roost::sidecar {
 namespace {
 
 using membership::Address;
+
+void CheckAttributes(const config::v1::Node& node, std::vector<CrossCheck>* found) {
+  membership::Attributes::Map values;
+  for (const std::string& text : node.attributes()) {
+    const size_t equals = std::min(text.find('='), text.size());
+    const std::string value = equals < text.size() ? text.substr(equals + 1) : "";
+    if (!values.emplace(text.substr(0, equals), value).second) {
+      found->push_back({{"node.attributes"}, "holds a name twice"});
+    }
+  }
+  size_t bytes = 0;
+  for (const auto& [name, value] : values) bytes += name.size() + value.size();
+  if (bytes > membership::Attributes::kBytesMax) {
+    found->push_back({{"node.attributes"},
+                      absl::StrCat("is ", bytes, " bytes in all, at most ",
+                                   membership::Attributes::kBytesMax, " are allowed")});
+  }
+}
 
 void CheckMembership(const config::v1::Membership& m, std::vector<CrossCheck>* found) {
   if (m.probe_timeout_ms() + m.nack_timeout_ms() >= m.probe_interval_ms()) {
@@ -168,6 +188,7 @@ void CheckMulticast(const config::v1::Cluster& cluster, std::vector<CrossCheck>*
 
 std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
   std::vector<CrossCheck> found;
+  CheckAttributes(config.node(), &found);
   CheckAdvertise(config.cluster(), &found);
   CheckMulticast(config.cluster(), &found);
   CheckMembership(config.membership(), &found);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "membership/address.h"
+#include "membership/attributes.h"
 #include "proto/config.pb.h"
 
 namespace roost::sidecar {
@@ -38,6 +39,7 @@ constexpr FieldRule kRules[] = {
     Text("node.name", "", 1, 64, TextForm::kNodeName),  // Default: from the host name.
     Text("node.zone", "", 0, 64, TextForm::kPlain),
     Text("node.data_dir", "/var/lib/roost", 1, 4'000, TextForm::kPath),
+    Text("node.attributes", "", 0, 32, TextForm::kAttribute),
     Text("cluster.name", "roost", 1, 64, TextForm::kClusterName),
     Text("cluster.seeds", "", 0, 64, TextForm::kSeed),
     IpAndPort("cluster.listen", "0.0.0.0:7400"),
@@ -156,6 +158,14 @@ bool IsNetwork(absl::string_view text) {
   return IsIp(ip) && bits <= (ip.find(':') == absl::string_view::npos ? 32 : 128);
 }
 
+std::string AttributeProblem(absl::string_view text) {
+  const size_t equals = text.find('=');
+  if (equals == absl::string_view::npos) return "is not NAME=VALUE";
+  const auto attributes = membership::Attributes::Create(
+      {{std::string(text.substr(0, equals)), std::string(text.substr(equals + 1))}});
+  return attributes.ok() ? "" : absl::StrCat("may not ", attributes.status().message());
+}
+
 }  // namespace
 
 absl::Span<const FieldRule> FieldRules() { return kRules; }
@@ -197,6 +207,8 @@ std::string TextProblem(TextForm form, absl::string_view text) {
     case TextForm::kNetwork:
       if (IsNetwork(text)) return "";
       return "is not an IP or a network such as 10.0.0.0/8";
+    case TextForm::kAttribute:
+      return AttributeProblem(text);
   }
   return "";
 }

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <fstream>
 #include <iterator>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -93,6 +96,27 @@ void RenderMembers(const MetricsInput& in, MetricsText* out) {
              in.view ? in.view->version() : 0);
 }
 
+// Over the live members, since one label each would grow with the cluster.
+void RenderRtts(const MetricsInput& in, MetricsText* out) {
+  std::vector<double> rtts;
+  for (size_t i = 0; in.view && i < in.view->members().size(); ++i) {
+    const membership::Member& member = in.view->members()[i];
+    if (member.live() && member.rtt.count() > 0) {
+      rtts.push_back(std::chrono::duration<double>(member.rtt).count());
+    }
+  }
+  if (rtts.empty()) return;
+  std::sort(rtts.begin(), rtts.end());
+  out->Family("roost_member_rtt_seconds",
+              "Smoothed round-trip times of gossip to the live members: quantiles over them.",
+              Type::kGauge);
+  const std::pair<absl::string_view, double> quantiles[] = {{"0", 0}, {"0.5", 0.5}, {"1", 1}};
+  for (const auto& [label, quantile] : quantiles) {
+    const auto i = static_cast<size_t>(quantile * static_cast<double>(rtts.size() - 1));
+    out->SampleText(absl::StrFormat("%.6f", rtts[i]), {{"quantile", label}});
+  }
+}
+
 void RenderMembership(const membership::Counters& c, MetricsText* out) {
   out->Family("roost_gossip_datagrams_total", "Gossip datagrams.", Type::kCounter);
   out->Sample(c.datagrams_sent, {{"direction", "sent"}});
@@ -126,6 +150,12 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
   }
   out->Counter("roost_member_events_dropped_total",
                "Events that came too many at once to be reported.", c.events_dropped);
+  out->Family("roost_member_syncs_total",
+              "Calls that compare member tables: made to peers, made in vain, answered for peers.",
+              Type::kCounter);
+  out->Sample(c.syncs, {{"kind", "made"}});
+  out->Sample(c.syncs_failed, {{"kind", "failed"}});
+  out->Sample(c.syncs_answered, {{"kind", "answered"}});
   out->Gauge("roost_member_health_score", "Local health after Lifeguard; 0 is healthy.",
              c.health_score);
 }
@@ -346,6 +376,7 @@ std::string RenderMetrics(const MetricsInput& input) {
   MetricsText out;
   RenderNode(input, &out);
   RenderMembers(input, &out);
+  RenderRtts(input, &out);
   RenderMembership(*input.membership, &out);
   if (input.tls != nullptr) RenderTls(*input.tls, &out);
   RenderSessions(input.stats, &out);

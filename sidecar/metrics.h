@@ -29,6 +29,8 @@ class MetricsText {
   // Of the last family.
   void Sample(double value, Labels labels = {});
   void Sample(uint64_t value, Labels labels = {});
+  // A number as it is to be read.
+  void SampleText(const std::string& value, Labels labels);
   // A family with one sample.
   void Counter(absl::string_view name, absl::string_view help, uint64_t value);
   void Gauge(absl::string_view name, absl::string_view help, uint64_t value);
@@ -36,8 +38,6 @@ class MetricsText {
   std::string Take() { return std::move(text_); }
 
  private:
-  void SampleText(const std::string& value, Labels labels);
-
   std::string text_;
   std::string family_;
 };

@@ -12,7 +12,10 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/credentials.h"
 #include "membership/io/gossip_loop.h"
+#include "membership/io/members_file.h"
+#include "membership/io/sync_service.h"
 #include "proxy/io/proxy_server.h"
 #include "sidecar/admin_server.h"
 #include "sidecar/cluster_api.h"
@@ -97,9 +100,11 @@ struct Node::Parts {
   std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
   std::unique_ptr<RocksTable> table;
   std::unique_ptr<StoreLoop> store;
+  std::unique_ptr<membership::SyncService> sync;
   std::unique_ptr<grpc::Server> peer_server;
   std::unique_ptr<ProxyServer> proxy;
   std::unique_ptr<GossipKeys> keys;  // Null: gossip is not sealed.
+  std::unique_ptr<membership::MembersFile> members_file;
   std::unique_ptr<GossipLoop> gossip;
   std::unique_ptr<SessionsApi> sessions_api;
   std::unique_ptr<ClusterApi> cluster_api;
@@ -150,10 +155,15 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
                 .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
+  sync = std::make_unique<membership::SyncService>(config.cluster().name());
   auto server = BuildPeerServer(
       *Address::Parse(config.cluster().listen()),
       tls == nullptr ? grpc::InsecureServerCredentials() : tls->server_credentials(),
-      [this](grpc::ServerBuilder* builder) { store->RegisterServices(builder); }, peer_port);
+      [this](grpc::ServerBuilder* builder) {
+        store->RegisterServices(builder);
+        builder->RegisterService(sync.get());
+      },
+      peer_port);
   if (!server.ok()) return server.status();
   peer_server = *std::move(server);
   return absl::OkStatus();
@@ -189,9 +199,19 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
   options.advertise = *advertised;
   options.peer_port = peer_port;
   options.forward_port = proxy->forward_address().port;
+  absl::Status ignored;
+  members_file = std::make_unique<membership::MembersFile>(config.node().data_dir() + "/members",
+                                                           options.cluster, &ignored);
+  if (!ignored.ok()) {
+    log()->Warn("remembered members ignored; the file will be written anew",
+                {{"reason", ignored.message()}});
+  }
+  options.remembered = members_file->addresses();
   // One port number for both: the one that the peers' server got.
   const Address listen = Address::Parse(config.cluster().listen())->WithPort(peer_port);
   if (absl::Status status = LoadKeys(); !status.ok()) return status;
+  // What is sealed in datagrams must not be taken unsealed from a call.
+  const bool by_calls = keys == nullptr;
   auto created = GossipLoop::Create(
       std::move(options), listen,
       {config.cluster().seeds().begin(), config.cluster().seeds().end()},
@@ -205,7 +225,9 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
        .on_events =
            [this](const std::vector<membership::Event>& events) {
              news.insert(news.end(), events.begin(), events.end());
-           }});
+           },
+       .sync = by_calls ? sync.get() : nullptr,
+       .sync_credentials = by_calls ? grpc::InsecureChannelCredentials() : nullptr});
   if (!created.ok()) return created.status();
   gossip = *std::move(created);
   if (keys != nullptr) {
@@ -261,7 +283,9 @@ absl::Status Node::Parts::LoadTls() {
 absl::Status Node::Parts::BuildApi() {
   const store::Options limits = ToStoreOptions(config);
   sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board);
-  cluster_api = std::make_unique<ClusterApi>(&board);
+  cluster_api = std::make_unique<ClusterApi>(
+      &board, ToMembershipOptions(config).attributes,
+      [this](membership::Attributes attributes) { gossip->SetAttributes(std::move(attributes)); });
   operator_api = std::make_unique<OperatorApi>(
       OperatorApi::Sources{
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
@@ -299,6 +323,7 @@ absl::Status Node::Parts::BuildAdmin() {
 
 void Node::Parts::OnView(ViewPtr view) {
   LogEvents(log(), std::exchange(news, {}), *view);
+  members_file->Remember(*view);
   store->SetView(view);
   proxy->SetView(view);
   board.Post(std::move(view));

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -105,6 +106,14 @@ membership::Options ToMembershipOptions(const config::v1::Config& config) {
   options.cluster = config.cluster().name();
   options.name = config.node().name();
   options.zone = config.node().zone();
+  membership::Attributes::Map attributes;
+  for (const std::string& text : config.node().attributes()) {
+    const size_t equals = text.find('=');
+    attributes[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  const auto made = membership::Attributes::Create(std::move(attributes));
+  assert(made.ok());  // The loader has checked them.
+  options.attributes = *made;
   options.seeds_file = config.cluster().seeds_file();
   if (!config.cluster().multicast().empty()) {
     options.multicast = ParseChecked(config.cluster().multicast());

@@ -17,10 +17,25 @@ void Contacts::SetSeeds(const std::vector<Address>& seeds, const Address& own) {
   seeds_ = std::move(next);
 }
 
-void Contacts::OnHeard(const Address& address, NodeId member) {
-  for (Seed& seed : seeds_) {
-    if (seed.address == address) seed.answered_by = member;
+void Contacts::Remember(const std::vector<Address>& addresses, const Address& own) {
+  for (const Address& address : addresses) {
+    if (address != own && remembered_.size() < kSeedsMax) {
+      remembered_.push_back({address, NodeId{}});
+    }
   }
+}
+
+void Contacts::OnHeard(const Address& address, NodeId member) {
+  for (auto* seeds : {&seeds_, &remembered_}) {
+    for (Seed& seed : *seeds) {
+      if (seed.address == address) seed.answered_by = member;
+    }
+  }
+}
+
+bool Contacts::HasUnmetRemembered(const MemberTable& table) const {
+  return std::any_of(remembered_.begin(), remembered_.end(),
+                     [&](const Seed& seed) { return !Met(seed, table); });
 }
 
 bool Contacts::HasOtherSeeds(NodeId self) const {
@@ -37,8 +52,10 @@ bool Contacts::Met(const Seed& seed, const MemberTable& table) const {
 
 std::vector<Address> Contacts::NextSeeds(size_t count, const MemberTable& table) {
   std::vector<Address> addresses;
-  for (size_t i = 0; i < seeds_.size() && addresses.size() < count; ++i) {
-    const Seed& seed = seeds_[next_seed_++ % seeds_.size()];
+  const size_t known = seeds_.size() + remembered_.size();
+  for (size_t i = 0; i < known && addresses.size() < count; ++i) {
+    const size_t turn = next_seed_++ % known;
+    const Seed& seed = turn < seeds_.size() ? seeds_[turn] : remembered_[turn - seeds_.size()];
     if (!Met(seed, table)) addresses.push_back(seed.address);
   }
   return addresses;

@@ -26,14 +26,18 @@ class Contacts {
 
   // Seeds beyond kSeedsMax and `own` are dropped; what was learned of the others stays.
   void SetSeeds(const std::vector<Address>& seeds, const Address& own);
+  // Addresses of former members, contacted when their turn comes, like seeds.
+  void Remember(const std::vector<Address>& addresses, const Address& own);
   // A datagram of `member` came from `address`.
   void OnHeard(const Address& address, NodeId member);
 
   // Whether there is a seed that did not turn out to be this node.
   bool HasOtherSeeds(NodeId self) const;
-  // At most `count` seeds that are not known to be live members, taking turns.
+  // Whether there is a former member that is not met yet.
+  bool HasUnmetRemembered(const MemberTable& table) const;
+  // At most `count` seeds and former members that are not known to be live members, taking turns.
   std::vector<Address> NextSeeds(size_t count, const MemberTable& table);
-  // One seed or one of the dead, alternating. Empty if there is none.
+  // One seed or former member, or one of the dead, alternating. Empty if there is none.
   std::vector<Contact> Next(const MemberTable& table);
 
  private:
@@ -45,6 +49,7 @@ class Contacts {
   bool Met(const Seed& seed, const MemberTable& table) const;
 
   std::vector<Seed> seeds_;
+  std::vector<Seed> remembered_;
   size_t next_seed_ = 0;
   NodeId last_dead_;
   bool dead_turn_ = false;

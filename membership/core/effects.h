@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "membership/address.h"
 #include "membership/core/message.h"
+#include "membership/core/sync_message.h"
 #include "membership/event.h"
 #include "membership/view.h"
 
@@ -26,6 +27,8 @@ struct Tally {
   uint32_t deaths = 0;
   uint32_t refused_evidence = 0;
   uint32_t events_dropped = 0;
+  uint32_t syncs = 0;         // Calls made to compare member tables...
+  uint32_t syncs_failed = 0;  // ...and those that were not answered.
 };
 
 struct Effects {
@@ -33,6 +36,7 @@ struct Effects {
   static constexpr size_t kEventsMax = 1'024;
 
   std::vector<Send> sends;
+  std::vector<SyncCall> sync_calls;
   std::vector<Event> events;
   // Null unless the view changed.
   ViewPtr view;

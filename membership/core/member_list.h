@@ -40,11 +40,13 @@ class MemberList {
     std::vector<std::pair<NodeId, ListMessage>> sends;
     std::vector<Event> events;  // kSplit, kMerging and kMerged only.
     bool changed = false;       // list() is another one.
+    NodeId fetch;               // Whose list is to be fetched whole, by a call; 0: nobody's.
   };
   struct In {
     SteadyTime now;
     const MemberTable& table;
     Out* out;
+    bool by_stream = false;  // The sender of the message can be called.
   };
   struct Sender {
     NodeId id;
@@ -58,6 +60,10 @@ class MemberList {
   // First for every datagram of a known member, then what it says about the list.
   void OnHeard(const In& in, const Sender& sender);
   void OnMessage(const In& in, const Sender& sender, const ListMessage& message);
+  // The answer to a call. Only lists that are wanted, newer and sound are taken.
+  void OnWholeList(const In& in, NodeId from, const OrderedList& list);
+  // Of which lineage a newer list is wanted; 0: none.
+  uint64_t wanted_lineage() const { return member() ? list_.lineage : target_; }
   // Somebody's state changed.
   void OnTableChanged(SteadyTime now);
   // `may_found`: discovery is done, so a node that met no cluster is one by itself.
@@ -141,6 +147,7 @@ class MemberList {
   // Lists that travel. member_list_pull.cc
   bool WantsListOf(const Sender& sender) const;
   void SendPart(const In& in, NodeId to, size_t offset) const;
+  bool Wants(uint64_t lineage, uint64_t version) const;
   void OnAssembled(const In& in);
   void StartPull(const In& in, NodeId from);
   void OnPull(const In& in, const Sender& sender, const ListMessage& m);

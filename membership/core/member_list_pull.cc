@@ -66,10 +66,22 @@ void MemberList::SendPart(const In& in, NodeId to, size_t offset) const {
   Send(in, to, std::move(m));
 }
 
+bool MemberList::Wants(uint64_t lineage, uint64_t version) const {
+  if (lineage == 0 || lineage != wanted_lineage()) return false;
+  return !member() || version > list_.version;
+}
+
+void MemberList::OnWholeList(const In& in, NodeId from, const OrderedList& list) {
+  if (!Wants(list.lineage, list.version)) return;
+  pull_ = Assembly{};
+  pull_.from = from;
+  pull_.list = list;
+  pull_.members_total = list.members.size();
+  OnAssembled(in);
+}
+
 void MemberList::OnPart(const In& in, const Sender& sender, const ListMessage& m) {
-  const bool wanted = member() ? m.lineage == list_.lineage && m.version > list_.version
-                               : target_ != 0 && m.lineage == target_;
-  if (!wanted) return;
+  if (!Wants(m.lineage, m.version)) return;
   const ListPart& part = m.part;
   OrderedList& list = pull_.list;
   if (part.offset == 0) {
@@ -95,6 +107,10 @@ void MemberList::OnPart(const In& in, const Sender& sender, const ListMessage& m
   pull_.until = in.now + kPullTimeout;
   if (pull_.items >= size_t{part.members_total} + part.base_total || got == 0) {
     return OnAssembled(in);
+  }
+  if (in.by_stream) {
+    in.out->fetch = sender.id;
+    return;
   }
   ListMessage pull;
   pull.op = ListOp::kPull;

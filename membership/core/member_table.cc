@@ -12,6 +12,23 @@ namespace roost::membership {
 
 namespace {
 
+// A step of splitmix64: every bit of the input changes about half of the output's.
+uint64_t Mix(uint64_t value) {
+  value += 0x9e3779b97f4a7c15u;
+  value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9u;
+  value = (value ^ value >> 27) * 0x94d049bb133111ebu;
+  return value ^ value >> 31;
+}
+
+uint64_t DigestOf(const Member& m) {
+  uint64_t digest = Mix(m.id.value);
+  for (const uint64_t part : {m.boot_epoch, uint64_t{m.incarnation}, static_cast<uint64_t>(m.state),
+                              m.attributes.digest()}) {
+    digest = Mix(digest ^ part);
+  }
+  return digest;
+}
+
 // CompareClaims, unless a bug is planted.
 int Order(const Member& claim, const Member& stored) {
   Member judged = claim;
@@ -37,6 +54,8 @@ MemberTable::MemberTable(const Options& options, SteadyTime now)
   self.gossip = options.advertise;
   self.peer_port = options.peer_port;
   self.forward_port = options.forward_port;
+  self.attributes = options.attributes;
+  self.attributes_digest = options.attributes.digest();
   self.protocol_min = kProtocolMin;
   self.protocol_max = kProtocolMax;
   self_ = &entries_[self_id_];
@@ -80,6 +99,8 @@ void MemberTable::Store(SteadyTime now, const Update& update, int health, Entry*
     next.boot_epoch = update.member.boot_epoch;
     next.incarnation = update.member.incarnation;
     next.state = update.member.state;
+  } else if (!next.attributes_known()) {
+    next.attributes = entry->member.attributes;  // The newer ones are on their way.
   }
   if (Planted(Bug::kKeepOldAddress) && entry->member.id) next.gossip = entry->member.gossip;
   if (Planted(Bug::kLeaveAsDeath) && next.state == MemberState::kLeft) {
@@ -93,6 +114,16 @@ void MemberTable::Store(SteadyTime now, const Update& update, int health, Entry*
   Index(entry);
   if (entry->member.state == MemberState::kSuspect) BeginSuspicion(now, health, entry);
   if (entry->member.state != MemberState::kAlive) LimitWitnesses();
+}
+
+bool MemberTable::LearnAttributes(const Member& claim) {
+  Entry* entry = Find(claim.id);
+  if (entry == nullptr || entry->member.attributes_known() || !claim.attributes_known()) {
+    return false;
+  }
+  if (claim.attributes_digest != entry->member.attributes_digest) return false;
+  entry->member.attributes = claim.attributes;
+  return true;
 }
 
 void MemberTable::Index(Entry* entry) {
@@ -286,6 +317,16 @@ std::vector<Member> MemberTable::Listed(SteadyTime now) const {
     if (!Hidden(now, entry)) members.push_back(entry.member);
   }
   return members;
+}
+
+size_t MemberTable::BucketOf(NodeId id, size_t buckets) { return Mix(id.value) & (buckets - 1); }
+
+std::vector<uint64_t> MemberTable::Digests(SteadyTime now, size_t buckets) const {
+  std::vector<uint64_t> digests(buckets);
+  for (const auto& [id, entry] : entries_) {
+    if (!Hidden(now, entry)) digests[BucketOf(id, buckets)] ^= DigestOf(entry.member);
+  }
+  return digests;
 }
 
 }  // namespace roost::membership

@@ -62,6 +62,9 @@ class MemberTable {
   // `health` is the local score: alone, a node with doubts about itself waits longer.
   Verdict Apply(SteadyTime now, const Update& update, int health);
 
+  // True if the claim brought attributes that were known by digest only.
+  bool LearnAttributes(const Member& claim);
+
   const Entry* Find(NodeId id) const;
   Entry* Find(NodeId id);
   // Another member than this node and `except`.
@@ -95,6 +98,10 @@ class MemberTable {
   size_t Expire(SteadyTime now);
 
   std::vector<Member> Listed(SteadyTime now) const;
+  // One digest per bucket of ids, of what is not hidden: two tables with equal digests hold the
+  // same claims, attributes included. REQUIRES: `buckets` is a power of two.
+  std::vector<uint64_t> Digests(SteadyTime now, size_t buckets) const;
+  static size_t BucketOf(NodeId id, size_t buckets);
   const std::map<NodeId, Entry>& entries() const { return entries_; }
 
  private:

@@ -1,5 +1,7 @@
 #include "membership/core/message.h"
 
+#include "membership/core/sync_message.h"
+
 namespace roost::membership {
 namespace {
 
@@ -13,6 +15,7 @@ constexpr size_t kUpdateFixedBytesMax = 4 +                 // tag and length in
                                         2 + 2 + 2 +  // name and zone without their text, draining
                                         2 + 4 + 4;   // app, protocol_min, protocol_max
 constexpr size_t kBodyBytesMax = 2 + 6 + 9 + kAddressBytesMax;
+constexpr size_t kDigestBytesMax = 9;
 constexpr size_t kTagBytesMax = 2 + 9 + 11 + 6;
 // header, cluster, sender, its boot epoch, its list
 constexpr size_t kEnvelopeBytesMax = 3 + 2 + 9 + 11 + kTagBytesMax;
@@ -25,12 +28,34 @@ int CompareClaims(const Member& a, const Member& b) {
   return static_cast<int>(a.state) - static_cast<int>(b.state);
 }
 
+size_t EncodedBytesMax(const Attributes& attributes) {
+  // Tag and length of the pair, of its name and of its value.
+  return attributes.bytes() + attributes.values().size() * (4 + 2 + 3);
+}
+
+bool CarriesAttributes(const Member& member) {
+  return member.attributes_known() &&
+         EncodedBytesMax(member.attributes) <= kInlineAttributeBytesMax;
+}
+
 size_t EncodedBytesMax(const Update& update) {
-  return kUpdateFixedBytesMax + update.member.name.size() + update.member.zone.size();
+  const Member& member = update.member;
+  size_t bytes = kUpdateFixedBytesMax + member.name.size() + member.zone.size();
+  if (member.attributes_digest != 0) bytes += kDigestBytesMax;
+  if (CarriesAttributes(member)) bytes += EncodedBytesMax(member.attributes);
+  return bytes;
+}
+
+size_t SyncBytesMax(const Update& update) {
+  const Member& member = update.member;
+  size_t bytes = kUpdateFixedBytesMax + member.name.size() + member.zone.size() + kDigestBytesMax;
+  if (member.attributes_known()) bytes += EncodedBytesMax(member.attributes);
+  return bytes;
 }
 
 size_t EncodedBytesMax(const Message& message, size_t cluster_name_bytes) {
   size_t bytes = kEnvelopeBytesMax + cluster_name_bytes + kBodyBytesMax + kSealBytes;
+  if (message.digest != 0) bytes += kDigestBytesMax;
   for (const Update& update : message.updates) bytes += EncodedBytesMax(update);
   if (message.list) bytes += EncodedBytesMax(*message.list);
   return bytes;

@@ -22,6 +22,10 @@ inline constexpr size_t kSealBytes = 56;
 // Boot counters beyond are refused as garbage, so that nobody can exhaust the counter of another.
 inline constexpr uint64_t kBootEpochMax = uint64_t{1} << 62;
 
+// Attributes that take no more than this travel with every claim; larger ones go by SyncCall only.
+inline constexpr size_t kInlineAttributeBytesMax = 192;
+inline constexpr uint64_t kMakesCalls = 1;
+
 // A claim about one member.
 struct Update {
   // gossip.port is 0 if the claim's maker does not know where the member is.
@@ -49,7 +53,7 @@ enum class MessageKind : uint8_t {
   kList,
 };
 
-enum class RefusalReason : uint8_t { kNameTaken = 1, kClone = 2 };
+enum class RefusalReason : uint8_t { kNameTaken = 1, kClone = 2, kProtocol = 3 };
 
 struct Message {
   MessageKind kind = MessageKind::kGossip;
@@ -58,6 +62,9 @@ struct Message {
   uint32_t sequence = 0;  // kPing, kAck, kPingRequest, kNack
   NodeId target;          // kPing, kPingRequest
   Address address;        // kPingRequest: of the target. kRefusal: of the name's or id's holder.
+  // kSync: of the sender's table. kJoin: kMakesCalls. 0: the sender makes no calls (Swim::SyncCall)
+  // and wants to be answered by datagrams.
+  uint64_t digest = 0;
   bool reply_wanted = false;                         // kSync
   RefusalReason reason = RefusalReason::kNameTaken;  // kRefusal
   std::vector<Update> updates;
@@ -66,6 +73,10 @@ struct Message {
 
   friend bool operator==(const Message&, const Message&) = default;
 };
+
+// Whether the claim carries the values of the member's attributes in a datagram.
+bool CarriesAttributes(const Member& member);
+size_t EncodedBytesMax(const Attributes& attributes);
 
 // Never less than what the encoding takes, framing and kSealBytes included; tests/membership/io
 // proves it.

@@ -31,6 +31,10 @@ enum class Bug {
   kOversizeDatagrams,
   kAnswerForOthers,
   kProbeSameMember,
+  kDigestsNeverDiffer,
+  kDigestsAlwaysDiffer,
+  kSyncOverwrites,
+  kAttributesNeverFetched,
   kEnd,
 };
 

@@ -35,6 +35,12 @@ class RttEstimate {
                                       timing.probe_timeout_min(), timing.probe_timeout_max());
   }
 
+  // 0 if nothing was measured yet.
+  std::chrono::microseconds Smoothed() const {
+    const auto mean = std::chrono::duration<float, std::milli>(std::max(mean_ms_, 0.0f));
+    return std::chrono::duration_cast<std::chrono::microseconds>(mean);
+  }
+
  private:
   float mean_ms_ = -1;
   float deviation_ms_ = 0;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <utility>
 
 #include "absl/random/distributions.h"
@@ -30,7 +29,8 @@ Swim::Swim(Options options, absl::BitGenRef random)
       random_(random),
       table_(options_, SteadyTime{}),
       list_(options_.id, random),
-      prober_(options_.timing) {
+      prober_(options_.timing),
+      attributes_(options_.attributes) {
   assert(options_.Validate().ok() && options_.advertise.port != 0);
 }
 
@@ -46,6 +46,8 @@ void Swim::Start(SteadyTime now, Effects* out) {
   next_contact_ = now;
   list_.Start(now);
   contacts_.SetSeeds(options_.seeds, options_.advertise);
+  contacts_.Remember(options_.remembered, options_.advertise);
+  awaits_remembered_ = contacts_.HasUnmetRemembered(table_);
   changed_ = true;
   EndInput(now, out);
 }
@@ -61,7 +63,8 @@ void Swim::SetSeeds(SteadyTime now, const std::vector<Address>& seeds, bool unre
 
 bool Swim::joined() const {
   if (options_.expect > 1) return met_ && enough_met_;
-  return met_ || (!unresolved_seeds_ && !contacts_.HasOtherSeeds(options_.id));
+  return met_ ||
+         (!unresolved_seeds_ && !awaits_remembered_ && !contacts_.HasOtherSeeds(options_.id));
 }
 
 void Swim::BeginInput(SteadyTime now) {
@@ -127,10 +130,14 @@ void Swim::OnMessage(SteadyTime now, const Address& from, const Message& m, Effe
       prober_.OnNack(now, m.sender, m.sequence);
       break;
     case MessageKind::kJoin:
-      SendList(now, from, false, out);
+      if (m.digest != 0 && options_.sync_by_stream) {
+        SendDigest(now, from, false, out);
+      } else {
+        SendTable(now, from, false, out);
+      }
       break;
     case MessageKind::kSync:
-      if (m.reply_wanted && !left) SendList(now, from, false, out);
+      OnSyncDatagram(now, from, m, out);
       break;
     case MessageKind::kRefusal:
     case MessageKind::kGossip:
@@ -208,10 +215,12 @@ void Swim::OnProbeFailed(SteadyTime now, const Prober::Failure& failure, Effects
 }
 
 void Swim::EndSuspicion(SteadyTime now, NodeId id, Effects* out) {
-  // Its refutation may have missed this node. A few ask before they bury it.
+  // Its refutation may have missed this node. In a small cluster, where news is sent less often,
+  // everyone asks before burying it; in a large one a few.
+  const bool asks = table_.live_count() <= kSmallCluster || IsChecker();
   const MemberTable::Entry& entry = *table_.Find(id);
   const SteadyTime until = now + prober_.Scaled(entry.rtt.Timeout(options_.timing));
-  if (!IsChecker() || !table_.GrantLastWord(id, until)) return DeclareDead(now, id, out);
+  if (!asks || !table_.GrantLastWord(id, until)) return DeclareDead(now, id, out);
   Message ping = Make(MessageKind::kPing);
   ping.target = id;
   Transmit(entry.member.gossip, id, std::move(ping), out);
@@ -240,7 +249,7 @@ void Swim::OnDeadline(SteadyTime now, Effects* out) {
 
 void Swim::Tick(SteadyTime now, Effects* out) {
   if (now >= list_.NextDeadline()) RunList(now, out);
-  ShowAppHealth(now);
+  ShowNews(now);
   const bool left = table_.self().state == MemberState::kLeft;
   if (now >= next_gossip_) {
     next_gossip_ = now + options_.timing.gossip_interval;
@@ -253,6 +262,7 @@ void Swim::Tick(SteadyTime now, Effects* out) {
   }
   if (left) return;
   if (now >= next_sync_) SyncNext(now, out);
+  if (now >= plan_.NextDeadline()) BeginSync(now, out);
   if (now >= next_contact_) ContactAbsent(now, out);
 }
 
@@ -261,8 +271,8 @@ SteadyTime Swim::NextDeadline() const {
     return std::min(next_gossip_, list_.NextDeadline());
   }
   const SteadyTime suspicion = table_.NextSuspicionEnd();
-  return std::min({next_gossip_, next_sync_, next_contact_, prober_.NextDeadline(),
-                   list_.NextDeadline(),
+  return std::min({next_gossip_, next_sync_, next_contact_, plan_.NextDeadline(),
+                   prober_.NextDeadline(), list_.NextDeadline(),
                    suspicion == kNever ? kNever : std::max(suspicion, accuse_from_),
                    changed_ ? next_view_ : kNever});
 }
@@ -286,23 +296,8 @@ void Swim::GossipNext(SteadyTime now, Effects* out) {
   }
 }
 
-void Swim::SyncNext(SteadyTime now, Effects* out) {
-  const double nodes = static_cast<double>(table_.live_count());
-  const int scale = nodes <= 32 ? 1 : static_cast<int>(std::ceil(std::log2(nodes) - 5)) + 1;
-  next_sync_ = now + options_.timing.sync_interval * scale;
-  if (Planted(Bug::kSyncNeverSent)) return;
-  const size_t hidden = table_.Expire(now);
-  if (table_.entries().size() - hidden != listed_count_) changed_ = true;
-  for (const NodeId id : table_.PickLive(1, NodeId{}, random_)) {
-    SendList(now, table_.Find(id)->member.gossip, true, out);
-  }
-  // Two nodes that both joined before they knew of each other may share a name.
-  if (const auto* other = table_.FindLiveByName(options_.name, options_.id); other != nullptr) {
-    Refuse(other->member.gossip, RefusalReason::kNameTaken, options_.advertise, out);
-  }
-}
-
 void Swim::ContactAbsent(SteadyTime now, Effects* out) {
+  if (now - started_ >= Options::kRememberedPatience) awaits_remembered_ = false;
   if (!joined()) {
     next_contact_ = now + options_.timing.probe_interval;
     for (const Address& seed : contacts_.NextSeeds(kSeedsPerTry, table_)) {

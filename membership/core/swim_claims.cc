@@ -16,7 +16,6 @@ constexpr std::chrono::seconds kSettleTime{10};
 // larger one.
 constexpr double kCheckersWanted = 8;
 constexpr std::chrono::seconds kAskInterval{1};
-constexpr size_t kSmallCluster = 64;
 
 }  // namespace
 
@@ -33,9 +32,17 @@ void Swim::OnClaim(SteadyTime now, const Update& update, bool synced, NodeId sen
     claim.member.state = MemberState::kSuspect;
   }
   if (claim.member.state == MemberState::kSuspect && !claim.accuser) claim.accuser = sender;
-  switch (table_.Apply(now, claim, prober_.health())) {
+  const bool returns = known != nullptr && !known->member.live();
+  const Verdict verdict = table_.Apply(now, claim, prober_.health());
+  if (table_.LearnAttributes(claim.member)) changed_ = true;
+  WantAttributes(now, claim, sender);
+  switch (verdict) {
     case Verdict::kTaken:
       OnTaken(now, claim, synced, out);
+      // The other side of a partition, perhaps, and it knows more than itself.
+      if (returns && claim.member.live()) {
+        WantSync({.peer = claim.member.id, .due = now});
+      }
       break;
     case Verdict::kWitness:
       Spread(now, claim, false);
@@ -115,7 +122,8 @@ void Swim::OnClaimAboutSelf(SteadyTime now, const Update& update, Effects* out) 
     return Spread(now, {self, NodeId{}}, false);
   }
   if (order < 0 ||
-      (order == 0 && (elsewhere || (claim.draining == self.draining && claim.app == self.app)))) {
+      (order == 0 && (elsewhere || (claim.draining == self.draining && claim.app == self.app &&
+                                    claim.attributes_digest == self.attributes_digest)))) {
     return;
   }
   if (claim.state != MemberState::kAlive) {
@@ -170,6 +178,10 @@ bool Swim::Admit(SteadyTime now, const Address& from, const Message& join, Effec
     Refuse(from, RefusalReason::kClone, known->member.gossip, out);
     return false;
   }
+  if (!SpeaksWithAll(claim)) {
+    Refuse(from, RefusalReason::kProtocol, options_.advertise, out);
+    return false;
+  }
   const MemberTable::Entry* holder = table_.FindLiveByName(claim.name, claim.id);
   if (holder == nullptr || holder->member.gossip == claim.gossip) return true;
   if (known != nullptr && known->member.live()) return true;  // Both were listed long ago.
@@ -180,6 +192,17 @@ bool Swim::Admit(SteadyTime now, const Address& from, const Message& join, Effec
     Refuse(from, RefusalReason::kNameTaken, holder->member.gossip, out);
   }
   return false;
+}
+
+bool Swim::SpeaksWithAll(const Member& newcomer) const {
+  uint16_t lowest = newcomer.protocol_min, highest = newcomer.protocol_max;
+  for (const auto& [id, entry] : table_.entries()) {
+    if (id == newcomer.id || !entry.member.live()) continue;
+    lowest = std::max(lowest, entry.member.protocol_min);
+    highest = std::min(highest, entry.member.protocol_max);
+    if (lowest > highest) return false;
+  }
+  return true;
 }
 
 void Swim::OnRefusal(SteadyTime now, const Message& refusal, Effects* out) {
@@ -193,6 +216,13 @@ void Swim::OnRefusal(SteadyTime now, const Message& refusal, Effects* out) {
     return;
   }
   if (Settled(now)) return;
+  if (refusal.reason == RefusalReason::kProtocol) {
+    out->fatal = absl::FailedPreconditionError(absl::StrCat(
+        "the members at ", holder, " and elsewhere speak no version of the protocol that this node does (",
+        table_.self().protocol_min, " to ", table_.self().protocol_max,
+        "): upgrade in steps"));
+    return;
+  }
   out->fatal = absl::AlreadyExistsError(absl::StrCat("node.name \"", options_.name,
                                                      "\" is taken by the live member at ", holder,
                                                      "; names are unique in a cluster"));

@@ -9,9 +9,6 @@ namespace roost::membership {
 namespace {
 
 constexpr std::chrono::seconds kAccuseInterval{1};
-// A list longer than this many datagrams goes in parts, from where the last one stopped.
-constexpr int kListDatagramsMax = 64;
-constexpr int kListsPerSecondMax = 20;
 
 }  // namespace
 
@@ -54,44 +51,12 @@ void Swim::TransmitAll(Prober::Probes probes, Effects* out) {
 
 void Swim::SendJoin(const Address& to, NodeId dead, Effects* out) {
   Message join = Make(MessageKind::kJoin);
+  if (options_.sync_by_stream) join.digest = kMakesCalls;
   join.updates.push_back({table_.self(), NodeId{}});
   if (const auto* entry = table_.Find(dead); entry != nullptr) {
     join.updates.push_back(entry->ToUpdate());
   }
   out->sends.push_back({to, std::move(join)});
-}
-
-void Swim::SendList(SteadyTime now, const Address& to, bool reply_wanted, Effects* out) {
-  if (now >= lists_until_) {
-    lists_until_ = now + std::chrono::seconds(1);
-    lists_sent_ = 0;
-  }
-  if (++lists_sent_ > kListsPerSecondMax) return;
-  Message list = Make(MessageKind::kSync);
-  list.updates.push_back({table_.self(), NodeId{}});
-  size_t bytes = EncodedBytesMax(list, options_.cluster.size());
-  const auto& entries = table_.entries();
-  auto it = entries.upper_bound(list_cursor_);
-  int datagrams = 0;
-  for (size_t i = 0; i < entries.size() && datagrams < kListDatagramsMax; ++i, ++it) {
-    if (it == entries.end()) it = entries.begin();
-    if (it->first == options_.id || table_.Hidden(now, it->second)) continue;
-    const Update update = it->second.ToUpdate();
-    if (bytes + EncodedBytesMax(update) > kDatagramBytesMax) {
-      out->sends.push_back({to, list});
-      if (++datagrams == kListDatagramsMax) break;
-      list.updates.clear();
-      bytes = EncodedBytesMax(list, options_.cluster.size());
-    }
-    bytes += EncodedBytesMax(update);
-    list.updates.push_back(update);
-    list_cursor_ = it->first;
-  }
-  if (datagrams == kListDatagramsMax) return;
-  list_cursor_ = NodeId{};
-  // Asked for once, with the last part, so that the answer knows our list.
-  list.reply_wanted = reply_wanted;
-  out->sends.push_back({to, std::move(list)});
 }
 
 void Swim::Accuse(SteadyTime now, const Address& to, MemberTable::Entry* entry, Effects* out) {

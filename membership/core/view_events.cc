@@ -5,9 +5,9 @@
 namespace roost::membership {
 namespace {
 
-auto Attributes(const Member& m) {
+auto Shown(const Member& m) {
   return std::tie(m.zone, m.draining, m.app, m.protocol_min, m.protocol_max, m.gossip, m.peer_port,
-                  m.forward_port);
+                  m.forward_port, m.attributes);
 }
 
 EventKind KindOf(MemberState state) {
@@ -32,7 +32,7 @@ void AppendEvents(const View* before, const View& after, std::vector<Event>* eve
     const auto add = [&](EventKind kind) { events->push_back({kind, member.id, list.lineage}); };
     const Member* old = before == nullptr ? nullptr : before->Find(member.id);
     if (old == nullptr || old->state != member.state) add(KindOf(member.state));
-    if (old != nullptr && Attributes(*old) != Attributes(member)) {
+    if (old != nullptr && Shown(*old) != Shown(member)) {
       add(EventKind::kAttributesChanged);
     }
     // Places of different lineages do not compare.

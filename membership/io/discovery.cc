@@ -92,7 +92,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 }  // namespace
 
-class Discovery::Loop {
+class Discovery::Loop : public std::enable_shared_from_this<Discovery::Loop> {
  public:
   Loop(Sources sources, std::function<void(Found)> on_found)
       : ipv4_(sources.ipv4),
@@ -101,18 +101,14 @@ class Discovery::Loop {
         on_found_(std::move(on_found)) {
     for (Seed& seed : sources.seeds) configured_.push_back({std::move(seed)});
   }
-  ~Loop() { Stop(); }
 
   void Start() {
-    thread_ = std::thread([this] { Run(); });
+    std::thread([self = shared_from_this()] { self->Run(); }).detach();
   }
 
   void Stop() {
-    {
-      absl::MutexLock lock(&mutex_);
-      stopping_ = true;
-    }
-    if (thread_.joinable()) thread_.join();
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
   }
 
  private:
@@ -198,9 +194,11 @@ class Discovery::Loop {
         if (found.problem.empty()) found.problem = source.problem;
       }
     }
-    if (stopping() || told_ == found) return;
+    if (told_ == found) return;
     told_ = found;
-    on_found_(std::move(found));
+    // Under the lock, so that nobody is told after Stop.
+    absl::MutexLock lock(&mutex_);
+    if (!stopping_) on_found_(std::move(found));
   }
 
   const bool ipv4_;
@@ -217,12 +215,11 @@ class Discovery::Loop {
 
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
 };
 
 Discovery::Discovery(Sources sources, std::function<void(Found)> on_found)
-    : loop_(std::make_unique<Loop>(std::move(sources), std::move(on_found))) {}
-Discovery::~Discovery() = default;
+    : loop_(std::make_shared<Loop>(std::move(sources), std::move(on_found))) {}
+Discovery::~Discovery() { Stop(); }
 void Discovery::Start() { loop_->Start(); }
 void Discovery::Stop() { loop_->Stop(); }
 

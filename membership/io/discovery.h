@@ -38,18 +38,20 @@ class Discovery {
     friend bool operator==(const Found&, const Found&) = default;
   };
 
-  // `on_found` runs on Discovery's thread, at first and after every change.
+  // `on_found` runs on Discovery's thread, at first and after every change; it must not block, nor
+  // call Stop.
   Discovery(Sources sources, std::function<void(Found)> on_found);
   // Stops.
   ~Discovery();
 
   void Start();
-  // Idempotent. Waits for a lookup that is under way: seconds, if name servers are silent.
+  // Idempotent. `on_found` does not run any more when it returns. Does not wait for a lookup that is
+  // under way, which takes seconds if name servers are silent: its thread ends by itself.
   void Stop();
 
  private:
   class Loop;
-  std::unique_ptr<Loop> loop_;
+  std::shared_ptr<Loop> loop_;  // The thread holds it too.
 };
 
 }  // namespace roost::membership

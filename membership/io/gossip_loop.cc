@@ -21,6 +21,7 @@
 #include "membership/io/gossip_socket.h"
 #include "membership/io/multicast.h"
 #include "membership/io/seed_text.h"
+#include "membership/io/sync_client.h"
 
 namespace roost::membership {
 namespace {
@@ -52,6 +53,13 @@ class GossipLoop::Shell {
         announce_timer_(io_),
         leave_timer_(io_) {
     if (group) group_.assign(group->Release());
+    if (options_.sync_by_stream) {
+      sync_client_ =
+          std::make_unique<SyncClient>(options_.cluster, deps_.sync_credentials,
+                                       [this](uint64_t token, absl::StatusOr<SyncAnswer> answer) {
+                                         OnSyncDone(token, std::move(answer));
+                                       });
+    }
     if (!sources.seeds.empty() || !sources.seeds_file.empty()) {
       found_.complete = false;
       discovery_ = std::make_unique<Discovery>(std::move(sources), [this](Discovery::Found found) {
@@ -79,10 +87,19 @@ class GossipLoop::Shell {
       }
     });
     thread_ = std::thread([this] { io_.run(); });
+    if (options_.sync_by_stream) {
+      deps_.sync->Attach([this](SyncRequest request, SyncService::Reply reply) {
+        OnSyncRequest(std::move(request), std::move(reply));
+      });
+    }
     if (discovery_ != nullptr) discovery_->Start();
   }
 
   void Stop() {
+    if (sync_client_ != nullptr) {
+      deps_.sync->Detach();
+      sync_client_->Stop();
+    }
     io_.stop();
     if (thread_.joinable()) thread_.join();
     error_code ignored;
@@ -255,6 +272,7 @@ class GossipLoop::Shell {
 
   void Carry(Effects* effects) {
     for (const Send& send : effects->sends) SendTo(send.to, send.message);
+    for (const SyncCall& call : effects->sync_calls) sync_client_->Start(call);
     Count(effects->tally);
     joined_.store(swim_.joined(), std::memory_order_release);
     if (!effects->events.empty()) Report(effects->events);
@@ -272,6 +290,31 @@ class GossipLoop::Shell {
     if (deps_.on_events) deps_.on_events(events);
   }
 
+  void OnSyncRequest(SyncRequest request, SyncService::Reply reply) {
+    asio::post(io_, [this, request = std::move(request), reply = std::move(reply)] {
+      Effects effects;
+      const std::optional<SyncAnswer> answer = swim_.OnSyncRequest(Now(), request, &effects);
+      counters_.syncs_answered += answer.has_value() ? 1 : 0;
+      reply(answer);
+      Carry(&effects);
+    });
+  }
+
+  void OnSyncDone(uint64_t token, absl::StatusOr<SyncAnswer> answer) {
+    asio::post(io_, [this, token, answer = std::move(answer)] {
+      Effects effects;
+      if (answer.ok()) {
+        swim_.OnSyncAnswer(Now(), token, *answer, &effects);
+      } else {
+        swim_.OnSyncFailed(Now(), token,
+                           absl::IsResourceExhausted(answer.status()) ? SyncFailure::kBusy
+                                                                      : SyncFailure::kUnavailable,
+                           &effects);
+      }
+      Carry(&effects);
+    });
+  }
+
   void Count(const Tally& tally) {
     counters_.probes_failed += tally.probes_failed;
     counters_.suspicions += tally.suspicions;
@@ -279,6 +322,8 @@ class GossipLoop::Shell {
     counters_.deaths += tally.deaths;
     counters_.refused_evidence += tally.refused_evidence;
     counters_.events_dropped += tally.events_dropped;
+    counters_.syncs += tally.syncs;
+    counters_.syncs_failed += tally.syncs_failed;
     counters_.health_score = static_cast<uint64_t>(swim_.health_score());
   }
 
@@ -337,7 +382,8 @@ class GossipLoop::Shell {
   asio::steady_timer announce_timer_;
   asio::steady_timer leave_timer_;
   std::thread thread_;
-  std::unique_ptr<Discovery> discovery_;  // Last: it posts to io_.
+  std::unique_ptr<SyncClient> sync_client_;  // Null: tables go by datagrams.
+  std::unique_ptr<Discovery> discovery_;     // Last: it posts to io_.
 };
 
 absl::StatusOr<std::unique_ptr<GossipLoop>> GossipLoop::Create(Options options, Address listen,
@@ -373,6 +419,8 @@ absl::StatusOr<std::unique_ptr<GossipLoop>> GossipLoop::Create(Options options, 
     group.emplace(*std::move(joined));
   }
   if (options.advertise.port == 0) options.advertise.port = socket->port();
+  assert((deps.sync != nullptr) == (deps.sync_credentials != nullptr));
+  options.sync_by_stream = deps.sync != nullptr;
   return std::unique_ptr<GossipLoop>(new GossipLoop(
       std::make_unique<Shell>(std::move(options), *std::move(socket), std::move(group),
                               std::move(sources), std::move(deps))));
@@ -406,6 +454,11 @@ void GossipLoop::SetKeys(KeyringPtr keys) { shell_->SetKeys(std::move(keys)); }
 void GossipLoop::SetAppHealth(AppHealth health) {
   shell_->Post([health](Swim* swim, SteadyTime now, Effects* effects) {
     swim->SetAppHealth(now, health, effects);
+  });
+}
+void GossipLoop::SetAttributes(Attributes attributes) {
+  shell_->Post([attributes](Swim* swim, SteadyTime now, Effects* effects) {
+    swim->SetAttributes(now, attributes, effects);
   });
 }
 void GossipLoop::Leave(std::function<void()> done) { shell_->Leave(std::move(done)); }

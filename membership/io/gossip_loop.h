@@ -13,8 +13,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "grpcpp/security/credentials.h"
 #include "membership/address.h"
 #include "membership/event.h"
+#include "membership/io/sync_service.h"
 #include "membership/keyring.h"
 #include "membership/node_id.h"
 #include "membership/observer.h"
@@ -39,6 +41,11 @@ class GossipLoop {
     // What happened, before the view that shows it is given to the subscribers. On the gossip
     // thread.
     std::function<void(const std::vector<Event>&)> on_events = nullptr;
+    // Member tables are compared by calls between peers: `sync` is registered with the peers'
+    // server and outlives this loop, and peers are called with `sync_credentials`. Both or neither;
+    // without them tables go by datagrams, and attributes of more than 192 bytes not at all.
+    SyncService* sync = nullptr;
+    std::shared_ptr<grpc::ChannelCredentials> sync_credentials = nullptr;
   };
 
   // Binds `listen` (port 0 lets the system choose); options.advertise.port becomes the bound port
@@ -70,6 +77,7 @@ class GossipLoop {
   void ReportRefused(NodeId peer);
   void SetDraining(bool draining);
   void SetAppHealth(AppHealth health);
+  void SetAttributes(Attributes attributes);
   // Tells the others that this node goes on purpose. `done` runs once, on the gossip thread, when
   // the news was sent a few times, within 1 s; not at all if Stop comes first.
   void Leave(std::function<void()> done);

@@ -1,10 +1,7 @@
 #include "membership/io/gossip_wire.h"
 
-#include <algorithm>
-#include <utility>
-
-#include "absl/strings/ascii.h"
 #include "membership/io/list_wire.h"
+#include "membership/io/update_wire.h"
 #include "proto/gossip.pb.h"
 
 namespace roost::membership {
@@ -13,81 +10,6 @@ namespace {
 namespace pb = roost::gossip::v1;
 
 constexpr size_t kHeaderBytes = 3;
-constexpr size_t kNameBytesMax = 64;
-constexpr size_t kV4Bytes = 4;
-constexpr size_t kV6Bytes = 16;
-
-void EncodeAddress(const Address& address, pb::Address* out) {
-  const auto* bytes = reinterpret_cast<const char*>(address.ip.data());
-  if (address.IsV4()) {
-    out->set_ip(bytes + kV6Bytes - kV4Bytes, kV4Bytes);
-  } else {
-    out->set_ip(bytes, kV6Bytes);
-  }
-  out->set_port(address.port);
-}
-
-bool DecodeAddress(const pb::Address& in, Address* out) {
-  if (in.port() == 0 || in.port() > 65535) return false;
-  *out = Address::V4(0, static_cast<uint16_t>(in.port()));
-  if (in.ip().size() == kV4Bytes) {
-    std::copy(in.ip().begin(), in.ip().end(), out->ip.end() - kV4Bytes);
-  } else if (in.ip().size() == kV6Bytes) {
-    std::copy(in.ip().begin(), in.ip().end(), out->ip.begin());
-  } else {
-    return false;
-  }
-  return !out->IsWildcard();
-}
-
-void EncodeUpdate(const Update& update, pb::Update* out) {
-  const Member& member = update.member;
-  out->set_node(member.id.value);
-  out->set_boot_epoch(member.boot_epoch);
-  out->set_incarnation(member.incarnation);
-  out->set_state(static_cast<pb::State>(member.state));
-  out->set_accuser(update.accuser.value);
-  if (update.addressed()) EncodeAddress(member.gossip, out->mutable_gossip());
-  out->set_peer_port(member.peer_port);
-  out->set_forward_port(member.forward_port);
-  out->set_name(member.name);
-  out->set_zone(member.zone);
-  out->set_draining(member.draining);
-  out->set_app(static_cast<uint32_t>(member.app));
-  out->set_protocol_min(member.protocol_min);
-  out->set_protocol_max(member.protocol_max);
-}
-
-bool IsText(absl::string_view text) {
-  return text.size() <= kNameBytesMax && std::all_of(text.begin(), text.end(), [](char c) {
-           return absl::ascii_isprint(static_cast<unsigned char>(c));
-         });
-}
-
-bool DecodeUpdate(const pb::Update& in, Update* out) {
-  Member& member = out->member;
-  if (in.node() == 0 || in.boot_epoch() == 0 || in.boot_epoch() > kBootEpochMax) return false;
-  if (in.state() < pb::STATE_ALIVE || in.state() > pb::STATE_LEFT) return false;
-  if (in.peer_port() > 65535 || in.forward_port() > 65535) return false;
-  if (in.protocol_min() > 65535 || in.protocol_max() > 65535) return false;
-  if (!IsText(in.name()) || !IsText(in.zone())) return false;
-  if (in.has_gossip() && !DecodeAddress(in.gossip(), &member.gossip)) return false;
-  member.id = NodeId{in.node()};
-  member.boot_epoch = in.boot_epoch();
-  member.incarnation = in.incarnation();
-  member.state = static_cast<MemberState>(in.state());
-  out->accuser = NodeId{in.accuser()};
-  member.peer_port = static_cast<uint16_t>(in.peer_port());
-  member.forward_port = static_cast<uint16_t>(in.forward_port());
-  member.name = in.name();
-  member.zone = in.zone();
-  member.draining = in.draining();
-  // A state of a later version is not known here.
-  if (in.app() <= 2) member.app = static_cast<AppHealth>(in.app());
-  member.protocol_min = static_cast<uint16_t>(std::max(in.protocol_min(), 1u));
-  member.protocol_max = static_cast<uint16_t>(std::max(in.protocol_max(), 1u));
-  return true;
-}
 
 void EncodeBody(const Message& message, pb::Datagram* out) {
   switch (message.kind) {
@@ -154,7 +76,7 @@ bool DecodeBody(const pb::Datagram& in, Message* out) {
       return true;
     case pb::Datagram::kRefusal:
       if (in.refusal().reason() < pb::Refusal::REASON_NAME_TAKEN ||
-          in.refusal().reason() > pb::Refusal::REASON_CLONE) {
+          in.refusal().reason() > pb::Refusal::REASON_PROTOCOL) {
         return false;
       }
       out->kind = MessageKind::kRefusal;
@@ -179,9 +101,11 @@ std::string EncodeDatagram(const Message& message, absl::string_view cluster) {
   out.set_cluster(std::string(cluster));
   out.set_sender(message.sender.value);
   out.set_sender_boot_epoch(message.sender_boot_epoch);
-  EncodeTag(message.tag, &out);
+  if (message.tag != ListTag{}) EncodeTag(message.tag, out.mutable_tag());
+  out.set_table_digest(message.digest);
   EncodeBody(message, &out);
-  for (const Update& update : message.updates) EncodeUpdate(update, out.add_updates());
+  for (const Update& update : message.updates)
+    EncodeUpdate(update, CarriesAttributes(update.member), out.add_updates());
   std::string bytes = {'R', 'G', static_cast<char>(kGossipFormatVersion)};
   out.AppendToString(&bytes);
   return bytes;
@@ -199,14 +123,18 @@ WireFault DecodeDatagram(absl::string_view datagram, absl::string_view cluster, 
   if (in.cluster() != cluster) return WireFault::kForeignCluster;
   *message = Message{};
   if (in.sender() == 0 || in.sender_boot_epoch() == 0 || in.sender_boot_epoch() > kBootEpochMax ||
-      in.updates_size() > kUpdatesMax || !DecodeTag(in, &message->tag) ||
+      in.updates_size() > kUpdatesMax || !DecodeTag(in.tag(), &message->tag) ||
       !DecodeBody(in, message)) {
     return WireFault::kMalformed;
   }
   message->sender = NodeId{in.sender()};
   message->sender_boot_epoch = in.sender_boot_epoch();
+  message->digest = in.table_digest();
   for (const pb::Update& update : in.updates()) {
-    if (!DecodeUpdate(update, &message->updates.emplace_back())) return WireFault::kMalformed;
+    Update& claim = message->updates.emplace_back();
+    if (!DecodeUpdate(update, &claim)) return WireFault::kMalformed;
+    // More than this program puts into a datagram; it would not fit into the next one.
+    if (!CarriesAttributes(claim.member)) claim.member.attributes = Attributes();
   }
   return WireFault::kNone;
 }

@@ -25,6 +25,8 @@ bool DecodeBallot(const pb::Ballot& in, Ballot* out) {
   return in.term() <= kCounterMax;
 }
 
+}  // namespace
+
 void EncodeEntry(const ListEntry& entry, pb::ListEntry* out) {
   out->set_node(entry.id.value);
   out->set_boot_epoch(entry.boot_epoch);
@@ -37,6 +39,8 @@ bool DecodeEntry(const pb::ListEntry& in, ListEntry* out) {
   return in.node() != 0 && in.boot_epoch() <= kBootEpochMax && in.attempt() <= kAttemptMax &&
          in.join_seq() <= kCounterMax;
 }
+
+namespace {
 
 template <typename Entries>
 bool DecodeEntries(const Entries& in, std::vector<ListEntry>* out) {
@@ -90,15 +94,14 @@ bool DecodeChange(const pb::ListChange& in, ListChange* out) {
 
 }  // namespace
 
-void EncodeTag(const ListTag& tag, pb::Datagram* out) {
-  if (tag == ListTag{}) return;
-  out->mutable_tag()->set_lineage(tag.lineage);
-  out->mutable_tag()->set_version(tag.version);
-  out->mutable_tag()->set_attempt(tag.attempt);
+void EncodeTag(const ListTag& tag, pb::ListTag* out) {
+  out->set_lineage(tag.lineage);
+  out->set_version(tag.version);
+  out->set_attempt(tag.attempt);
 }
 
-bool DecodeTag(const pb::Datagram& in, ListTag* out) {
-  *out = {in.tag().lineage(), in.tag().version(), in.tag().attempt()};
+bool DecodeTag(const pb::ListTag& in, ListTag* out) {
+  *out = {in.lineage(), in.version(), in.attempt()};
   return out->version <= kCounterMax && out->attempt <= kAttemptMax;
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -103,6 +104,17 @@ std::string ProtocolName(const v1::Member& member, uint32_t version) {
   return member.protocol_max() == version ? range : absl::StrCat(range, " (skew)");
 }
 
+std::string RttText(const v1::Member& member) {
+  if (member.rtt_us() == 0) return "-";
+  return absl::StrFormat("%.2fms", static_cast<double>(member.rtt_us()) / 1'000);
+}
+
+std::string AttributesText(const v1::Member& member) {
+  const std::map<std::string, std::string> sorted(member.attributes().begin(),
+                                                  member.attributes().end());
+  return absl::StrJoin(sorted, ",", absl::PairFormatter("="));
+}
+
 // What holds for the whole side that the node is on.
 std::string ListLine(const v1::MembersResponse& response) {
   if (response.lineage().empty()) return "in no member list yet\n";
@@ -121,16 +133,16 @@ std::string ListLine(const v1::MembersResponse& response) {
 }
 
 std::string MembersTable(const v1::MembersResponse& response) {
-  Table table({"NAME", "STATE", "AGE", "ZONE", "APP", "PROTOCOL", "GOSSIP", "PEER", "FORWARD",
-               "BOOT", "INCARNATION", "ID"});
+  Table table({"NAME", "STATE", "AGE", "ZONE", "RTT", "APP", "PROTOCOL", "GOSSIP", "PEER",
+               "FORWARD", "BOOT", "INCARNATION", "ID", "ATTRIBUTES"});
   for (const v1::Member& member : response.members()) {
     const std::string age = member.join_seq() == 0 ? "-" : absl::StrCat(member.join_seq());
     table.Add({member.name() + (member.self() ? " (this node)" : ""), StateName(member),
-               age + (member.coordinator() ? " coordinator" : ""), member.zone(),
+               age + (member.coordinator() ? " coordinator" : ""), member.zone(), RttText(member),
                AppName(member.app()), ProtocolName(member, response.protocol_version()),
                HostPort(member.host(), member.gossip_port()), absl::StrCat(member.peer_port()),
                absl::StrCat(member.forward_port()), absl::StrCat(member.boot_epoch()),
-               absl::StrCat(member.incarnation()), member.id()});
+               absl::StrCat(member.incarnation()), member.id(), AttributesText(member)});
   }
   return ListLine(response) + table.ToString();
 }

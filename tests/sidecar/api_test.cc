@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "gmock/gmock.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/grpcpp.h"
@@ -78,11 +79,17 @@ class ApiTest : public ::testing::Test {
   }
   ~ApiTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
+  absl::Mutex mutex_;
+  membership::Attributes attributes_ ABSL_GUARDED_BY(mutex_);  // What the node was told to have.
   ViewBoard board_;
   FakeStore store_;
   std::vector<store::ListEntry> entries_;
   SessionsApi sessions_api_{store::Options{}, &store_, &board_};
-  ClusterApi cluster_api_{&board_};
+  ClusterApi cluster_api_{&board_, membership::Attributes(),
+                          [this](membership::Attributes changed) {
+                            absl::MutexLock lock(&mutex_);
+                            attributes_ = std::move(changed);
+                          }};
   OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
                              .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
                              .list =
@@ -142,6 +149,42 @@ std::string CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::st
 TEST_F(ApiTest, HealthSaysServing) {
   // HealthCheckResponse{status: SERVING}, see grpc.health.v1.
   EXPECT_EQ(CallRaw(channel_, "/grpc.health.v1.Health/Check", ""), std::string("\x08\x01"));
+}
+
+TEST_F(ApiTest, AttributesAreChangedNameByName) {
+  v1::SetAttributesRequest request;
+  v1::SetAttributesResponse response;
+  (*request.mutable_set())["rack"] = "r7";
+  (*request.mutable_set())["release"] = "1.2";
+  ASSERT_TRUE(cluster_->SetAttributes(&context_, request, &response).ok());
+  EXPECT_EQ(response.attributes_size(), 2);
+  grpc::ClientContext second;
+  request.Clear();
+  (*request.mutable_set())["rack"] = "r8";
+  request.add_remove("release");
+  request.add_remove("never");
+  ASSERT_TRUE(cluster_->SetAttributes(&second, request, &response).ok());
+  ASSERT_EQ(response.attributes_size(), 1);
+  EXPECT_EQ(response.attributes().at("rack"), "r8");
+  absl::MutexLock lock(&mutex_);
+  EXPECT_EQ(attributes_, *membership::Attributes::Create({{"rack", "r8"}}));
+}
+
+TEST_F(ApiTest, AttributesBeyondTheLimitsChangeNothing) {
+  v1::SetAttributesRequest request;
+  v1::SetAttributesResponse response;
+  (*request.mutable_set())["bad name"] = "v";
+  const grpc::Status status = cluster_->SetAttributes(&context_, request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(status.error_message().find("set"), std::string::npos);
+  grpc::ClientContext second;
+  request.Clear();
+  (*request.mutable_set())["rack"] = "r7";
+  request.add_remove("rack");
+  EXPECT_EQ(cluster_->SetAttributes(&second, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  absl::MutexLock lock(&mutex_);
+  EXPECT_TRUE(attributes_.empty());
 }
 
 TEST_F(ApiTest, ReflectionListsTheServices) {
@@ -310,7 +353,7 @@ TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
   ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   close(fd);  // Bound, never listened: as after a kill.
   ViewBoard board;
-  ClusterApi api(&board);
+  ClusterApi api(&board, {}, [](const membership::Attributes&) {});
   const ApiServerOptions options{
       .listen = "", .socket = path, .services = {&api}, .message_bytes_max = 1 << 20};
   auto server = BuildApiServer(options);

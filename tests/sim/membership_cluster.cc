@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "membership/io/gossip_wire.h"
+#include "membership/io/sync_wire.h"
 
 namespace roost::sim {
 
@@ -26,6 +27,10 @@ constexpr size_t kViolationsMax = 20;
 constexpr int kSeeds = 2;
 // Long names and zones fill datagrams sooner; huge clusters have no memory for them.
 constexpr int kLongNamesMax = 32;
+// One node of every so many seeds is of a version that makes no calls and answers none.
+constexpr uint64_t kOlderNodeEvery = 4;
+constexpr int kOlderNode = 2;
+constexpr std::chrono::seconds kCallMax{5};
 
 }  // namespace
 
@@ -48,6 +53,8 @@ MembershipCluster::MembershipCluster(const MembershipSimOptions& options, bool w
     }
     node.options.id = NodeId{static_cast<uint64_t>(i) + 1};
     node.options.advertise = Address::V4(kFirstIp + static_cast<uint32_t>(i), kPort);
+    node.options.peer_port = kPort;
+    node.options.sync_by_stream = i != kOlderNode || all_sync_by_stream();
     node.options.timing = options.timing;
     node.clock.SetRate(network_.now(), 0);
     node.clock.Shift(std::chrono::seconds(network_.Uniform(100'000)));
@@ -125,6 +132,7 @@ void MembershipCluster::Feed(int index, Input input) {
   Effects effects;
   input(node.swim.get(), now, &effects);
   node.deaths_seen += effects.tally.deaths;
+  syncs_ += effects.tally.syncs;
   suspicions_ += effects.tally.suspicions;
   Carry(index, &effects);
   if (watched_) {
@@ -143,9 +151,12 @@ void MembershipCluster::Carry(int index, Effects* effects) {
       Violation(absl::StrCat("node ", index, ": ", fault));
     }
   }
+  for (const membership::SyncCall& call : effects->sync_calls) Call(index, call);
   for (Send& send : effects->sends) {
-    if (counting_bytes_) {
-      bytes_ += membership::EncodeDatagram(send.message, kClusterName).size();
+    if (counting_bytes_) CountBytes(membership::EncodeDatagram(send.message, kClusterName).size());
+    for (Update& update : send.message.updates) {
+      // As the encoding does.
+      if (!membership::CarriesAttributes(update.member)) update.member.attributes = {};
     }
     Hash(static_cast<uint64_t>(send.message.kind) << 8 | send.message.updates.size());
     Hash(send.to.ip[15]);
@@ -155,6 +166,81 @@ void MembershipCluster::Carry(int index, Effects* effects) {
       Deliver(index, send.to, std::make_shared<Message>(std::move(send.message)));
     }
   }
+}
+
+// A call is reliable and ordered, takes a few round trips, and is lost with the connection.
+SteadyDuration MembershipCluster::StreamDelay() {
+  const auto span = (network_.faults.delay_max - network_.faults.delay_min).count();
+  const SteadyDuration delay =
+      network_.faults.delay_min + SteadyDuration(network_.Uniform(static_cast<uint64_t>(span) + 1));
+  const bool resent = network_.Chance(network_.faults.loss);
+  return 3 * delay + (resent ? std::chrono::milliseconds(200) : std::chrono::milliseconds(0));
+}
+
+void MembershipCluster::Call(int from, const membership::SyncCall& call) {
+  const int to = IndexOf(call.to);
+  const uint64_t number = ++calls_;
+  open_calls_[number] = from;
+  Hash(call.token);
+  // The request, or what the shell makes of it when it gets no answer.
+  const auto fail = [this, from, number, token = call.token, life = nodes_[from].life] {
+    if (open_calls_.erase(number) == 0 || nodes_[from].life != life) return;
+    Feed(from, [token](Swim* swim, SteadyTime now, Effects* out) {
+      swim->OnSyncFailed(now, token, membership::SyncFailure::kUnavailable, out);
+    });
+  };
+  network_.After(kCallMax, fail);
+  membership::SyncRequest request = call.request;
+  roost::gossip::v1::SyncRequest encoded;
+  membership::EncodeSyncRequest(request, kClusterName, &encoded);
+  CountBytes(encoded.ByteSizeLong());
+  if (encoded.ByteSizeLong() > membership::kSyncBytesMax) Violation("a request is too large");
+  network_.After(StreamDelay(), [this, from, to, fail, number, call, life = nodes_[from].life] {
+    if (to < 0 || nodes_[from].life != life || open_calls_.count(number) == 0) return;
+    if (network_.Cut(from, to) || network_.Cut(to, from)) return;
+    const Node& node = nodes_[to];
+    const bool here =
+        node.running && node.options.advertise.WithPort(node.options.peer_port) == call.to;
+    if (network_.Rejects(from, to) || (node.host_up && (!here || !node.options.sync_by_stream))) {
+      return fail();
+    }
+    if (!here) return;
+    Feed(to, [this, from, to, number, call](Swim* swim, SteadyTime now, Effects* out) {
+      if (watched_) {
+        Message heard;
+        heard.kind = membership::MessageKind::kSync;
+        heard.sender = call.request.sender;
+        heard.updates = call.request.claims;
+        checks_.BeforeMessage(to, heard);
+      }
+      Answer(from, to, number, call.token, swim->OnSyncRequest(now, call.request, out));
+    });
+  });
+}
+
+void MembershipCluster::Answer(int from, int to, uint64_t number, uint64_t token,
+                               const std::optional<membership::SyncAnswer>& answer) {
+  if (answer) {
+    roost::gossip::v1::SyncAnswer encoded;
+    membership::EncodeSyncAnswer(*answer, &encoded);
+    CountBytes(encoded.ByteSizeLong());
+    if (encoded.ByteSizeLong() > membership::kSyncBytesMax) Violation("an answer is too large");
+  }
+  network_.After(StreamDelay(), [this, from, to, number, token, answer, life = nodes_[from].life] {
+    if (network_.Cut(from, to) || network_.Cut(to, from)) return;
+    if (nodes_[from].life != life || open_calls_.erase(number) == 0) return;
+    Feed(from, [this, from, token, answer](Swim* swim, SteadyTime now, Effects* out) {
+      if (!answer) return swim->OnSyncFailed(now, token, membership::SyncFailure::kBusy, out);
+      if (watched_) {
+        Message heard;
+        heard.kind = membership::MessageKind::kSync;
+        heard.sender = answer->sender;
+        heard.updates = answer->claims;
+        checks_.BeforeMessage(from, heard);
+      }
+      swim->OnSyncAnswer(now, token, *answer, out);
+    });
+  });
 }
 
 int MembershipCluster::IndexOf(const Address& address) const {
@@ -239,7 +325,7 @@ void MembershipCluster::Restart(int index, Comeback comeback) {
   Note(absl::StrCat(index, " starts again", comeback.new_address ? ", elsewhere" : "",
                     comeback.lost_data ? ", without its data" : ""));
   membership::Options& options = nodes_[index].options;
-  if (comeback.new_address) ++options.advertise.port;
+  if (comeback.new_address) options.peer_port = ++options.advertise.port;
   if (comeback.lost_data) {
     checks_.SetOwner(options.id, nullptr);
     lost_.push_back(options.id);
@@ -259,6 +345,18 @@ void MembershipCluster::SetDraining(int index, bool draining) {
   Feed(index, [draining](Swim* swim, SteadyTime now, Effects* out) {
     swim->SetDraining(now, draining, out);
   });
+}
+
+void MembershipCluster::SetAttributes(int index, membership::Attributes attributes) {
+  Note(absl::StrCat(index, " has other attributes, ", attributes.bytes(), " bytes"));
+  nodes_[index].options.attributes = attributes;
+  Feed(index, [attributes](Swim* swim, SteadyTime now, Effects* out) {
+    swim->SetAttributes(now, attributes, out);
+  });
+}
+
+bool MembershipCluster::all_sync_by_stream() const {
+  return options_.seed % kOlderNodeEvery != 0 || nodes() > kLongNamesMax;
 }
 
 void MembershipCluster::PublishSeeds(bool published) {

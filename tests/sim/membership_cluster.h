@@ -47,6 +47,9 @@ class MembershipCluster {
   void Restart(int node, Comeback comeback);
   void Pause(int node, SteadyDuration duration);
   void SetDraining(int node, bool draining);
+  void SetAttributes(int node, membership::Attributes attributes);
+  // Whether every node answers calls that compare tables; else one is of an older version.
+  bool all_sync_by_stream() const;
   // What all nodes' seeds resolve to from now on: the first two nodes, or nothing.
   void PublishSeeds(bool published);
   void SetDrift(int node, double rate_error);
@@ -62,6 +65,8 @@ class MembershipCluster {
   // Of this life of the node's process, or of all nodes.
   uint32_t deaths_seen(int node) const { return nodes_[node].deaths_seen; }
   uint64_t suspicions() const { return suspicions_; }
+  // Calls made to compare tables.
+  uint64_t syncs() const { return syncs_; }
   MembershipSimResult& result() { return result_; }
   double SecondsSince(SteadyTime start) const;
   void Violation(const std::string& what);
@@ -90,6 +95,11 @@ class MembershipCluster {
   void Feed(int node, Input input);
   void Carry(int node, Effects* effects);
   void Deliver(int from, const membership::Address& to, const Datagram& datagram);
+  void Call(int from, const membership::SyncCall& call);
+  void Answer(int from, int to, uint64_t number, uint64_t token,
+              const std::optional<membership::SyncAnswer>& answer);
+  void CountBytes(size_t bytes) { bytes_ += counting_bytes_ ? bytes : 0; }
+  SteadyDuration StreamDelay();
   void TellRefused(int node, const membership::Address& peer);
   void Arm(int node);
   int IndexOf(const membership::Address& address) const;
@@ -111,6 +121,9 @@ class MembershipCluster {
   uint64_t bytes_ = 0;
   SteadyTime counting_since_{};
   uint64_t suspicions_ = 0;
+  uint64_t syncs_ = 0;
+  uint64_t calls_ = 0;
+  std::map<uint64_t, int> open_calls_;  // By number: who waits for it.
   MembershipSimResult result_;
 };
 

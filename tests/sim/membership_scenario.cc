@@ -1,6 +1,7 @@
 // Simulated lives of a cluster: join, calm disturbances one at a time, faults, heal, steady state.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,8 @@ constexpr seconds kOneListMax{15};
 constexpr seconds kSpreadMax{2};
 // Health falls by one per answered probe, and a probe may take its turn.
 constexpr seconds kRecoverMax{30};
+// For large ones to arrive at a node that has heard of them.
+constexpr seconds kAttributesMax{2};
 constexpr uint32_t kGentleFaults = kLoss | kDelay | kDuplicate | kReorder | kDrift;
 constexpr double kDriftMax = 0.05;
 
@@ -113,6 +116,7 @@ class Scenario {
     if (Has(kOneway) && Many()) CutPair();
     if (Has(kOneway) && Many()) DeafNode();
     if (Has(kPartition) && Many()) MissedNews();
+    NewAttributes();
     if (Has(kPartition) && network_.Chance(0.3)) PartitionWithoutSeeds();
     if (Has(kRestart)) LeaveInCalm();
     if (Has(kRestart)) LostDataInCalm();
@@ -232,6 +236,33 @@ class Scenario {
     cluster_.SetDraining(speaker, false);
     Settle("the second news");
     Expect(true);
+  }
+
+  // Large ones do not fit into datagrams.
+  void NewAttributes() {
+    const int node = AnyRunning();
+    const size_t bytes = cluster_.all_sync_by_stream() ? network_.Uniform(1'000) : 60;
+    membership::Attributes::Map values;
+    values["rack"] = absl::StrCat("r", network_.Uniform(100));
+    values["notes"].assign(bytes, 'x');
+    const membership::NodeId id = cluster_.id(node);
+    cluster_.SetAttributes(node, *membership::Attributes::Create(std::move(values)));
+    std::map<int, SteadyTime> lacking;  // Nodes that know of them only, since when.
+    for (const SteadyTime end = network_.now() + seconds(8); network_.now() < end;) {
+      cluster_.RunFor(milliseconds(50));
+      for (int i = 0; i < cluster_.nodes(); ++i) {
+        const auto* entry = cluster_.running(i) ? cluster_.swim(i).table().Find(id) : nullptr;
+        if (entry == nullptr || entry->member.attributes_known()) {
+          lacking.erase(i);
+        } else if (network_.now() - lacking.try_emplace(i, network_.now()).first->second >
+                   kAttributesMax) {
+          return cluster_.Violation(absl::StrCat("node ", i, " lacks attributes of ", node));
+        }
+      }
+    }
+    if (network_.Chance(0.5)) cluster_.SetAttributes(AnyRunning(), membership::Attributes());
+    cluster_.RunFor(seconds(2));
+    Settle("attributes");
   }
 
   // Halves that forgot each other's seeds still know each other's dead.
@@ -365,8 +396,10 @@ class Scenario {
     cluster_.RunFor(seconds(15));  // Slowed nodes wake, doubts and rumors fade.
     Expect(true);
     cluster_.StartCountingBytes();
+    const uint64_t syncs = cluster_.syncs();
     cluster_.RunFor(seconds(10));
     cluster_.result().bytes_per_node_per_s = cluster_.BytesPerNodePerSecond();
+    if (cluster_.syncs() > syncs) cluster_.Violation("equal tables are compared by calls");
     if (!cluster_.AwaitAgreement(SteadyDuration{})) cluster_.Violation("agreement did not last");
     for (int i = 0; i < cluster_.nodes(); ++i) {
       if (cluster_.running(i) && cluster_.swim(i).queued_rumors() > 0) {

@@ -36,6 +36,10 @@ constexpr const char* kNames[] = {
     "datagrams grow too large",
     "pings for others are answered",
     "the same member is probed for ever",
+    "different tables are taken for equal",
+    "equal tables are taken for different",
+    "the answer of a sync is believed whatever is known",
+    "large attributes are never fetched",
 };
 static_assert(std::size(kNames) == static_cast<size_t>(Bug::kEnd));
 

@@ -580,5 +580,65 @@ TEST_F(SwimTest, ProbesEveryoneInTwoRoundsOfTheRota) {
   for (uint64_t id = 2; id <= 6; ++id) EXPECT_FALSE(SentTo(id, MessageKind::kPing).empty()) << id;
 }
 
+TEST_F(SwimTest, NewcomerThatSpeaksWithNobodyIsRefused) {
+  BeginWith(3);
+  Update claim = Claim(9);
+  claim.member.protocol_min = claim.member.protocol_max = kProtocolMax + 1;
+  Receive(9, From(9, MessageKind::kJoin, {claim}));
+  ASSERT_EQ(SentTo(9, MessageKind::kRefusal).size(), 1u);
+  EXPECT_EQ(SentTo(9, MessageKind::kRefusal)[0].reason, RefusalReason::kProtocol);
+  EXPECT_EQ(swim_->table().Find(NodeId{9}), nullptr);
+  claim.member.protocol_min = kProtocolMin;
+  Receive(9, From(9, MessageKind::kJoin, {claim}));
+  EXPECT_NE(swim_->table().Find(NodeId{9}), nullptr) << "an upgrade in steps";
+}
+
+TEST_F(SwimTest, StopsWhenNobodySpeaksItsProtocol) {
+  Begin({2});
+  Message refusal = From(2, MessageKind::kRefusal);
+  refusal.reason = RefusalReason::kProtocol;
+  refusal.address = AddressOf(2);
+  Receive(2, refusal);
+  EXPECT_EQ(fatal_.code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(SwimTest, FormerMembersAreContactedAndWaitedForOnlyAWhile) {
+  Options options;
+  options.cluster = "test";
+  options.name = "n1";
+  options.id = NodeId{1};
+  options.boot_epoch = 1;
+  options.advertise = AddressOf(1);
+  options.remembered = {AddressOf(1), AddressOf(2), AddressOf(3)};
+  swim_ = std::make_unique<Swim>(options, random_);
+  swim_->Start(now_, &out_);
+  Collect();
+  Run(seconds(5));
+  EXPECT_FALSE(swim_->joined()) << "the others may start at the same time";
+  EXPECT_FALSE(SentTo(2, MessageKind::kJoin).empty());
+  EXPECT_FALSE(SentTo(3, MessageKind::kJoin).empty());
+  EXPECT_TRUE(SentTo(1, MessageKind::kJoin).empty()) << "its own address";
+  Run(seconds(6));
+  EXPECT_TRUE(swim_->joined()) << "nobody came back";
+  Clear();
+  Run(seconds(30));
+  EXPECT_FALSE(SentTo(2, MessageKind::kJoin).empty()) << "for ever";
+}
+
+TEST_F(SwimTest, FormerMemberThatAnswersEndsTheWait) {
+  Options options;
+  options.cluster = "test";
+  options.name = "n1";
+  options.id = NodeId{1};
+  options.boot_epoch = 1;
+  options.advertise = AddressOf(1);
+  options.remembered = {AddressOf(2), AddressOf(3)};
+  swim_ = std::make_unique<Swim>(options, random_);
+  swim_->Start(now_, &out_);
+  Collect();
+  Receive(2, From(2, MessageKind::kJoin, {Claim(2)}));
+  EXPECT_TRUE(swim_->joined());
+}
+
 }  // namespace
 }  // namespace roost::membership

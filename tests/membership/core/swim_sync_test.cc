@@ -1,0 +1,386 @@
+// How member tables are compared: two or three cores whose calls are carried by hand.
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "membership/core/swim.h"
+
+namespace roost::membership {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Address AddressOf(uint64_t id) { return Address::V4(0x0a000000 + static_cast<uint32_t>(id), 7400); }
+
+Update Claim(uint64_t id, uint32_t incarnation = 0, MemberState state = MemberState::kAlive) {
+  Update update;
+  update.member.id = NodeId{id};
+  update.member.boot_epoch = 1;
+  update.member.incarnation = incarnation;
+  update.member.state = state;
+  update.member.name = absl::StrCat("n", id);
+  update.member.gossip = AddressOf(id);
+  update.member.peer_port = 7400;
+  return update;
+}
+
+Message From(uint64_t sender, MessageKind kind, std::vector<Update> updates = {}) {
+  Message message;
+  message.kind = kind;
+  message.sender = NodeId{sender};
+  message.sender_boot_epoch = 1;
+  message.updates = std::move(updates);
+  return message;
+}
+
+Attributes Large() {
+  return *Attributes::Create({{"notes", std::string(kInlineAttributeBytesMax, 'x')}});
+}
+
+class Node {
+ public:
+  explicit Node(uint64_t id, bool sync_by_stream = true) : random_(id) {
+    Options options;
+    options.cluster = "test";
+    options.name = absl::StrCat("n", id);
+    options.id = NodeId{id};
+    options.boot_epoch = 1;
+    options.advertise = AddressOf(id);
+    options.peer_port = 7400;
+    options.sync_by_stream = sync_by_stream;
+    EXPECT_TRUE(options.Validate().ok());
+    swim_ = std::make_unique<Swim>(options, random_);
+    swim_->Start(now_, &out_);
+    Collect();
+  }
+
+  void Hear(const Message& message) {
+    swim_->OnMessage(now_, AddressOf(message.sender.value), message, &out_);
+    Collect();
+  }
+  void Know(uint64_t first, uint64_t last) {
+    for (uint64_t id = first; id <= last; ++id) {
+      Hear(From(id, MessageKind::kGossip, {Claim(id)}));
+    }
+  }
+  void Run(SteadyDuration duration) {
+    const SteadyTime end = now_ + duration;
+    while (swim_->NextDeadline() <= end) {
+      now_ = std::max(now_, swim_->NextDeadline());
+      swim_->OnDeadline(now_, &out_);
+      Collect();
+    }
+    now_ = end;
+  }
+  std::optional<SyncAnswer> Answer(const SyncRequest& request) {
+    const auto answer = swim_->OnSyncRequest(now_, request, &out_);
+    Collect();
+    return answer;
+  }
+  // Carries this node's calls to `peer` until there are none. How many there were.
+  int Exchange(Node* peer) {
+    int calls = 0;
+    while (!calls_.empty()) {
+      const SyncCall call = calls_.front();
+      calls_.erase(calls_.begin());
+      ++calls;
+      const auto answer = peer->Answer(call.request);
+      EXPECT_TRUE(answer.has_value());
+      swim_->OnSyncAnswer(now_, call.token, *answer, &out_);
+      Collect();
+    }
+    return calls;
+  }
+  void Fail(SyncFailure failure) {
+    ASSERT_FALSE(calls_.empty());
+    const uint64_t token = calls_.front().token;
+    calls_.clear();
+    swim_->OnSyncFailed(now_, token, failure, &out_);
+    Collect();
+  }
+  void SetAttributes(Attributes attributes) {
+    swim_->SetAttributes(now_, std::move(attributes), &out_);
+    Collect();
+  }
+
+  std::vector<Message> Sent(uint64_t to, MessageKind kind) const {
+    std::vector<Message> messages;
+    for (const Send& send : sends_) {
+      if (send.to == AddressOf(to) && send.message.kind == kind) messages.push_back(send.message);
+    }
+    return messages;
+  }
+  const Member* Find(uint64_t id) const {
+    const auto* entry = swim_->table().Find(NodeId{id});
+    return entry == nullptr ? nullptr : &entry->member;
+  }
+  // As a node with the same table tells.
+  Message DigestOf(uint64_t sender, uint64_t digest) const {
+    Message message = From(sender, MessageKind::kSync);
+    message.digest = digest;
+    message.reply_wanted = true;
+    return message;
+  }
+  uint64_t digest() const { return swim_->table().Digests(now_, 1)[0]; }
+  Swim& swim() { return *swim_; }
+  std::vector<SyncCall>& calls() { return calls_; }
+  void Forget() { sends_.clear(); }
+
+ private:
+  void Collect() {
+    sends_.insert(sends_.end(), out_.sends.begin(), out_.sends.end());
+    calls_.insert(calls_.end(), out_.sync_calls.begin(), out_.sync_calls.end());
+    out_.Clear();
+  }
+
+  SteadyTime now_ = SteadyTime{} + seconds(1'000);
+  std::mt19937_64 random_;
+  std::unique_ptr<Swim> swim_;
+  Effects out_;
+  std::vector<Send> sends_;
+  std::vector<SyncCall> calls_;
+};
+
+TEST(SwimSyncTest, EqualTablesCostOneDatagram) {
+  Node node(1);
+  node.Know(2, 5);
+  node.Hear(node.DigestOf(2, node.digest()));
+  node.Run(seconds(1));
+  EXPECT_TRUE(node.calls().empty());
+  EXPECT_TRUE(node.Sent(2, MessageKind::kSync).empty());
+}
+
+TEST(SwimSyncTest, WhatTheOtherLacksGoesBothWays) {
+  Node one(1), two(2);
+  one.Know(2, 40);
+  two.Know(1, 1);
+  two.Know(30, 80);
+  two.Hear(From(30, MessageKind::kGossip, {Claim(30, 4)}));
+  one.Hear(one.DigestOf(2, two.digest()));
+  one.Run(seconds(1));
+  EXPECT_EQ(one.Exchange(&two), 2) << "what differs, then what the other lacks";
+  EXPECT_EQ(one.digest(), two.digest());
+  EXPECT_NE(one.Find(80), nullptr);
+  EXPECT_NE(two.Find(3), nullptr);
+  EXPECT_EQ(one.Find(30)->incarnation, 4u);
+  EXPECT_TRUE(one.calls().empty());
+}
+
+TEST(SwimSyncTest, OnlyBucketsThatDifferTravel) {
+  Node one(1), two(2);
+  one.Know(2, 1'000);
+  two.Know(1, 1);
+  two.Know(3, 1'001);
+  one.Hear(one.DigestOf(2, two.digest()));
+  one.Run(milliseconds(700));
+  ASSERT_FALSE(one.calls().empty());
+  const auto answer = two.Answer(one.calls()[0].request);
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_LT(answer->claims.size(), 150u) << "1,000 claims, of which one differs";
+  EXPECT_TRUE(answer->left_over.empty());
+}
+
+TEST(SwimSyncTest, LargeDifferencesComeInSeveralAnswers) {
+  Node one(1), two(2);
+  one.Know(2, 2);
+  two.Know(1, 1);
+  two.Know(3, 6'000);
+  // The asker's table decides how many buckets there are, so that parts are possible at all.
+  for (uint64_t id = 20'001; id <= 20'200; ++id) {
+    one.Hear(From(id, MessageKind::kGossip, {Claim(id)}));
+  }
+  one.Hear(one.DigestOf(2, two.digest()));
+  one.Run(milliseconds(700));
+  EXPECT_GT(one.Exchange(&two), 2);
+  EXPECT_EQ(one.digest(), two.digest());
+  EXPECT_EQ(one.swim().table().entries().size(), 6'200u);
+}
+
+TEST(SwimSyncTest, AnAnswerIsJudgedLikeAnyClaim) {
+  Node one(1), two(2);
+  one.Know(2, 4);
+  one.Hear(From(3, MessageKind::kGossip, {Claim(3, 7)}));
+  two.Know(1, 1);
+  two.Know(3, 4);
+  two.Hear(From(9, MessageKind::kGossip, {Claim(4, 0, MemberState::kDead)}));
+  one.Hear(one.DigestOf(2, two.digest()));
+  one.Run(milliseconds(700));
+  one.Exchange(&two);
+  EXPECT_EQ(one.Find(3)->incarnation, 7u) << "an older claim changes nothing";
+  EXPECT_EQ(one.Find(4)->state, MemberState::kSuspect) << "a death by hearsay is a reason to ask";
+  EXPECT_EQ(two.Find(3)->incarnation, 7u);
+}
+
+TEST(SwimSyncTest, WhoCanNotBeCalledGetsTheTableByDatagrams) {
+  Node node(1);
+  node.Know(2, 5);
+  node.Hear(node.DigestOf(2, 77));
+  node.Run(seconds(1));
+  node.Fail(SyncFailure::kUnavailable);
+  const auto tables = node.Sent(2, MessageKind::kSync);
+  ASSERT_FALSE(tables.empty());
+  EXPECT_EQ(tables.back().digest, 0u) << "so that the answer comes by datagrams too";
+  EXPECT_TRUE(tables.back().reply_wanted);
+  EXPECT_EQ(tables.back().updates.size(), 5u);
+  node.Forget();
+  node.Hear(node.DigestOf(2, 78));
+  node.Run(seconds(1));
+  EXPECT_TRUE(node.calls().empty()) << "not tried again for a while";
+  EXPECT_FALSE(node.Sent(2, MessageKind::kSync).empty());
+}
+
+TEST(SwimSyncTest, BusyPeerIsCalledAgain) {
+  Node node(1);
+  node.Know(2, 5);
+  node.Hear(node.DigestOf(2, 77));
+  node.Run(seconds(1));
+  node.Fail(SyncFailure::kBusy);
+  EXPECT_TRUE(node.Sent(2, MessageKind::kSync).empty());
+  node.Run(milliseconds(1'200));
+  EXPECT_EQ(node.calls().size(), 1u);
+}
+
+TEST(SwimSyncTest, AnswersAreRationed) {
+  Node node(1);
+  node.Know(2, 5);
+  SyncRequest request;
+  request.sender = NodeId{2};
+  request.sender_boot_epoch = 1;
+  request.digests = {0};
+  int answered = 0;
+  for (int i = 0; i < 100; ++i) answered += node.Answer(request).has_value() ? 1 : 0;
+  EXPECT_EQ(answered, 20);
+  node.Run(seconds(1));
+  EXPECT_TRUE(node.Answer(request).has_value());
+}
+
+TEST(SwimSyncTest, NodeWithoutCallsIsAnsweredByDatagrams) {
+  Node node(1);
+  node.Know(2, 5);
+  Message ask = From(2, MessageKind::kSync);
+  ask.reply_wanted = true;
+  node.Hear(ask);
+  node.Hear(From(6, MessageKind::kJoin, {Claim(6)}));
+  EXPECT_EQ(node.Sent(2, MessageKind::kSync).size(), 1u);
+  ASSERT_EQ(node.Sent(6, MessageKind::kSync).size(), 1u);
+  EXPECT_EQ(node.Sent(6, MessageKind::kSync)[0].updates.size(), 6u);
+  Node older(7, false);
+  older.Know(2, 5);
+  older.Hear(older.DigestOf(2, 77));
+  older.Run(seconds(1));
+  EXPECT_TRUE(older.calls().empty());
+  EXPECT_EQ(older.Sent(2, MessageKind::kSync)[0].digest, 0u);
+}
+
+TEST(SwimSyncTest, NewcomerGetsOneDatagramAndCallsForTheRest) {
+  Node old(1), newcomer(500);
+  old.Know(2, 400);
+  Message join = From(500, MessageKind::kJoin, {Claim(500)});
+  join.digest = kMakesCalls;
+  old.Hear(join);
+  const auto answers = old.Sent(500, MessageKind::kSync);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_NE(answers[0].digest, 0u);
+  newcomer.Hear(answers[0]);
+  newcomer.Run(milliseconds(10));
+  ASSERT_EQ(newcomer.calls().size(), 1u);
+  EXPECT_EQ(newcomer.calls()[0].to, AddressOf(1));
+  newcomer.Exchange(&old);
+  EXPECT_EQ(newcomer.digest(), old.digest());
+}
+
+TEST(SwimSyncTest, OneCallAtATimeAndWishesAreBounded) {
+  Node node(1);
+  node.Know(2, 100);
+  for (uint64_t id = 2; id <= 20; ++id) node.Hear(node.DigestOf(id, 77));
+  node.Run(seconds(1));
+  EXPECT_EQ(node.calls().size(), 1u);
+}
+
+TEST(SwimSyncTest, LateAnswerOfAnEarlierCallIsIgnored) {
+  Node node(1), two(2);
+  node.Know(2, 3);
+  two.Know(1, 1);
+  two.Know(4, 9);
+  node.Hear(node.DigestOf(2, two.digest()));
+  node.Run(seconds(1));
+  const SyncCall call = node.calls()[0];
+  node.Fail(SyncFailure::kUnavailable);
+  const auto answer = two.Answer(call.request);
+  Effects effects;
+  node.swim().OnSyncAnswer(SteadyTime{} + seconds(1'002), call.token, *answer, &effects);
+  EXPECT_EQ(node.Find(9), nullptr);
+}
+
+TEST(SwimSyncTest, WhoComesBackIsComparedWithAtOnce) {
+  Node node(1);
+  node.Know(2, 5);
+  node.Hear(From(3, MessageKind::kGossip, {Claim(2, 0, MemberState::kDead)}));
+  EXPECT_FALSE(node.Find(2)->live());
+  node.Hear(From(2, MessageKind::kGossip, {Claim(2, 1)}));
+  node.Run(milliseconds(10));
+  ASSERT_EQ(node.calls().size(), 1u);
+  EXPECT_EQ(node.calls()[0].to, AddressOf(2));
+}
+
+TEST(SwimAttributesTest, SmallOnesTravelWithTheClaim) {
+  Node node(1);
+  node.Know(2, 3);
+  const Attributes rack = *Attributes::Create({{"rack", "r7"}});
+  node.SetAttributes(rack);
+  node.Run(seconds(1));
+  bool told = false;
+  for (const Message& message : node.Sent(2, MessageKind::kGossip)) {
+    for (const Update& update : message.updates) told |= update.member.attributes == rack;
+  }
+  for (const Message& message : node.Sent(2, MessageKind::kPing)) {
+    for (const Update& update : message.updates) told |= update.member.attributes == rack;
+  }
+  EXPECT_TRUE(told);
+}
+
+TEST(SwimAttributesTest, LargeOnesAreFetchedFromWhoToldAndOldOnesShownMeanwhile) {
+  Node one(1), two(2);
+  one.Know(2, 3);
+  two.Know(1, 1);
+  two.Know(3, 3);
+  Update claim = Claim(3, 1);
+  claim.member.attributes = Large();
+  claim.member.attributes_digest = claim.member.attributes.digest();
+  EXPECT_FALSE(CarriesAttributes(claim.member));
+  two.Hear(From(3, MessageKind::kGossip, {claim}));
+  claim.member.attributes = Attributes();  // As a datagram carries it.
+  one.Hear(From(2, MessageKind::kGossip, {claim}));
+  EXPECT_FALSE(one.Find(3)->attributes_known());
+  one.Run(seconds(1));
+  one.Exchange(&two);
+  EXPECT_EQ(one.Find(3)->attributes, Large());
+  Update next = Claim(3, 2);
+  next.member.attributes_digest = 99;
+  one.Hear(From(3, MessageKind::kGossip, {next}));
+  EXPECT_EQ(one.Find(3)->attributes, Large());
+}
+
+TEST(SwimAttributesTest, ClaimThatLacksThemTakesNothingAway) {
+  Node one(1);
+  one.Know(2, 3);
+  Update claim = Claim(3, 1);
+  claim.member.attributes = Large();
+  claim.member.attributes_digest = claim.member.attributes.digest();
+  one.Hear(From(3, MessageKind::kGossip, {claim}));
+  claim.member.attributes = Attributes();
+  claim.member.incarnation = 2;
+  one.Hear(From(2, MessageKind::kGossip, {claim}));
+  EXPECT_TRUE(one.Find(3)->attributes_known());
+  EXPECT_EQ(one.Find(3)->attributes, Large());
+}
+
+}  // namespace
+}  // namespace roost::membership
