@@ -93,25 +93,43 @@ class StoreLoop::Loop {
   void Post(InputQueue::Input input) { queue_.Post(input); }
 
   void Execute(Operation operation, bool remote, std::function<void(OperationResult)> done) {
-    if (absl::Status room = Admit(); !room.ok()) return done(Failure(std::move(room)));
+    if (absl::Status room = Admit(1); !room.ok()) return done(Failure(std::move(room)));
     PostOrRun([this, remote, operation = std::move(operation), done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
         return done(Failure(absl::UnavailableError("the node is stopping")));
       }
-      const uint64_t id = ++last_id_;
-      calls_.Add(id, Call{.operation = nullptr,
-                          .key = KeyOf(operation),
-                          .write = IsWrite(operation),
-                          .done = std::move(done),
-                          .remote = remote});
-      replica_.Execute(ReadClocks(), id, std::move(operation), remote, &effects_);
-      CarryOut();
+      Begin(ReadClocks(), std::move(operation), remote, std::move(done));
+    });
+  }
+
+  void ExecuteAll(std::shared_ptr<CallBatch> batch) {
+    const auto count = static_cast<uint32_t>(batch->operations.size());
+    if (absl::Status room = Admit(static_cast<int>(count)); !room.ok()) {
+      for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(room));
+      return batch->Flush();
+    }
+    PostOrRun([this, count, batch = std::move(batch)]() mutable {
+      if (ended_.load()) {
+        outstanding_ -= static_cast<int>(count);
+        const absl::Status stopping = absl::UnavailableError("the node is stopping");
+        for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(stopping));
+        return batch->Flush();
+      }
+      auto* const running = new RunningBatch{this, std::move(batch), count};
+      const Now now = ReadClocks();
+      std::vector<Operation> operations = std::move(running->batch->operations);
+      // Small enough to need no memory of its own.
+      for (uint32_t i = 0; i < count; ++i) {
+        Begin(now, std::move(operations[i]), false, [running, i](OperationResult result) {
+          running->loop->BatchDone(running, i, std::move(result));
+        });
+      }
     });
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
-    if (!Admit().ok()) return done(CannotTell());
+    if (!Admit(1).ok()) return done(CannotTell());
     PostOrRun([this, key, done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
@@ -256,13 +274,47 @@ class StoreLoop::Loop {
     if (!queue_.Post(input)) input();
   }
 
-  // Takes one of pending_max places, given back by Leave.
-  absl::Status Admit() {
+  void Begin(Now now, Operation operation, bool remote, std::function<void(OperationResult)> done) {
+    const uint64_t id = ++last_id_;
+    calls_.Add(id, Call{.operation = nullptr,
+                        .key = KeyOf(operation),
+                        .write = IsWrite(operation),
+                        .done = std::move(done),
+                        .remote = remote});
+    replica_.Execute(now, id, std::move(operation), remote, &effects_);
+    CarryOut();
+  }
+
+  // A batch whose calls are not all done.
+  struct RunningBatch {
+    Loop* loop;
+    std::shared_ptr<CallBatch> batch;
+    uint32_t left;
+    bool dirty = false;
+  };
+
+  void BatchDone(RunningBatch* running, uint32_t place, OperationResult result) {
+    running->batch->Done(place, std::move(result));
+    --running->left;
+    if (!std::exchange(running->dirty, true)) dirty_batches_.push_back(running);
+  }
+
+  void FlushBatches() {
+    for (RunningBatch* running : dirty_batches_) {
+      running->dirty = false;
+      running->batch->Flush();
+      if (running->left == 0) delete running;
+    }
+    dirty_batches_.clear();
+  }
+
+  // Takes `count` of pending_max places, each given back by Leave.
+  absl::Status Admit(int count) {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
     if (stopped_.load()) return absl::UnavailableError("the node is stopping");
     if (disk_.saturated()) return absl::ResourceExhaustedError("store: the disk is far behind");
-    if (outstanding_.fetch_add(1) < options_.pending_max) return absl::OkStatus();
-    Leave();
+    if (outstanding_.fetch_add(count) + count <= options_.pending_max) return absl::OkStatus();
+    outstanding_ -= count;
     return absl::ResourceExhaustedError("store: more than store.pending_max calls under way");
   }
   void Leave() { --outstanding_; }
@@ -332,6 +384,7 @@ class StoreLoop::Loop {
     service_.Flush();
     for (const store::Load& load : loads_) disk_.Load(load);
     loads_.clear();
+    FlushBatches();
     if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
       recovered_.store(true, std::memory_order_release);
     }
@@ -427,6 +480,7 @@ class StoreLoop::Loop {
     for (const uint64_t id : calls_.Ids()) {
       Finish(id, NoAnswer(*calls_.Find(id)));
     }
+    FlushBatches();
     for (auto& [id, done] : std::exchange(lookups_, {})) done(CannotTell());
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }
@@ -458,6 +512,7 @@ class StoreLoop::Loop {
   CallTable calls_;
   absl::flat_hash_map<uint64_t, OwnershipCallback> lookups_;
   std::vector<std::function<void()>> drain_waiters_;
+  std::vector<RunningBatch*> dirty_batches_;
   uint64_t last_id_ = 0;
 };
 
@@ -489,6 +544,10 @@ void StoreLoop::SetView(membership::ViewPtr view) { loop_->SetView(std::move(vie
 
 void StoreLoop::Execute(Operation operation, ResultCallback done) {
   loop_->Execute(std::move(operation), false, std::move(done));
+}
+
+void StoreLoop::ExecuteAll(std::shared_ptr<CallBatch> batch) {
+  loop_->ExecuteAll(std::move(batch));
 }
 
 void StoreLoop::Resolve(SessionKey key, OwnershipCallback done) {

@@ -56,6 +56,7 @@ class StoreLoop : public SessionStore {
 
   // RESOURCE_EXHAUSTED beyond Options::pending_max calls under way, or when the disk is far behind.
   void Execute(Operation operation, ResultCallback done) override;
+  void ExecuteAll(std::shared_ptr<CallBatch> batch) override;
   void Resolve(SessionKey key, OwnershipCallback done) override;
   void Touch(std::vector<SessionKey> keys) override;
   const OwnershipIndex& index() const override;
