@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "google/protobuf/arena.h"
 #include "sidecar/api_conversions.h"
 #include "sidecar/sessions_api.h"
 
@@ -37,7 +38,7 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::SessionCalls, v1:
 
   void Start(std::shared_ptr<SessionStream> self) {
     self_ = std::move(self);
-    StartRead(&in_);
+    Read();
   }
 
  private:
@@ -52,13 +53,17 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::SessionCalls, v1:
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override { Close(grpc::Status::CANCELLED); }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    in_.reset();  // Holds the stream.
+    self_.reset();
+  }
 
   // Fills `batch` with what can be executed; the rest is answered here.
   void Submit(const std::shared_ptr<Batch>& batch);
   absl::StatusOr<store::Operation> ToOperation(v1::SessionCall* call) const;
   void Answer(std::vector<Answered>* answers);
   void Show(const Answered& answered, v1::SessionAnswer* out) const;
+  void Read();
   void ReadNext();
   void WriteNext();
   // Idempotent; the first status counts.
@@ -86,8 +91,8 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::SessionCalls, v1:
   // Written once, when closed_ is set.
   grpc::Status close_status_;
   // Only touched by the one read, or write, under way.
-  v1::SessionCalls in_;
-  v1::SessionAnswers out_;
+  std::shared_ptr<Batch> in_;
+  google::protobuf::Arena out_arena_;
   std::vector<Answered> taken_;
   // gRPC's own share of the object, until OnDone.
   std::shared_ptr<SessionStream> self_;
@@ -96,13 +101,9 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::SessionCalls, v1:
 class SessionStream::Batch final : public store::CallBatch,
                                    public std::enable_shared_from_this<Batch> {
  public:
-  Batch(std::shared_ptr<SessionStream> stream, v1::SessionCalls calls)
-      : calls_(std::move(calls)), stream_(std::move(stream)) {
-    operations.reserve(calls_.calls_size());
-    places_.reserve(calls_.calls_size());
-  }
+  explicit Batch(std::shared_ptr<SessionStream> stream) : stream_(std::move(stream)) {}
 
-  v1::SessionCalls& calls() { return calls_; }
+  v1::SessionCalls& calls() { return *calls_; }
   void Add(store::Operation operation, int call) {
     operations.push_back(std::move(operation));
     places_.push_back(call);
@@ -114,8 +115,11 @@ class SessionStream::Batch final : public store::CallBatch,
   void Flush() override { stream_->Answer(&done_); }
 
  private:
-  v1::SessionCalls calls_;
   const std::shared_ptr<SessionStream> stream_;
+  // Thousands of small objects, freed in one go.
+  google::protobuf::Arena arena_;
+  v1::SessionCalls* const calls_ =
+      google::protobuf::Arena::CreateMessage<v1::SessionCalls>(&arena_);
   // By the place of its operation: the place of the call.
   std::vector<int> places_;
   std::vector<Answered> done_;
@@ -152,6 +156,7 @@ absl::StatusOr<store::Operation> SessionStream::ToOperation(v1::SessionCall* cal
 }
 
 void SessionStream::Submit(const std::shared_ptr<Batch>& batch) {
+  batch->operations.reserve(batch->calls().calls_size());
   std::vector<Answered> refused;
   for (int i = 0; i < batch->calls().calls_size(); ++i) {
     absl::StatusOr<store::Operation> operation = ToOperation(batch->calls().mutable_calls(i));
@@ -174,16 +179,18 @@ void SessionStream::OnReadDone(bool ok) {
     }
     return WriteNext();
   }
-  if (in_.calls_size() > kStreamMessageCallsMax) {
+  const std::shared_ptr<Batch> batch = std::move(in_);
+  const int count = batch->calls().calls_size();
+  if (count > kStreamMessageCallsMax) {
     return Close({grpc::StatusCode::INVALID_ARGUMENT,
-                  absl::StrCat("calls: has ", in_.calls_size(), " calls, at most ",
-                               kStreamMessageCallsMax, " are allowed in a message")});
+                  absl::StrCat("calls: has ", count, " calls, at most ", kStreamMessageCallsMax,
+                               " are allowed in a message")});
   }
   {
     absl::MutexLock lock(&mutex_);
-    unanswered_ += in_.calls_size();
+    unanswered_ += count;
   }
-  Submit(std::make_shared<Batch>(self_, std::exchange(in_, {})));
+  Submit(batch);
   ReadNext();
 }
 
@@ -191,7 +198,12 @@ void SessionStream::ReadNext() {
   absl::MutexLock lock(&mutex_);
   if (closed_) return;
   read_paused_ = Full();
-  if (!read_paused_) StartRead(&in_);
+  if (!read_paused_) Read();
+}
+
+void SessionStream::Read() {
+  in_ = std::make_shared<Batch>(self_);
+  StartRead(&in_->calls());
 }
 
 void SessionStream::Answer(std::vector<Answered>* answers) {
@@ -228,15 +240,16 @@ void SessionStream::WriteNext() {
       unanswered_ -= static_cast<int>(taken_.size());
       if (read_paused_ && !reads_done_ && !Full()) {
         read_paused_ = false;
-        StartRead(&in_);
+        Read();
       }
     }
   }
   if (taken_.empty()) return Finish(grpc::Status::OK);
-  out_.Clear();
-  for (const Answered& answered : taken_) Show(answered, out_.add_answers());
+  out_arena_.Reset();
+  auto* const out = google::protobuf::Arena::CreateMessage<v1::SessionAnswers>(&out_arena_);
+  for (const Answered& answered : taken_) Show(answered, out->add_answers());
   taken_.clear();
-  StartWrite(&out_);
+  StartWrite(out);
 }
 
 void SessionStream::OnWriteDone(bool ok) {

@@ -173,6 +173,8 @@ struct StoredSession {
   WallMs last_access_ms = 0;
   bool tombstone = false;
   uint64_t size_bytes = 0;
+  // Of its entry in the change index; 0 if it has none.
+  uint64_t sequence = 0;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

@@ -260,11 +260,12 @@ void Replica::State::ExpireWaits(SessionKey key) {
   }
 }
 
-uint32_t Replica::State::ZonesOf(const std::vector<NodeId>& nodes) const {
-  absl::flat_hash_set<std::string> zones;
+uint32_t Replica::State::ZonesOf(absl::Span<const NodeId> nodes) const {
+  absl::InlinedVector<absl::string_view, 8> zones;
   const auto add = [&](NodeId node) {
     const membership::Member* member = view_ == nullptr ? nullptr : view_->Find(node);
-    zones.insert(member == nullptr ? std::string() : member->zone);
+    const absl::string_view zone = member == nullptr ? absl::string_view() : member->zone;
+    if (!absl::c_linear_search(zones, zone)) zones.push_back(zone);
   };
   add(self_);
   for (const NodeId node : nodes) add(node);

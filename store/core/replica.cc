@@ -93,13 +93,15 @@ SessionSummary* Replica::State::Find(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return nullptr;
   found_key_ = key;
-  return found_ = &it->second;
+  return found_ = it->second.get();
 }
 
 SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
   if (SessionSummary* summary = Find(key)) return *summary;
   found_key_ = key;
-  return *(found_ = &sessions_[key]);
+  std::unique_ptr<SessionSummary>& added = sessions_[key];
+  added = std::make_unique<SessionSummary>();
+  return *(found_ = added.get());
 }
 
 bool Replica::State::Gone(NodeId node) const {
@@ -348,7 +350,7 @@ std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owne
   const SessionTable& sessions = state_->sessions_;
   for (auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
        it != sessions.end() && entries.size() < limit; ++it) {
-    const SessionSummary& summary = it->second;
+    const SessionSummary& summary = *it->second;
     if (owned_only && (summary.tombstone || summary.owner() != state_->self_)) continue;
     ListEntry entry;
     entry.key = it->first;

@@ -80,7 +80,7 @@ struct Replica::State {
 
   // records.cc: changing what is stored.
   uint64_t Commit(Session next);
-  void Adopt(const Session& session);
+  void Adopt(Session next);
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
   static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
@@ -120,7 +120,7 @@ struct Replica::State {
   void CheckWaits(std::vector<SessionKey>* keys);
   void FailWaits(SessionKey key, const std::string& why);
   void ExpireWaits(SessionKey key);
-  uint32_t ZonesOf(const std::vector<NodeId>& nodes) const;
+  uint32_t ZonesOf(absl::Span<const NodeId> nodes) const;
   void Reply(uint64_t id, OperationResult result);
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
 

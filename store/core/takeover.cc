@@ -264,7 +264,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     }
     Session next = *best.session;
     next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
-    Adopt(next);
+    Adopt(std::move(next));
     summary = Find(key);
   }
   if (FirstInLine(*summary) != self_) return Settle(key);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -24,9 +25,11 @@ namespace roost::store {
 namespace {
 
 constexpr char kSessions[] = "sessions";
-constexpr char kChanges[] = "changes";
+// Of format 1.
+constexpr char kFormerChanges[] = "changes";
 constexpr char kNode[] = "node";
-constexpr uint64_t kStoreFormat = 1;
+// 1: change sequences in a column family of their own. 2: in the records.
+constexpr uint64_t kStoreFormat = 2;
 
 // Keys in `node`. Cursors: kCursorPrefix, then the sender's id.
 constexpr char kFormatKey[] = "format";
@@ -137,7 +140,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
                                                       const Options& options) {
   std::vector<std::string> names;
   if (!rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok()) names.clear();
-  for (const char* wanted : {"default", kSessions, kChanges, kNode}) {
+  for (const char* wanted : {"default", kSessions, kNode}) {
     if (std::find(names.begin(), names.end(), wanted) == names.end()) names.push_back(wanted);
   }
   const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
@@ -162,7 +165,8 @@ struct RocksTable::Database {
   std::unique_ptr<rocksdb::DB> db;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::ColumnFamilyHandle* sessions = nullptr;
-  rocksdb::ColumnFamilyHandle* changes = nullptr;
+  // Null unless the directory is of format 1.
+  rocksdb::ColumnFamilyHandle* former_changes = nullptr;
   rocksdb::ColumnFamilyHandle* node = nullptr;
 
   ~Database() {
@@ -180,21 +184,41 @@ struct RocksTable::Database {
     return value;
   }
 
+  // From format 1 to 2: each change sequence goes into its record. Done again from the start if it
+  // is interrupted: the format number is written after it.
+  absl::Status MoveChanges() {
+    if (former_changes == nullptr) return absl::OkStatus();
+    std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions(), former_changes));
+    // Ascending: a key's last sequence stays.
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      const auto sequence = DecodeNumber(View(it->key()));
+      std::string record;
+      rocksdb::Status status = sequence.has_value()
+                                   ? db->Get(rocksdb::ReadOptions(), sessions, it->value(), &record)
+                                   : rocksdb::Status::NotFound();
+      if (status.IsNotFound()) continue;
+      if (status.ok()) {
+        AppendSequence(*sequence, &record);
+        status = db->Put(rocksdb::WriteOptions(), sessions, it->value(), record);
+      }
+      if (!status.ok()) return DiskError("node.data_dir can't be brought to format 2", status);
+    }
+    rocksdb::Status status = it->status();
+    it.reset();
+    if (status.ok()) status = db->FlushWAL(true);
+    if (status.ok()) status = db->DropColumnFamily(former_changes);
+    return status.ok() ? absl::OkStatus()
+                       : DiskError("node.data_dir can't be brought to format 2", status);
+  }
+
   absl::Status Apply(const Mutation& mutation, rocksdb::WriteBatch* batch) {
     rocksdb::Status status;
-    const auto forget_change = [&](uint64_t sequence) {
-      if (sequence != 0 && status.ok()) status = batch->Delete(changes, EncodeNumber(sequence));
-    };
     if (const auto* put = std::get_if<PutSession>(&mutation)) {
-      const std::string key = put->session->key.ToBytes();
-      status = batch->Put(sessions, key, EncodeStored(*put->session));
-      forget_change(put->replaces_sequence);
-      if (put->sequence != 0 && status.ok()) {
-        status = batch->Put(changes, EncodeNumber(put->sequence), key);
-      }
+      // The sequence in the record is the change index: what it replaces needs no write.
+      status = batch->Put(sessions, put->session->key.ToBytes(),
+                          EncodeStored(*put->session, put->sequence));
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       status = batch->Delete(sessions, erase->key.ToBytes());
-      forget_change(erase->replaces_sequence);
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       status = batch->Put(node, CursorKey(cursor.sender), EncodeNumber(cursor.sequence));
@@ -220,7 +244,7 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
   database->db.reset(db);
   for (rocksdb::ColumnFamilyHandle* handle : database->handles) {
     if (handle->GetName() == kSessions) database->sessions = handle;
-    if (handle->GetName() == kChanges) database->changes = handle;
+    if (handle->GetName() == kFormerChanges) database->former_changes = handle;
     if (handle->GetName() == kNode) database->node = handle;
   }
   std::unique_ptr<RocksTable> table(new RocksTable(std::move(database)));
@@ -246,6 +270,9 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
     }
     identity_.id.value = DecodeNumber(id->value_or("")).value_or(0);
     identity_.boot_epoch = DecodeNumber(boot_epoch->value_or("")).value_or(0);
+    if (number == 1) {
+      if (absl::Status moved = database_->MoveChanges(); !moved.ok()) return moved;
+    }
     if (number == 0 || !identity_.id || identity_.boot_epoch == 0) {
       return absl::DataLossError(absl::StrCat(field, "its identity record is corrupt"));
     }
@@ -296,18 +323,12 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
       scan(database_->sessions, "", [&](absl::string_view key, absl::string_view value) {
         auto summary = DecodeStoredSummary(value);
         if (!summary.ok() || SessionKey::FromBytes(key) != summary->key) return false;
+        if (summary->sequence != 0) recovered.changes.emplace_back(summary->sequence, summary->key);
         recovered.sessions.push_back(*std::move(summary));
         return true;
       });
   if (!status.ok()) return status;
-  status = scan(database_->changes, "", [&](absl::string_view key, absl::string_view value) {
-    const auto sequence = DecodeNumber(key);
-    const auto session = SessionKey::FromBytes(value);
-    if (!sequence.has_value() || !session.has_value()) return false;
-    recovered.changes.emplace_back(*sequence, *session);
-    return true;
-  });
-  if (!status.ok()) return status;
+  absl::c_sort(recovered.changes);
   status =
       scan(database_->node, kCursorPrefix, [&](absl::string_view key, absl::string_view value) {
         if (!absl::ConsumePrefix(&key, kCursorPrefix)) return true;

@@ -1,10 +1,10 @@
 // RocksTable keeps a node's sessions, changes and identity on disk. The only file that sees
 // RocksDB.
 //
-// Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `node`
-// (format, cluster, node id, boot epoch, cursors). A write goes to the write-ahead log and from
-// there to the operating system at once, so it survives the process; Sync makes it survive a power
-// cut.
+// Column families: `sessions` (key -> record, with its entry in the change index, so that a change
+// is one insertion), `node` (format, cluster, node id, boot epoch, cursors). A write goes to the
+// write-ahead log and from there to the operating system at once, so it survives the process; Sync
+// makes it survive a power cut.
 //
 // Threads: Write and Sync on one thread at a time; Load from any, at the same time; Open, Recover
 // and Close while nothing else runs.

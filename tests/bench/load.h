@@ -47,8 +47,6 @@ class Latencies {
 
 struct Result {
   Latencies latencies;
-  uint64_t operations = 0;
-  double seconds = 0;
 };
 
 std::string SessionId(uint64_t number);

@@ -21,10 +21,13 @@ std::shared_ptr<grpc::Channel> Connect(const Plan& plan) {
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   args.SetMaxReceiveMessageSize(16 << 20);
   args.SetMaxSendMessageSize(16 << 20);
+  // Never let go of: gRPC's end waits up to 10 s for threads of its own.
+  static auto* const channels = new std::vector<std::shared_ptr<grpc::Channel>>;
   auto channel = grpc::CreateCustomChannel(plan.target, grpc::InsecureChannelCredentials(), args);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10))) {
     Die("can't connect to " + plan.target);
   }
+  channels->push_back(channel);
   return channel;
 }
 
