@@ -80,6 +80,7 @@ struct Node::Parts {
   Dependencies dependencies;
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<bool> draining{false};
+  std::atomic<store::DiskSpace> disk_space{store::DiskSpace::kAmple};
   bool stopped = false;
   membership::NodeId self;
   ViewBoard board;
@@ -108,6 +109,7 @@ struct Node::Parts {
   absl::Status BuildAdmin();
 
   void OnView(ViewPtr view);
+  void OnDiskSpace(store::DiskSpace space);
   void ReportRefused(membership::NodeId peer) { gossip->ReportRefused(peer); }
   // Empty if the node takes traffic, else why not.
   std::string WhyNotReady() const;
@@ -134,6 +136,7 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
       options, {.table = table.get(),
                 .cluster = config.cluster().name(),
                 .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
+                .on_disk_space = [this](store::DiskSpace space) { OnDiskSpace(space); },
                 .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
@@ -254,6 +257,21 @@ void Node::Parts::OnView(ViewPtr view) {
   board.Post(std::move(view));
 }
 
+void Node::Parts::OnDiskSpace(store::DiskSpace space) {
+  const store::DiskSpace before = disk_space.exchange(space);
+  if (before == space) return;
+  // The others place copies elsewhere, as for a node that drains.
+  if (!draining) gossip->SetDraining(space == store::DiskSpace::kNone);
+  if (space == store::DiskSpace::kAmple) {
+    log()->Info("disk has room again");
+  } else {
+    log()->Warn("disk is running full",
+                {{"node.data_dir", config.node().data_dir()},
+                 {"refused", space == store::DiskSpace::kLow ? "new sessions"
+                                                             : "writes, and copies of others"}});
+  }
+}
+
 std::string Node::Parts::WhyNotReady() const {
   if (draining) return "draining: sessions are being handed over";
   if (!gossip->joined()) return absl::StrCat("starting: ", gossip->WhyNotJoined());
@@ -269,7 +287,11 @@ void Node::Parts::FillStatus(v1::StatusResponse* out) const {
   out->set_id(self.ToString());
   out->set_version(kVersion);
   out->set_cluster(config.cluster().name());
-  out->set_state(draining ? "draining" : WhyNotReady().empty() ? "ready" : "starting");
+  out->set_state(draining                                ? "draining"
+                 : !WhyNotReady().empty()                ? "starting"
+                 : disk_space == store::DiskSpace::kNone ? "disk full"
+                 : disk_space == store::DiskSpace::kLow  ? "disk low"
+                                                         : "ready");
   out->set_uptime_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
                          std::chrono::steady_clock::now() - started)
                          .count());

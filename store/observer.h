@@ -7,6 +7,13 @@
 
 namespace roost::store {
 
+// How much room the disk has.
+enum class DiskSpace : uint8_t {
+  kAmple,
+  kLow,   // No new sessions.
+  kNone,  // No writes but deletes, no copies.
+};
+
 struct Counters {
   std::atomic<uint64_t> creates{0};
   std::atomic<uint64_t> gets{0};
@@ -20,8 +27,9 @@ struct Counters {
   std::atomic<uint64_t> takeovers{0};
   // Replication refused because the receiver knew a higher epoch: this node stepped down.
   std::atomic<uint64_t> step_downs{0};
-  // Sessions whose changes at this node lost, or may have lost, against a higher epoch: acknowledged
-  // writes among them may be gone (mode `available`). Counted too often rather than too rarely.
+  // Sessions whose changes at this node lost, or may have lost, against a higher epoch:
+  // acknowledged writes among them may be gone (mode `available`). Counted too often rather than
+  // too rarely.
   std::atomic<uint64_t> conflicts{0};
   std::atomic<uint64_t> ack_timeouts{0};
   std::atomic<uint64_t> degraded_writes{0};

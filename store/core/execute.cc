@@ -65,7 +65,7 @@ void Replica::State::Make(uint64_t id, Session session, Ack ack, bool report_cre
   if (absl::Status status = CheckSession(options_, session); !status.ok()) {
     return Fail(id, std::move(status));
   }
-  if (!MayWrite(id, key, self_, ack)) return;
+  if (!HasSpace(id, DiskSpace::kAmple) || !MayWrite(id, key, self_, ack)) return;
   Count(&counters_->creates);
   const uint64_t sequence = Commit(std::move(session));
   OperationResult result;
@@ -152,7 +152,7 @@ void Replica::State::Do(uint64_t id, const PutOp& op) {
   if (absl::Status status = CheckSession(options_, next); !status.ok()) {
     return Fail(id, std::move(status));
   }
-  if (!MayWrite(id, op.key, self_, op.ack)) return;
+  if (!HasSpace(id, DiskSpace::kLow) || !MayWrite(id, op.key, self_, op.ack)) return;
   const uint64_t sequence = Commit(std::move(next));
   Await(id, op.key, sequence, op.ack, {});
 }
@@ -187,6 +187,17 @@ int Replica::State::CopiesPossible(SessionKey key) {
   const CopySet present = summary == nullptr ? CopySet{} : summary->copy_set;
   const NodeId owner = summary == nullptr ? self_ : summary->owner();
   return static_cast<int>(DesiredCopies(key, owner, present).size()) - 1;
+}
+
+bool Replica::State::HasSpace(uint64_t id, DiskSpace least) {
+  if (space_ <= least) return true;
+  Count(&counters_->refused_writes);
+  Fail(id, absl::ResourceExhaustedError(absl::StrCat(
+               "store.disk_free_min_bytes: the disk of node.data_dir has less than ",
+               space_ == DiskSpace::kLow ? "" : "half of ", options_.disk_free_min_bytes,
+               " bytes left, so this node takes no ",
+               space_ == DiskSpace::kLow ? "new sessions" : "writes", "; make room there")));
+  return false;
 }
 
 bool Replica::State::MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack) {

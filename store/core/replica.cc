@@ -332,6 +332,8 @@ void Replica::OnDeadline(Now now, Effects* out) {
   state_->OnDeadline();
 }
 
+void Replica::OnDiskSpace(DiskSpace space) { state_->space_ = space; }
+
 void Replica::Drain(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->draining_ = true;

@@ -87,7 +87,6 @@ struct Replica::State {
   bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
   void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
   void Reindex(SessionKey key);
-  // After a change of the record or the view.
   void Recount(SessionSummary* summary);
   Standing StandingOf(const SessionSummary& summary) const;
   void AddTo(Standing standing, int64_t n);
@@ -112,11 +111,11 @@ struct Replica::State {
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms) const;
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
+  bool HasSpace(uint64_t id, DiskSpace least);
   bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
   int CopiesAsked(Ack ack) const;
   int CopiesPossible(SessionKey key);
   void CheckWaits(SessionKey key);
-  // Each of `keys` once; puts them in order.
   void CheckWaits(std::vector<SessionKey>* keys);
   void FailWaits(SessionKey key, const std::string& why);
   void ExpireWaits(SessionKey key);
@@ -243,6 +242,7 @@ struct Replica::State {
   bool revalidate_ = false;
   size_t unvalidated_ = 0;
   bool draining_ = false;
+  DiskSpace space_ = DiskSpace::kAmple;
   // Handed over, not acknowledged by the successor yet.
   absl::flat_hash_set<SessionKey> handing_over_;
 };

@@ -107,7 +107,7 @@ class OpenedStream final
   }
 
   void OnMessages(std::vector<ToSender> messages, size_t bytes) override {
-    client_->post_([client = client_, self = self_, bytes, held = std::move(messages)]() mutable {
+    client_->run_([client = client_, self = self_, bytes, held = std::move(messages)]() mutable {
       client->StreamMessages(self.get(), std::move(held));
       self->Consumed(bytes);
     });
@@ -141,10 +141,12 @@ struct PeerClient::Call {
   peer::v1::ExecuteResponse response;
 };
 
-PeerClient::PeerClient(std::string cluster, Identity self, PostFunction post, Events events)
+PeerClient::PeerClient(std::string cluster, Identity self, PostFunction post, PostFunction run,
+                       Events events)
     : cluster_(std::move(cluster)),
       self_(self),
       post_(std::move(post)),
+      run_(std::move(run)),
       events_(std::move(events)) {}
 
 PeerClient::~PeerClient() = default;

@@ -56,7 +56,8 @@ class PeerClient {
     std::function<void()> on_malformed;
   };
 
-  PeerClient(std::string cluster, Identity self, PostFunction post, Events events);
+  PeerClient(std::string cluster, Identity self, PostFunction post, PostFunction run,
+             Events events);
   ~PeerClient();
   PeerClient(const PeerClient&) = delete;
   PeerClient& operator=(const PeerClient&) = delete;
@@ -105,6 +106,8 @@ class PeerClient {
   const std::string cluster_;
   const Identity self_;
   const PostFunction post_;
+  // As post_, but may carry it out at once, on the caller's thread: for what comes often.
+  const PostFunction run_;
   const Events events_;
   absl::BitGen random_;
   bool closed_ = false;

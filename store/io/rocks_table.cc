@@ -1,9 +1,12 @@
 #include "store/io/rocks_table.h"
 
 #include <sys/random.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 #include <vector>
@@ -93,7 +96,7 @@ absl::Status MakeDirectory(const std::string& dir) {
       absl::StrCat("node.data_dir ", dir, ": can't be made (", error.message(), ")"));
 }
 
-rocksdb::DBOptions DatabaseOptions() {
+rocksdb::DBOptions DatabaseOptions(const Options& store) {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
@@ -101,7 +104,8 @@ rocksdb::DBOptions DatabaseOptions() {
   options.max_open_files = 512;
   options.max_file_opening_threads = 2;
   // `node` hardly ever fills a memtable, so without this it would keep old logs alive.
-  options.max_total_wal_size = 64 << 20;
+  options.max_total_wal_size = static_cast<uint64_t>(2 * store.memtable_bytes);
+  options.db_write_buffer_size = static_cast<size_t>(store.memtable_bytes);
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   options.bytes_per_sync = 1 << 20;
   options.wal_bytes_per_sync = 1 << 20;
@@ -113,17 +117,22 @@ rocksdb::DBOptions DatabaseOptions() {
   return options;
 }
 
-rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name,
+rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name, const Options& store,
                                            const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options;
   const bool sessions = name == kSessions;
-  options.write_buffer_size = sessions ? 16 << 20 : 4 << 20;
+  // Half, so that one can fill while the other is written out.
+  options.write_buffer_size = static_cast<size_t>(sessions ? store.memtable_bytes / 2 : 1 << 20);
   options.max_write_buffer_number = 3;
   const auto supported = rocksdb::GetSupportedCompressions();
   const bool lz4 =
       std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) != supported.end();
   options.compression = lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+  // What is sorted out of memory is soon rewritten: compressing it would be for nothing.
+  options.compression_per_level.assign(7, options.compression);
+  options.compression_per_level[0] = rocksdb::kNoCompression;
   rocksdb::BlockBasedTableOptions table;
+  table.checksum = rocksdb::kXXH3;
   table.block_cache = cache;
   table.block_size = 8 << 10;
   table.format_version = 5;
@@ -145,7 +154,8 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
   }
   const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names) families.emplace_back(name, FamilyOptions(name, cache));
+  for (const std::string& name : names)
+    families.emplace_back(name, FamilyOptions(name, options, cache));
   return families;
 }
 
@@ -227,7 +237,8 @@ struct RocksTable::Database {
   }
 };
 
-RocksTable::RocksTable(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+RocksTable::RocksTable(std::string dir, std::unique_ptr<Database> database)
+    : dir_(std::move(dir)), database_(std::move(database)) {}
 
 RocksTable::~RocksTable() { Close(); }
 
@@ -239,7 +250,7 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
   const auto families = Families(dir, options);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(), dir, families, &database->handles, &db);
+      rocksdb::DB::Open(DatabaseOptions(options), dir, families, &database->handles, &db);
   if (!opened.ok()) return OpenError(dir, opened);
   database->db.reset(db);
   for (rocksdb::ColumnFamilyHandle* handle : database->handles) {
@@ -247,7 +258,7 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
     if (handle->GetName() == kFormerChanges) database->former_changes = handle;
     if (handle->GetName() == kNode) database->node = handle;
   }
-  std::unique_ptr<RocksTable> table(new RocksTable(std::move(database)));
+  std::unique_ptr<RocksTable> table(new RocksTable(dir, std::move(database)));
   if (absl::Status status = table->Identify(dir, cluster); !status.ok()) return status;
   return table;
 }
@@ -354,6 +365,9 @@ absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   options.sync = sync;
   const rocksdb::Status status = database_->db->Write(options, &batch);
   if (status.ok()) return absl::OkStatus();
+  if (status.IsNoSpace()) {
+    return absl::ResourceExhaustedError("node.data_dir: no space left on its disk");
+  }
   broken_.store(true);
   return DiskError("write", status);
 }
@@ -365,6 +379,16 @@ absl::Status RocksTable::Sync() {
   if (status.ok()) return absl::OkStatus();
   broken_.store(true);
   return DiskError("sync", status);
+}
+
+void RocksTable::Resume() { database_->db->Resume().PermitUncheckedError(); }
+
+absl::StatusOr<int64_t> RocksTable::FreeBytes() const {
+  struct statvfs info = {};
+  if (statvfs(dir_.c_str(), &info) != 0) {
+    return absl::InternalError(absl::StrCat("node.data_dir: statvfs: ", strerror(errno)));
+  }
+  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
 }
 
 absl::StatusOr<SessionPtr> RocksTable::Load(SessionKey key) const {

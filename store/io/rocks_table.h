@@ -49,9 +49,14 @@ class RocksTable {
   absl::StatusOr<Recovered> Recover();
   uint64_t corrupt_records() const { return corrupt_records_; }
 
-  // All batches or none.
+  // All batches or none. RESOURCE_EXHAUSTED if the disk is full: may be tried again after Resume;
+  // any other error is for good.
   absl::Status Write(absl::Span<const Persist> batches, bool sync);
   absl::Status Sync();
+  // After a full disk: lets RocksDB find out whether there is room again.
+  void Resume();
+  // On the data directory's file system, for this process.
+  absl::StatusOr<int64_t> FreeBytes() const;
 
   // Null if there is no such session; DATA_LOSS if its record can't be decoded; INTERNAL if the
   // disk can't be read.
@@ -63,10 +68,11 @@ class RocksTable {
 
  private:
   struct Database;
-  explicit RocksTable(std::unique_ptr<Database> database);
+  RocksTable(std::string dir, std::unique_ptr<Database> database);
 
   absl::Status Identify(const std::string& dir, const std::string& cluster);
 
+  const std::string dir_;
   std::unique_ptr<Database> database_;
   Identity identity_;
   uint64_t corrupt_records_ = 0;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/synchronization/notification.h"
 #include "grpcpp/server_builder.h"
 #include "store/core/replica.h"
@@ -42,23 +43,11 @@ bool IsWrite(const Operation& operation) {
   return !std::holds_alternative<GetOp>(operation) && !std::holds_alternative<TouchOp>(operation);
 }
 
-OperationResult Failure(absl::Status status) {
-  OperationResult result;
-  result.status = std::move(status);
-  return result;
-}
-
 // "Unknown" would let the session be made a second time.
 Ownership CannotTell() {
   Ownership ownership;
   ownership.state = Ownership::State::kOrphaned;
   return ownership;
-}
-
-OperationResult NoAnswer(const Call& call) {
-  return Failure(call.write
-                     ? absl::DeadlineExceededError("outcome unknown: the owner did not answer")
-                     : absl::UnavailableError("the owner did not answer; safe to retry"));
 }
 
 }  // namespace
@@ -70,9 +59,9 @@ class StoreLoop::Loop {
         dependencies_(std::move(dependencies)),
         self_(dependencies_.table->identity()),
         replica_(options, self_.id, &counters_),
-        disk_(dependencies_.table, options.fsync_interval, DiskCallbacks()),
-        peers_(dependencies_.cluster, self_, PostToThis(), PeerEvents()),
-        service_(dependencies_.cluster, self_, PostToThis(), ServiceEvents()) {}
+        disk_(dependencies_.table, options, DiskCallbacks()),
+        peers_(dependencies_.cluster, self_, PostToThis(), RunOnThis(), PeerEvents()),
+        service_(dependencies_.cluster, self_, PostToThis(), RunOnThis(), ServiceEvents()) {}
 
   ~Loop() { Stop(); }
 
@@ -93,23 +82,30 @@ class StoreLoop::Loop {
   void Post(InputQueue::Input input) { queue_.Post(input); }
 
   void Execute(Operation operation, bool remote, std::function<void(OperationResult)> done) {
-    if (absl::Status room = Admit(1); !room.ok()) return done(Failure(std::move(room)));
-    PostOrRun([this, remote, operation = std::move(operation), done = std::move(done)]() mutable {
+    if (absl::Status room = Admit(1, IsWrite(operation)); !room.ok()) {
+      return done(Failure(std::move(room)));
+    }
+    const bool learn = std::holds_alternative<LearnOp>(operation);
+    InputQueue::Input input = [this, remote, operation = std::move(operation),
+                               done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
         return done(Failure(absl::UnavailableError("the node is stopping")));
       }
       Begin(ReadClocks(), std::move(operation), remote, std::move(done));
-    });
+    };
+    // The proxy, which learns, has connections to serve.
+    learn ? PostOrRun(std::move(input)) : PostAndRun(std::move(input));
   }
 
   void ExecuteAll(std::shared_ptr<CallBatch> batch) {
     const auto count = static_cast<uint32_t>(batch->operations.size());
-    if (absl::Status room = Admit(static_cast<int>(count)); !room.ok()) {
+    const bool writes = absl::c_any_of(batch->operations, IsWrite);
+    if (absl::Status room = Admit(static_cast<int>(count), writes); !room.ok()) {
       for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(room));
       return batch->Flush();
     }
-    PostOrRun([this, count, batch = std::move(batch)]() mutable {
+    PostAndRun([this, count, batch = std::move(batch)]() mutable {
       if (ended_.load()) {
         outstanding_ -= static_cast<int>(count);
         const absl::Status stopping = absl::UnavailableError("the node is stopping");
@@ -119,7 +115,6 @@ class StoreLoop::Loop {
       auto* const running = new RunningBatch{this, std::move(batch), count};
       const Now now = ReadClocks();
       std::vector<Operation> operations = std::move(running->batch->operations);
-      // Small enough to need no memory of its own.
       for (uint32_t i = 0; i < count; ++i) {
         Begin(now, std::move(operations[i]), false, [running, i](OperationResult result) {
           running->loop->BatchDone(running, i, std::move(result));
@@ -129,7 +124,7 @@ class StoreLoop::Loop {
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
-    if (!Admit(1).ok()) return done(CannotTell());
+    if (!Admit(1, false).ok()) return done(CannotTell());
     PostOrRun([this, key, done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
@@ -142,7 +137,6 @@ class StoreLoop::Loop {
     });
   }
 
-  // Accesses are hints: some are dropped when the loop is far behind.
   void Touch(std::vector<SessionKey> keys) {
     if (touches_.load() >= options_.pending_max) return;
     ++touches_;
@@ -202,6 +196,9 @@ class StoreLoop::Loop {
   PostFunction PostToThis() {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
   }
+  PostFunction RunOnThis() {
+    return [this](InputQueue::Input input) { PostAndRun(std::move(input)); };
+  }
 
   DiskPool::Callbacks DiskCallbacks() {
     return {.on_persisted =
@@ -217,6 +214,13 @@ class StoreLoop::Loop {
                     if (corrupt) ++counters_.corrupt_records;
                     replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
                     CarryOut();
+                  });
+                },
+            .on_space =
+                [this](DiskSpace space) {
+                  Post([this, space] {
+                    replica_.OnDiskSpace(space);
+                    if (dependencies_.on_disk_space) dependencies_.on_disk_space(space);
                   });
                 },
             .on_error =
@@ -309,10 +313,11 @@ class StoreLoop::Loop {
   }
 
   // Takes `count` of pending_max places, each given back by Leave.
-  absl::Status Admit(int count) {
+  absl::Status Admit(int count, bool write) {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
     if (stopped_.load()) return absl::UnavailableError("the node is stopping");
-    if (disk_.saturated()) return absl::ResourceExhaustedError("store: the disk is far behind");
+    if (write && disk_.saturated())
+      return absl::ResourceExhaustedError("store: the disk is full or far behind");
     if (outstanding_.fetch_add(count) + count <= options_.pending_max) return absl::OkStatus();
     outstanding_ -= count;
     return absl::ResourceExhaustedError("store: more than store.pending_max calls under way");
@@ -322,16 +327,33 @@ class StoreLoop::Loop {
   void Run() {
     std::vector<InputQueue::Input> batch;
     Flush();
-    while (queue_.Take(NextDeadline(), &batch)) {
-      size_t count = 0;
-      for (InputQueue::Input& input : batch) {
-        input();
-        if (++count % kInputsPerFlush == 0) Flush();
-      }
-      batch.clear();
-      RunTimers();
-      Flush();
+    queue_.Leave(NextDeadline());
+    while (queue_.Take(&batch)) {
+      RunBatch(&batch);
+      queue_.Leave(NextDeadline());
     }
+  }
+
+  void RunBatch(std::vector<InputQueue::Input>* batch) {
+    size_t count = 0;
+    for (InputQueue::Input& input : *batch) {
+      input();
+      if (++count % kInputsPerFlush == 0) Flush();
+    }
+    batch->clear();
+    RunTimers();
+    Flush();
+  }
+
+  // As PostOrRun, but runs what is waiting on this thread if nobody is at it: for threads that have
+  // nothing better to do, gRPC's. Not the disk's, for whom the loop may have to wait, nor the
+  // proxy's.
+  void PostAndRun(InputQueue::Input input) {
+    std::vector<InputQueue::Input> batch;
+    if (!queue_.Post(input, &batch)) return input();
+    if (batch.empty()) return;
+    RunBatch(&batch);
+    queue_.Leave(NextDeadline());
   }
 
   SteadyTime NextDeadline() const {

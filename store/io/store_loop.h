@@ -38,6 +38,8 @@ class StoreLoop : public SessionStore {
     std::string cluster;
     // On the loop: the peer's host refused a connection, so its process is probably gone.
     std::function<void(membership::NodeId)> on_peer_refused;
+    // On the loop: the disk's room at first, and whenever it changes enough to matter.
+    std::function<void(DiskSpace)> on_disk_space;
     // On the loop, at most once: the disk failed, nothing is acknowledged any more; stop the node.
     std::function<void(absl::Status)> on_fatal;
   };

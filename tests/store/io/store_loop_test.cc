@@ -389,7 +389,8 @@ class TestBatch final : public CallBatch {
 TEST_F(StoreLoopTest, BatchIsCarriedOutInOrderAndAnsweredWhole) {
   AddNodes(2);
   const CreateOp create = NewSession(1);
-  PutOp put{.key = create.key};
+  PutOp put;
+  put.key = create.key;
   put.set["cart"].value = "pears";
   PutOp stale = put;
   stale.expected_version = 7;
@@ -422,7 +423,7 @@ TEST_F(StoreLoopTest, BatchWithoutRoomIsRefusedWholeAndOneAfterTheStopToo) {
   for (uint64_t n = 1; n <= 3; ++n) small->operations.push_back(NewSession(n));
   nodes_[0]->loop().ExecuteAll(small);
   for (const auto& [place, result] : small->Await(3)) EXPECT_TRUE(result.status.ok());
-  nodes_[0]->Stop();
+  nodes_[0]->loop().Stop();
   auto late = std::make_shared<TestBatch>();
   late->operations.push_back(NewSession(5));
   nodes_[0]->loop().ExecuteAll(late);
