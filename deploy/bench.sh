@@ -7,10 +7,17 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
   cat <<'TEXT'
 usage: deploy/bench.sh proxy [--json FILE] [--rounds N] [--seconds S]
+       deploy/bench.sh store [--json FILE] [--rounds N] [--seconds S]
+       deploy/bench.sh join [--json FILE] [--seconds S]
        deploy/bench.sh membership [--json FILE] [--rounds N] [--seconds S] [--nodes N,...]
 
 proxy        what a proxied HTTP request costs: without a proxy, HAProxy, nginx, Roost when it owns the session, Roost when it
              forwards to the owner. One core for the subject, one for load and application; 32 keep-alive connections, 1 kB replies.
+store        the session store: Get and Put beside an empty gRPC echo of the same sizes, Put acknowledged by a copy beside Redis
+             SET + WAIT 1 with a replica, both pipelined with 32 and 512 in flight; replication lag; then a million sessions on one
+             node: memory, reads, restart. Real processes, 1 KiB values, data in /dev/shm where there is room. About 7 minutes.
+join         a node joins one that holds 7,000 sessions of 150 KiB: how long until it has its copies of all of them, and what that
+             costs the sender in memory and in latency of its reads. About 2 minutes.
 membership   Roost's gossip beside hashicorp/memberlist with its LAN defaults, a process per node: until every survivor knows of a
              killed (SIGKILL) and of a silent (SIGSTOP) process, bytes per node, false deaths while every node starves at the lowest
              priority on one core with busy loops. About 15 minutes. Runs in a network namespace of its own where that is allowed.
@@ -18,7 +25,8 @@ membership   Roost's gossip beside hashicorp/memberlist with its LAN defaults, a
 
   --json FILE    write the figures to FILE
   --rounds N     interleaved rounds, 1 to 100 (default 5)
-  --seconds S    proxy: of load per subject and round (default 3). membership: of steady state and of starvation per subject and
+  --seconds S    proxy: of load per subject and round (default 3). store: likewise (default 3). join: of reads beside
+                 it (default 10). membership: of steady state and of starvation per subject and
                  size (default 30). 1 to 600
   --nodes N,...  membership: sizes of the cluster, each 2 to 50 (default 3,20)
 TEXT
@@ -27,7 +35,7 @@ TEXT
 (($#)) || { usage >&2; exit 2; }
 case $1 in
   -h | --help) usage; exit 0 ;;
-  proxy | membership) SUBJECT=$1; shift ;;
+  proxy | store | join | membership) SUBJECT=$1; shift ;;
   *) die "unknown benchmark $1 (see --help)" ;;
 esac
 JSON=() ROUNDS=5 LENGTH="" NODES=3,20
@@ -52,7 +60,8 @@ done
 (($(nproc) >= 2)) ||
   die "this benchmark needs two cores, this machine offers $(nproc)"
 
-"$ROOST_ROOT/deploy/install.sh" build "$([[ $SUBJECT == proxy ]] && echo bench || echo bench-membership)"
+declare -A PACKAGES=([proxy]=bench [store]=bench-store [join]=bench-store [membership]=bench-membership)
+"$ROOST_ROOT/deploy/install.sh" build "${PACKAGES[$SUBJECT]}"
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/roost-bench.XXXXXX")"
 BENCH=""
 finish() {
@@ -80,6 +89,16 @@ prepare_proxy() {
   build_program //sidecar:roostd
   COMMAND=(python3 "$ROOST_ROOT/tests/bench/proxy_bench.py" --roostd "$DIR/roostd" --rounds "$ROUNDS" --seconds "${LENGTH:-3}")
 }
+
+# prepare_store_bench SECONDS: for store and join.
+prepare_store_bench() {
+  local target
+  for target in //sidecar:roostd //tests/bench:store_load //tests/bench:echo_server; do build_program "$target"; done
+  COMMAND=(python3 "$ROOST_ROOT/tests/bench/store_bench.py" "$SUBJECT" --roostd "$DIR/roostd" --load "$DIR/store_load"
+    --echo "$DIR/echo_server" --rounds "$ROUNDS" --seconds "$1")
+}
+prepare_store() { prepare_store_bench "${LENGTH:-3}"; }
+prepare_join() { prepare_store_bench "${LENGTH:-10}"; }
 
 build_memberlist() {
   (cd "$ROOST_ROOT/tests/bench/memberlist" &&

@@ -9,7 +9,7 @@ usage() {
 usage: deploy/install.sh [--dry-run] SET...
 
 Installs the Debian packages of the given sets that are missing, as root or through sudo. Does nothing, quickly, if none is.
-Services that come with a package (HAProxy, nginx) are neither started nor enabled.
+Services that come with a package (HAProxy, nginx, Redis) are neither started nor enabled.
 
   build   compile roostd, roostctl and the demo
   run     run a compiled roostd on another machine
@@ -17,6 +17,8 @@ Services that come with a package (HAProxy, nginx) are neither started nor enabl
   bench   deploy/bench.sh proxy (adds HAProxy, nginx, wrk)
   bench-membership
           deploy/bench.sh membership (adds Go)
+  bench-store
+          deploy/bench.sh store and join (adds Redis)
   test    deploy/test.sh (adds network tools)
   dev     clang for thread-safety analysis, fuzzing and formatting
 
@@ -35,6 +37,7 @@ packages_of() {
       libspdlog1.10 libfmt9 ;;
     demo) echo haproxy curl python3 ;;
     bench) echo haproxy "nginx-light|nginx" wrk curl python3 util-linux ;;
+    bench-store) echo redis-server python3 ;;
     bench-membership) echo golang-go python3 util-linux ;;
     test) echo python3 curl iproute2 nftables ;;
     dev) echo clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 gdb valgrind ;;
@@ -105,6 +108,7 @@ keep_services_off() {
   for name in "$@"; do
     case $name in
       haproxy) systemctl disable --now haproxy.service >/dev/null 2>&1 || true ;;
+      redis-server) systemctl disable --now redis-server.service >/dev/null 2>&1 || true ;;
       nginx*) systemctl disable --now nginx.service >/dev/null 2>&1 || true ;;
     esac
   done

@@ -1,6 +1,7 @@
 #include "sidecar/api_conversions.h"
 
 #include <algorithm>
+#include <cassert>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -307,6 +308,58 @@ absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request) {
   const auto ack = ToAck(request.ack());
   if (!ack.ok()) return ack.status();
   return store::DeleteOp{.key = *key, .ack = *ack};
+}
+
+void Fill(const store::OperationResult& result, const v1::CreateRequest&, const View*,
+          v1::CreateResponse* out) {
+  Show(result.receipt, out->mutable_receipt());
+}
+
+void Fill(const store::OperationResult& result, const v1::GetRequest& request, const View* view,
+          v1::GetResponse* out) {
+  assert(result.session != nullptr);
+  v1::Session* session = out->mutable_session();
+  session->set_namespace_(request.namespace_().empty() ? "default" : request.namespace_());
+  session->set_id(request.id());
+  session->set_rotated(result.session->key !=
+                       store::MakeSessionKey(session->namespace_(), request.id()));
+  Show(result, view, session);
+}
+
+void Fill(const store::OperationResult& result, const v1::PutRequest&, const View*,
+          v1::PutResponse* out) {
+  Show(result.receipt, out->mutable_receipt());
+  out->set_created(result.created);
+}
+
+void Fill(const store::OperationResult& result, const v1::TouchRequest&, const View*,
+          v1::TouchResponse* out) {
+  out->set_idle_remaining_ms(result.idle_remaining_ms);
+  out->set_absolute_deadline_ms(result.absolute_deadline_ms);
+  out->set_renewal_due_ms(result.renewal_due_ms);
+  out->set_renewal_due(result.renewal_due);
+}
+
+void Fill(const store::OperationResult& result, const v1::DeleteRequest&, const View*,
+          v1::DeleteResponse* out) {
+  Show(result.receipt, out->mutable_receipt());
+}
+
+void Fill(const store::OperationResult& result, const v1::IncrementRequest&, const View*,
+          v1::IncrementResponse* out) {
+  out->set_value(result.counter);
+  Show(result.receipt, out->mutable_receipt());
+}
+
+void Fill(const store::OperationResult& result, const v1::RotateRequest&, const View*,
+          v1::RotateResponse* out) {
+  Show(result.receipt, out->mutable_receipt());
+}
+
+absl::Status CheckMembers(const View* view) {
+  if (view == nullptr || !view->below_min_members()) return absl::OkStatus();
+  return absl::UnavailableError(
+      "this node sees fewer live members than split_brain.min_members; writes are refused");
 }
 
 void Show(const store::Receipt& receipt, v1::WriteReceipt* out) {

@@ -36,6 +36,26 @@ absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
 absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request);
 absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request);
 
+// What a call answers that succeeded. `view` as below.
+void Fill(const store::OperationResult& result, const v1::CreateRequest& request,
+          const membership::View* view, v1::CreateResponse* out);
+void Fill(const store::OperationResult& result, const v1::GetRequest& request,
+          const membership::View* view, v1::GetResponse* out);
+void Fill(const store::OperationResult& result, const v1::PutRequest& request,
+          const membership::View* view, v1::PutResponse* out);
+void Fill(const store::OperationResult& result, const v1::TouchRequest& request,
+          const membership::View* view, v1::TouchResponse* out);
+void Fill(const store::OperationResult& result, const v1::DeleteRequest& request,
+          const membership::View* view, v1::DeleteResponse* out);
+void Fill(const store::OperationResult& result, const v1::IncrementRequest& request,
+          const membership::View* view, v1::IncrementResponse* out);
+void Fill(const store::OperationResult& result, const v1::RotateRequest& request,
+          const membership::View* view, v1::RotateResponse* out);
+
+// OK unless the node sees so few members that it takes no writes: the others may be serving the
+// same sessions.
+absl::Status CheckMembers(const membership::View* view);
+
 void Show(const store::Receipt& receipt, v1::WriteReceipt* out);
 // `view` (may be null) gives nodes their names; a node that it does not have is shown by id.
 // REQUIRES: result.session != nullptr.

@@ -91,6 +91,7 @@ struct Node::Parts {
   Dependencies dependencies;
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<bool> draining{false};
+  std::atomic<store::DiskSpace> disk_space{store::DiskSpace::kAmple};
   bool stopped = false;
   membership::NodeId self;
   ViewBoard board;
@@ -123,6 +124,7 @@ struct Node::Parts {
   absl::Status BuildAdmin();
 
   void OnView(ViewPtr view);
+  void OnDiskSpace(store::DiskSpace space);
   void ReportRefused(membership::NodeId peer) { gossip->ReportRefused(peer); }
   // Empty if the node takes traffic, else why not.
   std::string WhyNotReady() const;
@@ -152,6 +154,7 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
                 .peer_credentials = tls == nullptr ? grpc::InsecureChannelCredentials()
                                                    : tls->channel_credentials(),
                 .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
+                .on_disk_space = [this](store::DiskSpace space) { OnDiskSpace(space); },
                 .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
@@ -227,7 +230,9 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
              news.insert(news.end(), events.begin(), events.end());
            },
        .sync = by_calls ? sync.get() : nullptr,
-       .sync_credentials = by_calls ? grpc::InsecureChannelCredentials() : nullptr});
+       .sync_credentials = !by_calls        ? nullptr
+                           : tls == nullptr ? grpc::InsecureChannelCredentials()
+                                            : tls->channel_credentials()});
   if (!created.ok()) return created.status();
   gossip = *std::move(created);
   if (keys != nullptr) {
@@ -329,6 +334,21 @@ void Node::Parts::OnView(ViewPtr view) {
   board.Post(std::move(view));
 }
 
+void Node::Parts::OnDiskSpace(store::DiskSpace space) {
+  const store::DiskSpace before = disk_space.exchange(space);
+  if (before == space) return;
+  // The others place copies elsewhere, as for a node that drains.
+  if (!draining) gossip->SetDraining(space == store::DiskSpace::kNone);
+  if (space == store::DiskSpace::kAmple) {
+    log()->Info("disk has room again");
+  } else {
+    log()->Warn("disk is running full",
+                {{"node.data_dir", config.node().data_dir()},
+                 {"refused", space == store::DiskSpace::kLow ? "new sessions"
+                                                             : "writes, and copies of others"}});
+  }
+}
+
 std::string Node::Parts::WhyNotReady() const {
   if (draining) return "draining: sessions are being handed over";
   if (!gossip->joined()) return absl::StrCat("starting: ", gossip->WhyNotJoined());
@@ -344,7 +364,11 @@ void Node::Parts::FillStatus(v1::StatusResponse* out) const {
   out->set_id(self.ToString());
   out->set_version(kVersion);
   out->set_cluster(config.cluster().name());
-  out->set_state(draining ? "draining" : WhyNotReady().empty() ? "ready" : "starting");
+  out->set_state(draining                                ? "draining"
+                 : !WhyNotReady().empty()                ? "starting"
+                 : disk_space == store::DiskSpace::kNone ? "disk full"
+                 : disk_space == store::DiskSpace::kLow  ? "disk low"
+                                                         : "ready");
   out->set_uptime_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
                          std::chrono::steady_clock::now() - started)
                          .count());

@@ -154,6 +154,9 @@ store::Options ToStoreOptions(const config::v1::Config& config) {
   to.attributes_max = from.attributes_max();
   to.in_flight_bytes = from.in_flight_bytes();
   to.cache_bytes = from.cache_bytes();
+  to.memtable_bytes = from.memtable_bytes();
+  to.fsync = static_cast<store::Fsync>(from.fsync());  // The same numbers.
+  to.disk_free_min_bytes = from.disk_free_min_bytes();
   to.fsync_interval = milliseconds(from.fsync_interval_ms());
   to.pending_max = from.pending_max();
   return to;

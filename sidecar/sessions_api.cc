@@ -9,37 +9,37 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
 #include "sidecar/api_conversions.h"
+#include "sidecar/session_stream.h"
 
 namespace roost::sidecar {
 namespace {
 
 using store::OperationResult;
 
-// Executes `operation` (or refuses the call) and finishes it; `show` fills the response on success.
-template <typename Operation, typename Show>
+// Executes `operation` (or refuses the call) and answers it.
+template <typename Operation, typename Request, typename Response>
 grpc::ServerUnaryReactor* Execute(grpc::CallbackServerContext* context, store::SessionStore* store,
-                                  absl::StatusOr<Operation> operation, Show show) {
+                                  absl::StatusOr<Operation> operation, const ViewBoard* board,
+                                  const Request* request, Response* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (!operation.ok()) {
     reactor->Finish(ToGrpcStatus(operation.status()));
     return reactor;
   }
   store->Execute(*std::move(operation),
-                 [reactor, show = std::move(show)](const OperationResult& result) {
-                   if (result.status.ok()) show(result);
+                 [reactor, board, request, response](const OperationResult& result) {
+                   if (result.status.ok()) Fill(result, *request, board->view().get(), response);
                    reactor->Finish(ToGrpcStatus(result.status));
                  });
   return reactor;
 }
 
-// A side that is too small takes no writes: the others may be serving the same sessions.
 template <typename Operation>
 absl::StatusOr<Operation> IfEnoughMembers(const ViewBoard& board,
                                           absl::StatusOr<Operation> operation) {
-  const membership::ViewPtr view = board.view();
-  if (!operation.ok() || view == nullptr || !view->below_min_members()) return operation;
-  return absl::UnavailableError(
-      "this node sees fewer live members than split_brain.min_members; writes are refused");
+  if (!operation.ok()) return operation;
+  if (absl::Status enough = CheckMembers(board.view().get()); !enough.ok()) return enough;
+  return operation;
 }
 
 // Resolve's answers that are errors.
@@ -72,56 +72,33 @@ grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* conte
   response->set_id(request->id().empty() ? MakeSessionId() : request->id());
   auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id(), limits_));
   if (operation.ok()) response->set_session_key(operation->key.ToHex());
-  return Execute(context, store_, std::move(operation), [response](const OperationResult& result) {
-    Show(result.receipt, response->mutable_receipt());
-  });
+  return Execute(context, store_, std::move(operation), board_, request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
                                            const v1::GetRequest* request,
                                            v1::GetResponse* response) {
-  const auto operation = ToOperation(*request);
-  const store::SessionKey asked = operation.ok() ? operation->key : store::SessionKey{};
-  return Execute(
-      context, store_, operation, [this, asked, request, response](const OperationResult& result) {
-        assert(result.session != nullptr);
-        v1::Session* session = response->mutable_session();
-        session->set_rotated(result.session->key != asked);
-        session->set_namespace_(request->namespace_().empty() ? "default" : request->namespace_());
-        session->set_id(request->id());
-        Show(result, board_->view().get(), session);
-      });
+  return Execute(context, store_, ToOperation(*request), board_, request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Put(grpc::CallbackServerContext* context,
                                            const v1::PutRequest* request,
                                            v1::PutResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, limits_)),
-                 [response](const OperationResult& result) {
-                   Show(result.receipt, response->mutable_receipt());
-                   response->set_created(result.created);
-                 });
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, limits_)), board_,
+                 request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* context,
                                              const v1::TouchRequest* request,
                                              v1::TouchResponse* response) {
-  return Execute(context, store_, ToOperation(*request), [response](const OperationResult& result) {
-    response->set_idle_remaining_ms(result.idle_remaining_ms);
-    response->set_absolute_deadline_ms(result.absolute_deadline_ms);
-    response->set_renewal_due_ms(result.renewal_due_ms);
-    response->set_renewal_due(result.renewal_due);
-  });
+  return Execute(context, store_, ToOperation(*request), board_, request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Increment(grpc::CallbackServerContext* context,
                                                  const v1::IncrementRequest* request,
                                                  v1::IncrementResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)),
-                 [response](const OperationResult& result) {
-                   response->set_value(result.counter);
-                   Show(result.receipt, response->mutable_receipt());
-                 });
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)), board_, request,
+                 response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* context,
@@ -130,18 +107,19 @@ grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* conte
   response->set_id(request->new_id().empty() ? MakeSessionId() : request->new_id());
   auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id()));
   if (operation.ok()) response->set_session_key(operation->new_key.ToHex());
-  return Execute(context, store_, std::move(operation), [response](const OperationResult& result) {
-    Show(result.receipt, response->mutable_receipt());
-  });
+  return Execute(context, store_, std::move(operation), board_, request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,
                                               const v1::DeleteRequest* request,
                                               v1::DeleteResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)),
-                 [response](const OperationResult& result) {
-                   Show(result.receipt, response->mutable_receipt());
-                 });
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)), board_, request,
+                 response);
+}
+
+grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* SessionsApi::Session(
+    grpc::CallbackServerContext* context) {
+  return OpenSessionStream(context, limits_, store_, board_);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* context,

@@ -2,7 +2,7 @@
 //
 // Calls arrive on gRPC's threads; answers are finished on the store's loop, which only queues the
 // write (gRPC sends on its own threads). Holds no state per call but the call itself; the number of
-// calls is bounded by the store (store.pending_max).
+// calls is bounded by the store (store.pending_max). The stream is session_stream.h.
 //
 // Owner: Node. The store and the board outlive the server that this is registered with.
 #pragma once
@@ -44,6 +44,8 @@ class SessionsApi final : public v1::Sessions::CallbackService {
   grpc::ServerUnaryReactor* Resolve(grpc::CallbackServerContext* context,
                                     const v1::ResolveRequest* request,
                                     v1::ResolveResponse* response) override;
+  grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* Session(
+      grpc::CallbackServerContext* context) override;
 
  private:
   const store::Options limits_;

@@ -7,6 +7,13 @@
 
 namespace roost::store {
 
+// How much room the disk has.
+enum class DiskSpace : uint8_t {
+  kAmple,
+  kLow,   // No new sessions.
+  kNone,  // No writes but deletes, no copies.
+};
+
 struct Counters {
   std::atomic<uint64_t> creates{0};
   std::atomic<uint64_t> gets{0};

@@ -43,6 +43,9 @@ absl::Status Options::Validate() const {
   rules.Within("attributes_max", attributes_max, 1, 65'536);
   rules.Within("in_flight_bytes", in_flight_bytes, 64 * 1'024, 1'024 * kMiB);
   rules.Within("cache_bytes", cache_bytes, kMiB, 1'024 * 1'024 * kMiB);
+  rules.Within("memtable_bytes", memtable_bytes, 4 * kMiB, 16 * 1'024 * kMiB);
+  rules.Within("fsync", static_cast<int>(fsync), 1, 3);
+  rules.Within("disk_free_min_bytes", disk_free_min_bytes, 0, 1'024 * 1'024 * kMiB);
   rules.Within("fsync_interval_ms", fsync_interval.count(), 0, 60'000);
   rules.Within("pending_max", pending_max, 1, 1'000'000);
   rules.Within("takeover_query_timeout_ms", takeover_query_timeout.count(), 1, 10'000);

@@ -11,6 +11,10 @@ namespace roost::store {
 // Copies that a write must have reached before it is acknowledged, besides the owner's own.
 enum class Ack : uint8_t { kDefault = 0, kLocal = 1, kOne = 2, kAll = 3 };
 
+// When the write-ahead log is forced to the disk itself; a killed process loses nothing in any
+// case, this is about power cuts.
+enum class Fsync : uint8_t { kNever = 1, kInterval = 2, kAlways = 3 };
+
 struct Options {
   int copies = 1;
   Ack ack = Ack::kOne;
@@ -32,8 +36,14 @@ struct Options {
   int attributes_max = 1'024;
   int64_t in_flight_bytes = 4 << 20;
   int64_t cache_bytes = 64 << 20;
-  // 0: never.
+  // Changes that RocksDB keeps in memory before it writes them out sorted.
+  int64_t memtable_bytes = 64 << 20;
+  Fsync fsync = Fsync::kInterval;
+  // With kInterval. 0: never.
   std::chrono::milliseconds fsync_interval{1'000};
+  // With less room on the disk the node takes no new sessions, with less than half of it no writes
+  // and no copies. 0: only a full disk counts.
+  int64_t disk_free_min_bytes = 256 << 20;
   int pending_max = 10'000;
   // A candidate waits so long for the other copies' answers before it takes over with what it
   // knows.

@@ -2,7 +2,9 @@
 // from any thread; callbacks run on the store's loop and must only post.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -11,6 +13,19 @@
 #include "store/ownership_index.h"
 
 namespace roost::store {
+
+// Calls that came together and are carried out together: one hand-over to the store, one batch to
+// the disk, few messages to the copies.
+class CallBatch {
+ public:
+  virtual ~CallBatch() = default;
+  // Taken by the store.
+  std::vector<Operation> operations;
+  // Once for each of `operations`, by its place, in any order.
+  virtual void Done(uint32_t place, OperationResult result) = 0;
+  // After one or more Done: the time to send what they said.
+  virtual void Flush() = 0;
+};
 
 class SessionStore {
  public:
@@ -23,6 +38,11 @@ class SessionStore {
   // Does `operation` here if this node owns the session, else at the owner (one hop). Waits, at
   // most Options::ack_timeout in all, while the owner is being found or replaced.
   virtual void Execute(Operation operation, ResultCallback done) = 0;
+
+  // As Execute, for each of the batch's operations, started in their order; `batch` is kept until
+  // all are done. Its methods are called as callbacks are, but one at a time. Refused as a whole
+  // where there is no room for all.
+  virtual void ExecuteAll(std::shared_ptr<CallBatch> batch) = 0;
 
   // Finds the owner by asking the copy holders, also if index() names another node: who calls this
   // was refused there. Takes the session over first if its owner is dead and this node is next in

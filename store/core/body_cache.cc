@@ -22,6 +22,7 @@ SessionPtr BodyCache::Find(SessionKey key, Epoch epoch, uint64_t version) {
 void BodyCache::Pin(SessionPtr body) {
   Erase(body->key);
   const SessionKey key = body->key;
+  pinned_bytes_ += SizeOf(*body);
   pinned_[key] = std::move(body);
 }
 
@@ -29,6 +30,7 @@ void BodyCache::Unpin(const SessionPtr& body) {
   const auto it = pinned_.find(body->key);
   // A later change of the session is still pinned, or the session is gone.
   if (it == pinned_.end() || it->second != body) return;
+  pinned_bytes_ -= SizeOf(*body);
   pinned_.erase(it);
   Insert(body);
 }
@@ -45,7 +47,10 @@ void BodyCache::Insert(SessionPtr body) {
 }
 
 void BodyCache::Erase(SessionKey key) {
-  pinned_.erase(key);
+  if (const auto it = pinned_.find(key); it != pinned_.end()) {
+    pinned_bytes_ -= SizeOf(*it->second);
+    pinned_.erase(it);
+  }
   if (const auto it = slots_.find(key); it != slots_.end()) Remove(it);
 }
 

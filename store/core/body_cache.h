@@ -25,6 +25,7 @@ class BodyCache {
   // A body that came from disk.
   void Insert(SessionPtr body);
   void Erase(SessionKey key);
+  int64_t pinned_bytes() const { return pinned_bytes_; }
 
  private:
   struct Slot {
@@ -36,6 +37,7 @@ class BodyCache {
 
   const int64_t bytes_max_;
   int64_t bytes_ = 0;
+  int64_t pinned_bytes_ = 0;
   absl::flat_hash_map<SessionKey, SessionPtr> pinned_;
   absl::flat_hash_map<SessionKey, Slot> slots_;
   // Most recently used first.

@@ -202,6 +202,8 @@ struct StoredSession {
   WallMs renewal_due_ms = 0;
   SessionKey alias;
   uint64_t principal = 0;
+  // Of its entry in the change index; 0 if it has none.
+  uint64_t sequence = 0;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

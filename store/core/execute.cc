@@ -66,7 +66,7 @@ void Replica::State::Make(uint64_t id, Session session, Ack ack, bool report_cre
   if (absl::Status status = CheckSession(options_, session); !status.ok()) {
     return Fail(id, std::move(status));
   }
-  if (!MayWrite(id, key, self_, ack)) return;
+  if (!HasSpace(id, DiskSpace::kAmple) || !MayWrite(id, key, self_, ack)) return;
   Count(&counters_->creates);
   const uint64_t sequence = Commit(std::move(session));
   OperationResult result;
@@ -192,7 +192,7 @@ void Replica::State::Write(uint64_t id, Session next, Ack ack, OperationResult r
     return Fail(id, std::move(status));
   }
   const SessionKey key = next.key;
-  if (!MayWrite(id, key, self_, ack)) return;
+  if (!HasSpace(id, DiskSpace::kLow) || !MayWrite(id, key, self_, ack)) return;
   const uint64_t sequence = Commit(std::move(next));
   Await(id, key, sequence, ack, std::move(result));
 }
@@ -227,6 +227,17 @@ int Replica::State::CopiesPossible(SessionKey key) {
   const CopySet present = summary == nullptr ? CopySet{} : summary->copy_set;
   const NodeId owner = summary == nullptr ? self_ : summary->owner();
   return static_cast<int>(DesiredCopies(key, owner, present).size()) - 1;
+}
+
+bool Replica::State::HasSpace(uint64_t id, DiskSpace least) {
+  if (space_ <= least) return true;
+  Count(&counters_->refused_writes);
+  Fail(id, absl::ResourceExhaustedError(absl::StrCat(
+               "store.disk_free_min_bytes: the disk of node.data_dir has less than ",
+               space_ == DiskSpace::kLow ? "" : "half of ", options_.disk_free_min_bytes,
+               " bytes left, so this node takes no ",
+               space_ == DiskSpace::kLow ? "new sessions" : "writes", "; make room there")));
+  return false;
 }
 
 bool Replica::State::MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack) {
@@ -306,11 +317,12 @@ void Replica::State::ExpireWaits(SessionKey key) {
   }
 }
 
-uint32_t Replica::State::ZonesOf(const std::vector<NodeId>& nodes) const {
-  absl::flat_hash_set<std::string> zones;
+uint32_t Replica::State::ZonesOf(absl::Span<const NodeId> nodes) const {
+  absl::InlinedVector<absl::string_view, 8> zones;
   const auto add = [&](NodeId node) {
     const membership::Member* member = view_ == nullptr ? nullptr : view_->Find(node);
-    zones.insert(member == nullptr ? std::string() : member->zone);
+    const absl::string_view zone = member == nullptr ? absl::string_view() : member->zone;
+    if (!absl::c_linear_search(zones, zone)) zones.push_back(zone);
   };
   add(self_);
   for (const NodeId node : nodes) add(node);

@@ -16,8 +16,7 @@ uint64_t Replica::State::Commit(Session next) {
 }
 
 // A record that another node wrote: nothing to replicate.
-void Replica::State::Adopt(const Session& session) {
-  Session next = session;
+void Replica::State::Adopt(Session next) {
   next.promised = std::max(next.promised, next.epoch);
   Store(std::make_shared<const Session>(std::move(next)), 0);
 }
@@ -59,7 +58,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
 void Replica::State::EraseRecord(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return;
-  const SessionSummary& summary = it->second;
+  const SessionSummary& summary = *it->second;
   batch_.push_back(EraseSession{key, summary.sequence, summary.principal});
   if (summary.sequence != 0) {
     outbox_.Remove(summary.sequence);
@@ -271,6 +270,9 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
   } else if (aliases_.contains(key)) {
     at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
   }
+  // An earlier look finds out for itself: most accesses move the time back, and the queue need not
+  // follow each.
+  if (summary.expiry_ms > now_.wall && summary.expiry_ms <= at) return;
   expiry_.erase({summary.expiry_ms, key});
   summary.expiry_ms = at;
   expiry_.insert({at, key});

@@ -89,13 +89,15 @@ SessionSummary* Replica::State::Find(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return nullptr;
   found_key_ = key;
-  return found_ = &it->second;
+  return found_ = it->second.get();
 }
 
 SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
   if (SessionSummary* summary = Find(key)) return *summary;
   found_key_ = key;
-  return *(found_ = &sessions_[key]);
+  std::unique_ptr<SessionSummary>& added = sessions_[key];
+  added = std::make_unique<SessionSummary>();
+  return *(found_ = added.get());
 }
 
 bool Replica::State::Gone(NodeId node) const {
@@ -341,6 +343,8 @@ void Replica::OnDeadline(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->OnDeadline();
 }
+
+void Replica::OnDiskSpace(DiskSpace space) { state_->space_ = space; }
 
 void Replica::Drain(Now now, Effects* out) {
   state_->Begin(now, out);

@@ -74,6 +74,8 @@ class Replica {
   membership::SteadyTime NextDeadline() const;
   void OnDeadline(Now now, Effects* out);
 
+  void OnDiskSpace(DiskSpace space);
+
   // Hands every owned session to its first live copy and takes no new ones. Done when drained() is
   // true.
   void Drain(Now now, Effects* out);

@@ -40,7 +40,7 @@ struct Replica::State : ReplicaData {
 
   // records.cc: changing what is stored.
   uint64_t Commit(Session next);
-  void Adopt(const Session& session);
+  void Adopt(Session next);
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
   static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
@@ -81,6 +81,7 @@ struct Replica::State : ReplicaData {
   void Write(uint64_t id, Session next, Ack ack, OperationResult result);
   void ReportClocks(const SessionSummary& summary, OperationResult* result) const;
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
+  bool HasSpace(uint64_t id, DiskSpace least);
   bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
   int CopiesAsked(Ack ack) const;
   int CopiesPossible(SessionKey key);
@@ -89,7 +90,7 @@ struct Replica::State : ReplicaData {
   void FailWaits(SessionKey key, const std::string& why);
   void FailWait(const WriteWait& wait, absl::Status status);
   void ExpireWaits(SessionKey key);
-  uint32_t ZonesOf(const std::vector<NodeId>& nodes) const;
+  uint32_t ZonesOf(absl::Span<const NodeId> nodes) const;
   // Of a write: at once, or with the other session's that it waits for.
   void Finish(uint64_t id, OperationResult result);
   void Reply(uint64_t id, OperationResult result);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #include "absl/algorithm/container.h"
 #include "absl/container/btree_map.h"
@@ -60,8 +61,9 @@ struct SessionSummary {
   }
 };
 
-// Ordered, so that sweeps and listings go on where they stopped.
-using SessionTable = absl::btree_map<SessionKey, SessionSummary>;
+// Ordered, so that sweeps and listings go on where they stopped. By pointer: a node of the tree
+// then holds ten keys instead of two, and a lookup reads three or four nodes instead of a dozen.
+using SessionTable = absl::btree_map<SessionKey, std::unique_ptr<SessionSummary>>;
 
 // Estimate of a record's encoded size.
 inline int64_t SizeOf(const Session& session) {

@@ -241,12 +241,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       FailWaits(key, "the session moved to another node");
     }
   }
-  Adopt(next);
+  // Handed over by a draining owner: its copies are this node's business now.
+  const bool handed_over = next.owner() == self_ && !next.tombstone;
+  Adopt(std::move(next));
   handing_over_.erase(key);
   dropping_.erase(key);
   Settle(key);
-  // Handed over by a draining owner: its copies are this node's business now.
-  if (next.owner() == self_ && !next.tombstone) Review(key, 2);
+  if (handed_over) Review(key, 2);
 }
 
 }  // namespace roost::store

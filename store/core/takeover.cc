@@ -23,6 +23,9 @@ constexpr milliseconds kSweepRarely{10'000};
 // Open surveys at which a sweep pauses, and for how long.
 constexpr milliseconds kSweepPause{10};
 constexpr size_t kSurveysMax = 4'096;
+// What the sweep changes must reach the disk before it changes more; and what one step may load.
+constexpr int64_t kUnpersistedBytesMax = 8 << 20;
+constexpr int64_t kSliceBytesMax = 4 << 20;
 
 }  // namespace
 
@@ -73,14 +76,18 @@ void Replica::State::Sweep() {
     return;
   }
   sweep_at_ = membership::kNever;
-  if (surveys_.size() > kSurveysMax) {
+  if (surveys_.size() > kSurveysMax || bodies_.pinned_bytes() > kUnpersistedBytesMax) {
     sweep_at_ = now_.steady + kSweepPause;
     return;
   }
   std::vector<SessionKey> keys;
   auto it = sweep_started_ ? sessions_.upper_bound(sweep_after_) : sessions_.begin();
-  for (; it != sessions_.end() && keys.size() < static_cast<size_t>(options_.slice); ++it) {
+  int64_t bytes = 0;
+  for (; it != sessions_.end() && keys.size() < static_cast<size_t>(options_.slice) &&
+         bytes < kSliceBytesMax;
+       ++it) {
     keys.push_back(it->first);
+    bytes += it->second->size_bytes;
   }
   const bool more = it != sessions_.end();
   for (const SessionKey key : keys) Review(key, sweep_pass_);
@@ -267,7 +274,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     }
     Session next = *best.session;
     SetClocks(best.remaining, &next);
-    Adopt(next);
+    Adopt(std::move(next));
     summary = Find(key);
   }
   if (FirstInLine(*summary) != self_) return Settle(key);

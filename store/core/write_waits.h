@@ -9,6 +9,7 @@
 #include <iterator>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/container/flat_hash_map.h"
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
@@ -43,6 +44,7 @@ class WriteWaits {
     const auto it = waits_.find(key);
     if (it == waits_.end()) return taken;
     std::vector<WriteWait>& waits = it->second;
+    if (absl::c_none_of(waits, done)) return taken;
     const auto first = std::stable_partition(waits.begin(), waits.end(),
                                              [&](const WriteWait& wait) { return !done(wait); });
     taken.assign(std::make_move_iterator(first), std::make_move_iterator(waits.end()));

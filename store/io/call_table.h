@@ -30,6 +30,19 @@ struct Call {
   membership::SteadyTime deadline = membership::kNever;
 };
 
+inline OperationResult Failure(absl::Status status) {
+  OperationResult result;
+  result.status = std::move(status);
+  return result;
+}
+
+// When the time for `call` is up.
+inline OperationResult NoAnswer(const Call& call) {
+  return Failure(call.write
+                     ? absl::DeadlineExceededError("outcome unknown: the owner did not answer")
+                     : absl::UnavailableError("the owner did not answer; safe to retry"));
+}
+
 class CallTable {
  public:
   enum class Timer : uint8_t { kRetry, kGiveUp };

@@ -1,10 +1,16 @@
 #include "store/io/disk_pool.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 namespace roost::store {
 namespace {
+
+constexpr std::chrono::milliseconds kFullPause{200};
+// Less is none.
+constexpr int64_t kFullBytes = 1 << 20;
+constexpr std::chrono::milliseconds kSpaceInterval{1'000};
 
 // What a batch holds in memory, roughly; bodies are shared with the core's cache but may outlive
 // it.
@@ -29,15 +35,16 @@ size_t BytesOf(const std::vector<Persist>& batches) {
 
 }  // namespace
 
-DiskPool::DiskPool(RocksTable* table, std::chrono::milliseconds fsync_interval, Callbacks callbacks)
-    : table_(table), fsync_interval_(fsync_interval), callbacks_(std::move(callbacks)) {}
+DiskPool::DiskPool(RocksTable* table, const Options& options, Callbacks callbacks)
+    : table_(table), options_(options), callbacks_(std::move(callbacks)) {}
 
 DiskPool::~DiskPool() { Stop(); }
 
 void DiskPool::Start() {
   assert(threads_.empty());
   threads_.emplace_back([this] { RunWriter(); });
-  for (size_t i = 0; i < kReaders; ++i) threads_.emplace_back([this] { RunReader(); });
+  for (size_t i = 0; i < kReaders; ++i)
+    threads_.emplace_back([this, i] { RunReader(/*checks_space=*/i == 0); });
 }
 
 void DiskPool::Persist(std::vector<store::Persist>* batches) {
@@ -75,7 +82,7 @@ void DiskPool::Queue(Read read) {
 bool DiskPool::TakeBatches(std::vector<store::Persist>* batches, bool* sync_due) {
   std::unique_lock<std::mutex> lock(mutex_);
   const auto awake = [&] { return !queue_.empty() || stopping_; };
-  const bool syncs = fsync_interval_.count() > 0;
+  const bool syncs = options_.fsync == Fsync::kInterval && options_.fsync_interval.count() > 0;
   if (syncs && dirty_) {
     // Steady time: see mutex_.
     writer_wakes_.wait_until(lock, sync_at_, awake);
@@ -85,7 +92,7 @@ bool DiskPool::TakeBatches(std::vector<store::Persist>* batches, bool* sync_due)
   batches->swap(queue_);
   if (batches->empty() && stopping_) return false;
   const Clock::time_point now = Clock::now();
-  if (!dirty_) sync_at_ = now + fsync_interval_;
+  if (!dirty_) sync_at_ = now + options_.fsync_interval;
   dirty_ = true;
   *sync_due = syncs && now >= sync_at_;
   if (*sync_due) dirty_ = false;
@@ -103,7 +110,8 @@ void DiskPool::RunWriter() {
 
 void DiskPool::Write(const std::vector<store::Persist>& batches, bool sync) {
   if (!failed_.load() && !batches.empty()) {
-    absl::Status status = table_->Write(batches, false);
+    absl::Status status = table_->Write(batches, options_.fsync == Fsync::kAlways);
+    if (absl::IsResourceExhausted(status)) AwaitRoom(batches, &status);
     if (status.ok()) {
       callbacks_.on_persisted(batches.back().ticket);
     } else {
@@ -121,13 +129,56 @@ void DiskPool::Write(const std::vector<store::Persist>& batches, bool sync) {
   if (absl::Status status = table_->Sync(); !status.ok()) Fail(std::move(status));
 }
 
-void DiskPool::RunReader() {
+void DiskPool::AwaitRoom(const std::vector<store::Persist>& batches, absl::Status* status) {
+  const Clock::time_point end = Clock::now() + kFullMax;
+  full_.store(true);
+  while (absl::IsResourceExhausted(*status) && Clock::now() < end) {
+    callbacks_.on_space(DiskSpace::kNone);
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      // Told anew once it is better.
+      space_told_ = DiskSpace::kNone;
+      if (space_.wait_for(lock, kFullPause, [&] { return stopping_; })) return;
+    }
+    table_->Resume();
+    *status = table_->Write(batches, options_.fsync == Fsync::kAlways);
+  }
+  full_.store(false);
+}
+
+void DiskPool::CheckSpace() {
+  const absl::StatusOr<int64_t> free = table_->FreeBytes();
+  // What can't be asked is not known to be short.
+  if (!free.ok()) return;
+  const int64_t least = options_.disk_free_min_bytes;
+  const DiskSpace space = *free < std::max(least / 2, kFullBytes) ? DiskSpace::kNone
+                          : *free < least                         ? DiskSpace::kLow
+                                                                  : DiskSpace::kAmple;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (std::exchange(space_told_, space) == space) return;
+  }
+  callbacks_.on_space(space);
+}
+
+void DiskPool::RunReader(bool checks_space) {
+  Clock::time_point check_at = Clock::now();
   while (true) {
+    if (checks_space && Clock::now() >= check_at) {
+      CheckSpace();
+      check_at = Clock::now() + kSpaceInterval;
+    }
     Read read;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      readers_wake_.wait(
-          lock, [&] { return stopping_ || (!reads_.empty() && reads_.front().after <= written_); });
+      const auto awake = [&] {
+        return stopping_ || (!reads_.empty() && reads_.front().after <= written_);
+      };
+      if (!checks_space) {
+        readers_wake_.wait(lock, awake);
+      } else if (!readers_wake_.wait_until(lock, check_at, awake)) {
+        continue;
+      }
       if (stopping_) return;
       read = std::move(reads_.front().read);
       reads_.pop_front();

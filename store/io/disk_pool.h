@@ -3,7 +3,8 @@
 // All batches that queued up while the last write ran go into the next one. A Load sees every
 // Persist that was handed over before it. The writer also forces the log to disk every
 // Options::fsync_interval. After the first failed write or sync nothing is reported persisted any
-// more: pages of a failed fsync can't be trusted, so the node must stop and come back.
+// more: pages of a failed fsync can't be trusted, so the node must stop and come back. A full disk
+// is not such a failure: the write is tried again for kFullMax, and nothing is persisted meanwhile.
 //
 // Persist blocks while kQueueBytesMax are queued: the disk is then slower than the network for a
 // long time, and waiting is what keeps memory bounded. saturated() says so well before.
@@ -19,12 +20,14 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "store/core/effects.h"
 #include "store/io/rocks_table.h"
+#include "store/observer.h"
 
 namespace roost::store {
 
@@ -36,15 +39,19 @@ class DiskPool {
     // `corrupt`: the record exists but can't be decoded; `session` is null then.
     std::function<void(uint64_t ticket, SessionPtr session, bool corrupt)> on_loaded;
     std::function<void(uint64_t ticket, std::vector<SessionKey> keys, bool more)> on_scanned;
+    // At first, and when it changes enough to matter.
+    std::function<void(DiskSpace)> on_space;
     // At most once: the disk failed and the node can't go on.
     std::function<void(absl::Status)> on_error;
   };
   static constexpr size_t kReaders = 2;
   static constexpr size_t kQueueBytesSaturated = 32 << 20;
   static constexpr size_t kQueueBytesMax = 64 << 20;
+  // A full disk is waited for so long; then the copies should rather take over.
+  static constexpr std::chrono::seconds kFullMax{10};
 
   // `table` outlives the pool.
-  DiskPool(RocksTable* table, std::chrono::milliseconds fsync_interval, Callbacks callbacks);
+  DiskPool(RocksTable* table, const Options& options, Callbacks callbacks);
   ~DiskPool();
   DiskPool(const DiskPool&) = delete;
   DiskPool& operator=(const DiskPool&) = delete;
@@ -55,7 +62,7 @@ class DiskPool {
   void Load(const store::Load& load) { Queue(load); }
   void Scan(const store::Scan& scan) { Queue(scan); }
   // New writes should be refused for now.
-  bool saturated() const { return queued_bytes_.load() > kQueueBytesSaturated; }
+  bool saturated() const { return full_.load() || queued_bytes_.load() > kQueueBytesSaturated; }
   // Writes and syncs what is queued, drops queued loads, ends the threads.
   void Stop();
 
@@ -72,17 +79,22 @@ class DiskPool {
   // Takes what is queued; false if there is nothing left and the pool stops.
   bool TakeBatches(std::vector<store::Persist>* batches, bool* sync_due);
   void Write(const std::vector<store::Persist>& batches, bool sync);
-  void RunReader();
+  void RunReader(bool checks_space);
   void Queue(Read read);
   void Do(const store::Load& load);
   void Do(const store::Scan& scan);
   void Fail(absl::Status status);
+  // Tries `batches` again until there is room, for kFullMax.
+  void AwaitRoom(const std::vector<store::Persist>& batches, absl::Status* status);
+  void CheckSpace();
 
   RocksTable* const table_;
-  const std::chrono::milliseconds fsync_interval_;
+  const Options options_;
   const Callbacks callbacks_;
   std::atomic<size_t> queued_bytes_{0};
   std::atomic<bool> failed_{false};
+  // A write waits for room on the disk.
+  std::atomic<bool> full_{false};
 
   // Not absl::Mutex: its timed waits follow the wall clock, which may jump.
   std::mutex mutex_;
@@ -96,6 +108,7 @@ class DiskPool {
   uint64_t written_ = 0;
   bool stopping_ = false;
   bool dirty_ = false;
+  std::optional<DiskSpace> space_told_;
   Clock::time_point sync_at_;
 
   std::vector<std::thread> threads_;

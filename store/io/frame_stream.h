@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "google/protobuf/arena.h"
 #include "grpcpp/support/status.h"
 #include "store/io/replication_wire.h"
 
@@ -157,12 +158,15 @@ class FrameStream : public Base {
         queue_.pop_front();
       }
       queue_bytes_ -= bytes;
-      out_.Clear();
-      if (hello_.has_value()) out_.Swap(&*hello_);
+      out_arena_.Reset();
+      out_ = google::protobuf::Arena::CreateMessage<OutFrame>(&out_arena_);
+      if (hello_.has_value()) *out_ = *hello_;
       hello_.reset();
     }
-    for (const Out& message : taken_) AddTo(message, &out_);
-    this->StartWrite(&out_);
+    for (const Out& message : taken_) AddTo(message, out_);
+    // The records live on where they are still wanted, not until the next frame.
+    taken_.clear();
+    this->StartWrite(out_);
   }
 
   absl::Mutex mutex_;
@@ -179,7 +183,9 @@ class FrameStream : public Base {
   grpc::Status close_status_;
   // Only touched by the one write, or read, under way.
   std::vector<Out> taken_;
-  OutFrame out_;
+  // Hundreds of small objects, freed in one go.
+  google::protobuf::Arena out_arena_;
+  OutFrame* out_ = nullptr;
   InFrame in_;
   bool greeted_ = false;
 };

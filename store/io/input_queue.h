@@ -1,5 +1,8 @@
-// InputQueue is the store loop's inbox: closures from any thread, taken in batches by one.
+// InputQueue is the store loop's inbox: closures from any thread, run in batches by one thread at a
+// time.
 //
+// Who runs them is whoever holds the turn: the loop's own thread, or a thread that has just brought
+// an input and found nobody at work (that saves waking another, which costs more than most inputs).
 // Not an io_context: the loop owns no socket, so one condition variable and one swap per batch is
 // all that a wake-up costs.
 #pragma once
@@ -18,31 +21,56 @@ class InputQueue {
  public:
   using Input = absl::AnyInvocable<void()>;
 
-  // False, and `input` untouched, once the queue is stopped.
-  bool Post(Input& input) {
+  // False, and `input` untouched, once the queue is stopped. With `batch` (empty) given and nobody
+  // at work, the caller gets the turn and, in `batch`, what to run: then it must call Leave.
+  bool Post(Input& input, std::vector<Input>* batch = nullptr) {
     bool wake = false;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       if (stopped_) return false;
-      wake = inputs_.empty();
+      wake = inputs_.empty() && !taken_ && batch == nullptr;
       inputs_.push_back(std::move(input));
+      if (batch != nullptr && !taken_) {
+        taken_ = true;
+        batch->swap(inputs_);
+      }
     }
     if (wake) wakes_.notify_one();
     return true;
   }
 
-  // Waits for inputs, at most until `deadline`; swaps them into the empty `batch`. False once the
-  // queue is stopped and empty.
-  bool Take(membership::SteadyTime deadline, std::vector<Input>* batch) {
+  // Takes the turn once something is waiting, which is swapped into the empty `batch`, or the
+  // deadline that the last turn gave has come. False once the queue is stopped and empty. The
+  // loop's own thread only.
+  bool Take(std::vector<Input>* batch) {
     std::unique_lock<std::mutex> lock(mutex_);
-    const auto awake = [this] { return !inputs_.empty() || stopped_; };
-    if (deadline == membership::kNever) {
-      wakes_.wait(lock, awake);
-    } else {
-      wakes_.wait_until(lock, deadline, awake);
+    while (taken_ || (inputs_.empty() && !stopped_)) {
+      if (taken_) {
+        waits_for_turn_ = true;
+        wakes_.wait(lock);
+        waits_for_turn_ = false;
+      } else if (deadline_ == membership::kNever) {
+        wakes_.wait(lock);
+      } else {
+        const membership::SteadyTime deadline = deadline_;
+        if (wakes_.wait_until(lock, deadline) == std::cv_status::timeout && !taken_) break;
+      }
     }
+    taken_ = true;
     batch->swap(inputs_);
     return !(stopped_ && batch->empty());
+  }
+
+  // Gives the turn back. `deadline`: when the loop's thread is to look again.
+  void Leave(membership::SteadyTime deadline) {
+    bool wake = false;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      taken_ = false;
+      wake = waits_for_turn_ || !inputs_.empty() || stopped_ || deadline < deadline_;
+      deadline_ = deadline;
+    }
+    if (wake) wakes_.notify_one();
   }
 
   void Stop() {
@@ -57,7 +85,13 @@ class InputQueue {
   // Not absl::Mutex: its timed waits follow the wall clock, which may jump.
   std::mutex mutex_;
   std::condition_variable wakes_;
-  std::vector<Input> inputs_;  // Guarded by mutex_, as is stopped_.
+  // Guarded by mutex_, as is the rest.
+  std::vector<Input> inputs_;
+  membership::SteadyTime deadline_ = membership::kNever;
+  // Somebody has the turn; the loop's thread has the first one.
+  bool taken_ = true;
+  // The loop's thread waits, without a deadline, for somebody to give the turn back.
+  bool waits_for_turn_ = false;
   bool stopped_ = false;
 };
 

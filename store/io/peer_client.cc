@@ -107,7 +107,7 @@ class OpenedStream final
   }
 
   void OnMessages(std::vector<ToSender> messages, size_t bytes) override {
-    client_->post_([client = client_, self = self_, bytes, held = std::move(messages)]() mutable {
+    client_->run_([client = client_, self = self_, bytes, held = std::move(messages)]() mutable {
       client->StreamMessages(self.get(), std::move(held));
       self->Consumed(bytes);
     });
@@ -143,11 +143,12 @@ struct PeerClient::Call {
 
 PeerClient::PeerClient(std::string cluster, Identity self,
                        std::shared_ptr<grpc::ChannelCredentials> credentials, PostFunction post,
-                       Events events)
+                       PostFunction run, Events events)
     : cluster_(std::move(cluster)),
       self_(self),
       credentials_(std::move(credentials)),
       post_(std::move(post)),
+      run_(std::move(run)),
       events_(std::move(events)) {}
 
 PeerClient::~PeerClient() = default;

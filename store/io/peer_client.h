@@ -60,7 +60,7 @@ class PeerClient {
   // `credentials`: of this node towards its peers.
   PeerClient(std::string cluster, Identity self,
              std::shared_ptr<grpc::ChannelCredentials> credentials, PostFunction post,
-             Events events);
+             PostFunction run, Events events);
   ~PeerClient();
   PeerClient(const PeerClient&) = delete;
   PeerClient& operator=(const PeerClient&) = delete;
@@ -110,6 +110,8 @@ class PeerClient {
   const Identity self_;
   const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   const PostFunction post_;
+  // As post_, but may carry it out at once, on the caller's thread: for what comes often.
+  const PostFunction run_;
   const Events events_;
   absl::BitGen random_;
   bool closed_ = false;

@@ -86,6 +86,8 @@ class SummaryReader {
         out->tombstone = value != 0;
         return true;
       }
+      case Tag(Record::kSequenceFieldNumber, kVarint):
+        return in_.ReadVarint64(&out->sequence);
       default:
         return WireFormatLite::SkipField(&in_, tag);
     }
@@ -154,13 +156,21 @@ class SummaryReader {
 
 }  // namespace
 
-std::string EncodeStored(const Session& session) {
+std::string EncodeStored(const Session& session, uint64_t sequence) {
   google::protobuf::Arena arena;
   Record* record = google::protobuf::Arena::CreateMessage<Record>(&arena);
   EncodeRecord(session, record);
+  record->set_sequence(sequence);
   std::string bytes(1, kRecordFormat);
   record->AppendToString(&bytes);
   return bytes;
+}
+
+// Of a field that appears twice the last counts.
+void AppendSequence(uint64_t sequence, std::string* bytes) {
+  Record tail;
+  tail.set_sequence(sequence);
+  tail.AppendToString(bytes);
 }
 
 absl::StatusOr<Session> DecodeStored(absl::string_view bytes) {

@@ -4,6 +4,7 @@
 // safe (no state).
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,7 +16,11 @@ namespace roost::store {
 
 inline constexpr char kRecordFormat = 1;
 
-std::string EncodeStored(const Session& session);
+// `sequence`: of its entry in the change index; 0 if it has none.
+std::string EncodeStored(const Session& session, uint64_t sequence = 0);
+
+// Sets the sequence of an encoded record, whatever it was.
+void AppendSequence(uint64_t sequence, std::string* bytes);
 
 // INVALID_ARGUMENT if the bytes are not a record.
 absl::StatusOr<Session> DecodeStored(absl::string_view bytes);

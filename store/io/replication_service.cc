@@ -62,11 +62,10 @@ class ServedStream final
   }
 
   void OnMessages(std::vector<ToReceiver> messages, size_t bytes) override {
-    service_->post_(
-        [service = service_, self = self_, bytes, held = std::move(messages)]() mutable {
-          service->Receive(self.get(), std::move(held));
-          self->Consumed(bytes);
-        });
+    service_->run_([service = service_, self = self_, bytes, held = std::move(messages)]() mutable {
+      service->Receive(self.get(), std::move(held));
+      self->Consumed(bytes);
+    });
   }
 
   void OnMalformed() override {
@@ -94,10 +93,11 @@ class ServedStream final
 };
 
 ReplicationService::ReplicationService(std::string cluster, Identity self, PostFunction post,
-                                       Events events)
+                                       PostFunction run, Events events)
     : cluster_(std::move(cluster)),
       self_(self),
       post_(std::move(post)),
+      run_(std::move(run)),
       events_(std::move(events)) {}
 
 ReplicationService::~ReplicationService() = default;

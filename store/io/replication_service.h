@@ -40,7 +40,8 @@ class ReplicationService final : public peer::v1::Peer::CallbackService {
     std::function<void(Operation, std::function<void(OperationResult)> done)> execute;
   };
 
-  ReplicationService(std::string cluster, Identity self, PostFunction post, Events events);
+  ReplicationService(std::string cluster, Identity self, PostFunction post, PostFunction run,
+                     Events events);
   ~ReplicationService() override;
 
   // Queued until Flush; dropped if `to` has no stream open here.
@@ -76,6 +77,8 @@ class ReplicationService final : public peer::v1::Peer::CallbackService {
   const std::string cluster_;
   const Identity self_;
   const PostFunction post_;
+  // As post_, but may carry it out at once, on the caller's thread: for what comes often.
+  const PostFunction run_;
   const Events events_;
   absl::flat_hash_map<membership::NodeId, Sender> senders_;
   absl::flat_hash_set<membership::NodeId> dirty_;

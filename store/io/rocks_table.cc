@@ -1,13 +1,17 @@
 #include "store/io/rocks_table.h"
 
 #include <sys/random.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -24,9 +28,11 @@ namespace roost::store {
 namespace {
 
 constexpr char kSessions[] = "sessions";
-constexpr char kChanges[] = "changes";
+// Of format 1.
+constexpr char kFormerChanges[] = "changes";
 constexpr char kNode[] = "node";
 constexpr char kPrincipals[] = "principals";
+// 1: change sequences in a column family of their own. 2: in the records.
 constexpr uint64_t kStoreFormat = 2;
 
 // Keys in `node`. Cursors: kCursorPrefix, then the sender's id.
@@ -95,7 +101,7 @@ absl::Status MakeDirectory(const std::string& dir) {
       absl::StrCat("node.data_dir ", dir, ": can't be made (", error.message(), ")"));
 }
 
-rocksdb::DBOptions DatabaseOptions() {
+rocksdb::DBOptions DatabaseOptions(const Options& store) {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
@@ -103,7 +109,8 @@ rocksdb::DBOptions DatabaseOptions() {
   options.max_open_files = 512;
   options.max_file_opening_threads = 2;
   // `node` hardly ever fills a memtable, so without this it would keep old logs alive.
-  options.max_total_wal_size = 64 << 20;
+  options.max_total_wal_size = static_cast<uint64_t>(2 * store.memtable_bytes);
+  options.db_write_buffer_size = static_cast<size_t>(store.memtable_bytes);
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   options.bytes_per_sync = 1 << 20;
   options.wal_bytes_per_sync = 1 << 20;
@@ -115,17 +122,22 @@ rocksdb::DBOptions DatabaseOptions() {
   return options;
 }
 
-rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name,
+rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name, const Options& store,
                                            const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options;
   const bool sessions = name == kSessions;
-  options.write_buffer_size = sessions ? 16 << 20 : 4 << 20;
+  // Half, so that one can fill while the other is written out.
+  options.write_buffer_size = static_cast<size_t>(sessions ? store.memtable_bytes / 2 : 1 << 20);
   options.max_write_buffer_number = 3;
   const auto supported = rocksdb::GetSupportedCompressions();
   const bool lz4 =
       std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) != supported.end();
   options.compression = lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+  // What is sorted out of memory is soon rewritten: compressing it would be for nothing.
+  options.compression_per_level.assign(7, options.compression);
+  options.compression_per_level[0] = rocksdb::kNoCompression;
   rocksdb::BlockBasedTableOptions table;
+  table.checksum = rocksdb::kXXH3;
   table.block_cache = cache;
   table.block_size = 8 << 10;
   table.format_version = 5;
@@ -142,12 +154,13 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
                                                       const Options& options) {
   std::vector<std::string> names;
   if (!rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok()) names.clear();
-  for (const char* wanted : {"default", kSessions, kChanges, kPrincipals, kNode}) {
+  for (const char* wanted : {"default", kSessions, kPrincipals, kNode}) {
     if (std::find(names.begin(), names.end(), wanted) == names.end()) names.push_back(wanted);
   }
   const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names) families.emplace_back(name, FamilyOptions(name, cache));
+  for (const std::string& name : names)
+    families.emplace_back(name, FamilyOptions(name, options, cache));
   return families;
 }
 
@@ -167,8 +180,9 @@ struct RocksTable::Database {
   std::unique_ptr<rocksdb::DB> db;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::ColumnFamilyHandle* sessions = nullptr;
-  rocksdb::ColumnFamilyHandle* changes = nullptr;
   rocksdb::ColumnFamilyHandle* principals = nullptr;
+  // Null unless the directory is of format 1.
+  rocksdb::ColumnFamilyHandle* former_changes = nullptr;
   rocksdb::ColumnFamilyHandle* node = nullptr;
 
   ~Database() {
@@ -186,11 +200,35 @@ struct RocksTable::Database {
     return value;
   }
 
+  // From format 1 to 2: each change sequence goes into its record. Done again from the start if it
+  // is interrupted: the format number is written after it.
+  absl::Status MoveChanges() {
+    if (former_changes == nullptr) return absl::OkStatus();
+    std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions(), former_changes));
+    // Ascending: a key's last sequence stays.
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      const auto sequence = DecodeNumber(View(it->key()));
+      std::string record;
+      rocksdb::Status status = sequence.has_value()
+                                   ? db->Get(rocksdb::ReadOptions(), sessions, it->value(), &record)
+                                   : rocksdb::Status::NotFound();
+      if (status.IsNotFound()) continue;
+      if (status.ok()) {
+        AppendSequence(*sequence, &record);
+        status = db->Put(rocksdb::WriteOptions(), sessions, it->value(), record);
+      }
+      if (!status.ok()) return DiskError("node.data_dir can't be brought to format 2", status);
+    }
+    rocksdb::Status status = it->status();
+    it.reset();
+    if (status.ok()) status = db->FlushWAL(true);
+    if (status.ok()) status = db->DropColumnFamily(former_changes);
+    return status.ok() ? absl::OkStatus()
+                       : DiskError("node.data_dir can't be brought to format 2", status);
+  }
+
   absl::Status Apply(const Mutation& mutation, rocksdb::WriteBatch* batch) {
     rocksdb::Status status;
-    const auto forget_change = [&](uint64_t sequence) {
-      if (sequence != 0 && status.ok()) status = batch->Delete(changes, EncodeNumber(sequence));
-    };
     const auto reindex = [&](SessionKey key, uint64_t former, uint64_t principal) {
       if (former == principal || !status.ok()) return;
       if (former != 0) status = batch->Delete(principals, PrincipalKey(former, key));
@@ -199,16 +237,11 @@ struct RocksTable::Database {
       }
     };
     if (const auto* put = std::get_if<PutSession>(&mutation)) {
-      const std::string key = put->session->key.ToBytes();
-      status = batch->Put(sessions, key, EncodeStored(*put->session));
-      forget_change(put->replaces_sequence);
-      if (put->sequence != 0 && status.ok()) {
-        status = batch->Put(changes, EncodeNumber(put->sequence), key);
-      }
-      reindex(put->session->key, put->replaces_principal, put->principal);
+      // The sequence in the record is the change index: what it replaces needs no write.
+      status = batch->Put(sessions, put->session->key.ToBytes(),
+                          EncodeStored(*put->session, put->sequence));
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       status = batch->Delete(sessions, erase->key.ToBytes());
-      forget_change(erase->replaces_sequence);
       reindex(erase->key, erase->replaces_principal, 0);
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
@@ -218,7 +251,8 @@ struct RocksTable::Database {
   }
 };
 
-RocksTable::RocksTable(std::unique_ptr<Database> database) : database_(std::move(database)) {}
+RocksTable::RocksTable(std::string dir, std::unique_ptr<Database> database)
+    : dir_(std::move(dir)), database_(std::move(database)) {}
 
 RocksTable::~RocksTable() { Close(); }
 
@@ -230,16 +264,16 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
   const auto families = Families(dir, options);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
-      rocksdb::DB::Open(DatabaseOptions(), dir, families, &database->handles, &db);
+      rocksdb::DB::Open(DatabaseOptions(options), dir, families, &database->handles, &db);
   if (!opened.ok()) return OpenError(dir, opened);
   database->db.reset(db);
   for (rocksdb::ColumnFamilyHandle* handle : database->handles) {
     if (handle->GetName() == kSessions) database->sessions = handle;
-    if (handle->GetName() == kChanges) database->changes = handle;
+    if (handle->GetName() == kFormerChanges) database->former_changes = handle;
     if (handle->GetName() == kPrincipals) database->principals = handle;
     if (handle->GetName() == kNode) database->node = handle;
   }
-  std::unique_ptr<RocksTable> table(new RocksTable(std::move(database)));
+  std::unique_ptr<RocksTable> table(new RocksTable(dir, std::move(database)));
   if (absl::Status status = table->Identify(dir, cluster); !status.ok()) return status;
   return table;
 }
@@ -262,6 +296,9 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
     }
     identity_.id.value = DecodeNumber(id->value_or("")).value_or(0);
     identity_.boot_epoch = DecodeNumber(boot_epoch->value_or("")).value_or(0);
+    if (number == 1) {
+      if (absl::Status moved = database_->MoveChanges(); !moved.ok()) return moved;
+    }
     if (number == 0 || !identity_.id || identity_.boot_epoch == 0) {
       return absl::DataLossError(absl::StrCat(field, "its identity record is corrupt"));
     }
@@ -355,18 +392,12 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
       scan(database_->sessions, "", [&](absl::string_view key, absl::string_view value) {
         auto summary = DecodeStoredSummary(value);
         if (!summary.ok() || SessionKey::FromBytes(key) != summary->key) return false;
+        if (summary->sequence != 0) recovered.changes.emplace_back(summary->sequence, summary->key);
         recovered.sessions.push_back(*std::move(summary));
         return true;
       });
   if (!status.ok()) return status;
-  status = scan(database_->changes, "", [&](absl::string_view key, absl::string_view value) {
-    const auto sequence = DecodeNumber(key);
-    const auto session = SessionKey::FromBytes(value);
-    if (!sequence.has_value() || !session.has_value()) return false;
-    recovered.changes.emplace_back(*sequence, *session);
-    return true;
-  });
-  if (!status.ok()) return status;
+  absl::c_sort(recovered.changes);
   status =
       scan(database_->node, kCursorPrefix, [&](absl::string_view key, absl::string_view value) {
         if (!absl::ConsumePrefix(&key, kCursorPrefix)) return true;
@@ -392,6 +423,9 @@ absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   options.sync = sync;
   const rocksdb::Status status = database_->db->Write(options, &batch);
   if (status.ok()) return absl::OkStatus();
+  if (status.IsNoSpace()) {
+    return absl::ResourceExhaustedError("node.data_dir: no space left on its disk");
+  }
   broken_.store(true);
   return DiskError("write", status);
 }
@@ -403,6 +437,16 @@ absl::Status RocksTable::Sync() {
   if (status.ok()) return absl::OkStatus();
   broken_.store(true);
   return DiskError("sync", status);
+}
+
+void RocksTable::Resume() { database_->db->Resume().PermitUncheckedError(); }
+
+absl::StatusOr<int64_t> RocksTable::FreeBytes() const {
+  struct statvfs info = {};
+  if (statvfs(dir_.c_str(), &info) != 0) {
+    return absl::InternalError(absl::StrCat("node.data_dir: statvfs: ", strerror(errno)));
+  }
+  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
 }
 
 absl::StatusOr<SessionPtr> RocksTable::Load(SessionKey key) const {

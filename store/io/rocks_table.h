@@ -1,11 +1,10 @@
 // RocksTable keeps a node's sessions, changes and identity on disk. The only file that sees
 // RocksDB.
 //
-// Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `principals`
-// (hash and key -> nothing), `node` (format, cluster, node id, boot epoch, cursors). Format 1 had
-// no `principals`: it is made when such a directory is opened. A write goes to the write-ahead log
-// and from there to the operating system at once, so it survives the process; Sync makes it survive
-// a power cut.
+// Column families: `sessions` (key -> record, with its entry in the change index, so that a change
+// is one insertion), `principals` (hash and key -> nothing), `node` (format, cluster, node id, boot
+// epoch, cursors). A write goes to the write-ahead log and from there to the operating system at
+// once, so it survives the process; Sync makes it survive a power cut.
 //
 // Threads: Write and Sync on one thread at a time; Load from any, at the same time; Open, Recover
 // and Close while nothing else runs.
@@ -54,9 +53,14 @@ class RocksTable {
   absl::StatusOr<Recovered> Recover();
   uint64_t corrupt_records() const { return corrupt_records_; }
 
-  // All batches or none.
+  // All batches or none. RESOURCE_EXHAUSTED if the disk is full: may be tried again after Resume;
+  // any other error is for good.
   absl::Status Write(absl::Span<const Persist> batches, bool sync);
   absl::Status Sync();
+  // After a full disk: lets RocksDB find out whether there is room again.
+  void Resume();
+  // On the data directory's file system, for this process.
+  absl::StatusOr<int64_t> FreeBytes() const;
 
   // Null if there is no such session; DATA_LOSS if its record can't be decoded; INTERNAL if the
   // disk can't be read.
@@ -72,11 +76,12 @@ class RocksTable {
 
  private:
   struct Database;
-  explicit RocksTable(std::unique_ptr<Database> database);
+  RocksTable(std::string dir, std::unique_ptr<Database> database);
 
   absl::Status Identify(const std::string& dir, const std::string& cluster);
   absl::Status IndexPrincipals(rocksdb::WriteBatch* batch);
 
+  const std::string dir_;
   std::unique_ptr<Database> database_;
   Identity identity_;
   uint64_t corrupt_records_ = 0;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/synchronization/notification.h"
 #include "grpcpp/server_builder.h"
 #include "store/core/gather.h"
@@ -44,23 +45,11 @@ bool IsWrite(const Operation& operation) {
          !std::holds_alternative<ListOp>(operation);
 }
 
-OperationResult Failure(absl::Status status) {
-  OperationResult result;
-  result.status = std::move(status);
-  return result;
-}
-
 // "Unknown" would let the session be made a second time.
 Ownership CannotTell() {
   Ownership ownership;
   ownership.state = Ownership::State::kOrphaned;
   return ownership;
-}
-
-OperationResult NoAnswer(const Call& call) {
-  return Failure(call.write
-                     ? absl::DeadlineExceededError("outcome unknown: the owner did not answer")
-                     : absl::UnavailableError("the owner did not answer; safe to retry"));
 }
 
 }  // namespace
@@ -72,10 +61,10 @@ class StoreLoop::Loop {
         dependencies_(std::move(dependencies)),
         self_(dependencies_.table->identity()),
         replica_(options, self_.id, &counters_),
-        disk_(dependencies_.table, options.fsync_interval, DiskCallbacks()),
+        disk_(dependencies_.table, options, DiskCallbacks()),
         peers_(dependencies_.cluster, self_, dependencies_.peer_credentials, PostToThis(),
-               PeerEvents()),
-        service_(dependencies_.cluster, self_, PostToThis(), ServiceEvents()) {}
+               RunOnThis(), PeerEvents()),
+        service_(dependencies_.cluster, self_, PostToThis(), RunOnThis(), ServiceEvents()) {}
 
   ~Loop() { Stop(); }
 
@@ -96,25 +85,49 @@ class StoreLoop::Loop {
   void Post(InputQueue::Input input) { queue_.Post(input); }
 
   void Execute(Operation operation, bool remote, std::function<void(OperationResult)> done) {
-    if (absl::Status room = Admit(); !room.ok()) return done(Failure(std::move(room)));
-    PostOrRun([this, remote, operation = std::move(operation), done = std::move(done)]() mutable {
+    if (absl::Status room = Admit(1, IsWrite(operation)); !room.ok()) {
+      return done(Failure(std::move(room)));
+    }
+    const bool learn = std::holds_alternative<LearnOp>(operation);
+    InputQueue::Input input = [this, remote, operation = std::move(operation),
+                               done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
         return done(Failure(absl::UnavailableError("the node is stopping")));
       }
-      const uint64_t id = ++last_id_;
-      calls_.Add(id, Call{.operation = nullptr,
-                          .key = KeyOf(operation),
-                          .write = IsWrite(operation),
-                          .done = std::move(done),
-                          .remote = remote});
-      replica_.Execute(ReadClocks(), id, std::move(operation), remote, &effects_);
-      CarryOut();
+      Begin(ReadClocks(), std::move(operation), remote, std::move(done));
+    };
+    // The proxy, which learns, has connections to serve.
+    learn ? PostOrRun(std::move(input)) : PostAndRun(std::move(input));
+  }
+
+  void ExecuteAll(std::shared_ptr<CallBatch> batch) {
+    const auto count = static_cast<uint32_t>(batch->operations.size());
+    const bool writes = absl::c_any_of(batch->operations, IsWrite);
+    if (absl::Status room = Admit(static_cast<int>(count), writes); !room.ok()) {
+      for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(room));
+      return batch->Flush();
+    }
+    PostAndRun([this, count, batch = std::move(batch)]() mutable {
+      if (ended_.load()) {
+        outstanding_ -= static_cast<int>(count);
+        const absl::Status stopping = absl::UnavailableError("the node is stopping");
+        for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(stopping));
+        return batch->Flush();
+      }
+      auto* const running = new RunningBatch{this, std::move(batch), count};
+      const Now now = ReadClocks();
+      std::vector<Operation> operations = std::move(running->batch->operations);
+      for (uint32_t i = 0; i < count; ++i) {
+        Begin(now, std::move(operations[i]), false, [running, i](OperationResult result) {
+          running->loop->BatchDone(running, i, std::move(result));
+        });
+      }
     });
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
-    if (!Admit().ok()) return done(CannotTell());
+    if (!Admit(1, false).ok()) return done(CannotTell());
     PostOrRun([this, key, done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
@@ -224,6 +237,9 @@ class StoreLoop::Loop {
   PostFunction PostToThis() {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
   }
+  PostFunction RunOnThis() {
+    return [this](InputQueue::Input input) { PostAndRun(std::move(input)); };
+  }
 
   DiskPool::Callbacks DiskCallbacks() {
     return {.on_persisted =
@@ -246,6 +262,13 @@ class StoreLoop::Loop {
                   Post([this, ticket, more, keys = std::move(keys)] {
                     replica_.OnScanned(ReadClocks(), ticket, keys, more, &effects_);
                     CarryOut();
+                  });
+                },
+            .on_space =
+                [this](DiskSpace space) {
+                  Post([this, space] {
+                    replica_.OnDiskSpace(space);
+                    if (dependencies_.on_disk_space) dependencies_.on_disk_space(space);
                   });
                 },
             .on_error =
@@ -303,13 +326,48 @@ class StoreLoop::Loop {
     if (!queue_.Post(input)) input();
   }
 
-  // Takes one of pending_max places, given back by Leave.
-  absl::Status Admit() {
+  void Begin(Now now, Operation operation, bool remote, std::function<void(OperationResult)> done) {
+    const uint64_t id = ++last_id_;
+    calls_.Add(id, Call{.operation = nullptr,
+                        .key = KeyOf(operation),
+                        .write = IsWrite(operation),
+                        .done = std::move(done),
+                        .remote = remote});
+    replica_.Execute(now, id, std::move(operation), remote, &effects_);
+    CarryOut();
+  }
+
+  // A batch whose calls are not all done.
+  struct RunningBatch {
+    Loop* loop;
+    std::shared_ptr<CallBatch> batch;
+    uint32_t left;
+    bool dirty = false;
+  };
+
+  void BatchDone(RunningBatch* running, uint32_t place, OperationResult result) {
+    running->batch->Done(place, std::move(result));
+    --running->left;
+    if (!std::exchange(running->dirty, true)) dirty_batches_.push_back(running);
+  }
+
+  void FlushBatches() {
+    for (RunningBatch* running : dirty_batches_) {
+      running->dirty = false;
+      running->batch->Flush();
+      if (running->left == 0) delete running;
+    }
+    dirty_batches_.clear();
+  }
+
+  // Takes `count` of pending_max places, each given back by Leave.
+  absl::Status Admit(int count, bool write) {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
     if (stopped_.load()) return absl::UnavailableError("the node is stopping");
-    if (disk_.saturated()) return absl::ResourceExhaustedError("store: the disk is far behind");
-    if (outstanding_.fetch_add(1) < options_.pending_max) return absl::OkStatus();
-    Leave();
+    if (write && disk_.saturated())
+      return absl::ResourceExhaustedError("store: the disk is full or far behind");
+    if (outstanding_.fetch_add(count) + count <= options_.pending_max) return absl::OkStatus();
+    outstanding_ -= count;
     return absl::ResourceExhaustedError("store: more than store.pending_max calls under way");
   }
   void Leave() { --outstanding_; }
@@ -317,16 +375,33 @@ class StoreLoop::Loop {
   void Run() {
     std::vector<InputQueue::Input> batch;
     Flush();
-    while (queue_.Take(NextDeadline(), &batch)) {
-      size_t count = 0;
-      for (InputQueue::Input& input : batch) {
-        input();
-        if (++count % kInputsPerFlush == 0) Flush();
-      }
-      batch.clear();
-      RunTimers();
-      Flush();
+    queue_.Leave(NextDeadline());
+    while (queue_.Take(&batch)) {
+      RunBatch(&batch);
+      queue_.Leave(NextDeadline());
     }
+  }
+
+  void RunBatch(std::vector<InputQueue::Input>* batch) {
+    size_t count = 0;
+    for (InputQueue::Input& input : *batch) {
+      input();
+      if (++count % kInputsPerFlush == 0) Flush();
+    }
+    batch->clear();
+    RunTimers();
+    Flush();
+  }
+
+  // As PostOrRun, but runs what is waiting on this thread if nobody is at it: for threads that have
+  // nothing better to do, gRPC's. Not the disk's, for whom the loop may have to wait, nor the
+  // proxy's.
+  void PostAndRun(InputQueue::Input input) {
+    std::vector<InputQueue::Input> batch;
+    if (!queue_.Post(input, &batch)) return input();
+    if (batch.empty()) return;
+    RunBatch(&batch);
+    queue_.Leave(NextDeadline());
   }
 
   SteadyTime NextDeadline() const {
@@ -382,6 +457,7 @@ class StoreLoop::Loop {
     loads_.clear();
     for (const store::Scan& scan : scans_) disk_.Scan(scan);
     scans_.clear();
+    FlushBatches();
     if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
       recovered_.store(true, std::memory_order_release);
     }
@@ -485,6 +561,7 @@ class StoreLoop::Loop {
     for (const uint64_t id : calls_.Ids()) {
       Finish(id, NoAnswer(*calls_.Find(id)));
     }
+    FlushBatches();
     for (auto& [id, done] : std::exchange(lookups_, {})) done(CannotTell());
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }
@@ -518,6 +595,7 @@ class StoreLoop::Loop {
   CallTable calls_;
   absl::flat_hash_map<uint64_t, OwnershipCallback> lookups_;
   std::vector<std::function<void()>> drain_waiters_;
+  std::vector<RunningBatch*> dirty_batches_;
   uint64_t last_id_ = 0;
 };
 
@@ -549,6 +627,10 @@ void StoreLoop::SetView(membership::ViewPtr view) { loop_->SetView(std::move(vie
 
 void StoreLoop::Execute(Operation operation, ResultCallback done) {
   loop_->Execute(std::move(operation), false, std::move(done));
+}
+
+void StoreLoop::ExecuteAll(std::shared_ptr<CallBatch> batch) {
+  loop_->ExecuteAll(std::move(batch));
 }
 
 void StoreLoop::Resolve(SessionKey key, OwnershipCallback done) {

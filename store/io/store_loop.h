@@ -42,6 +42,8 @@ class StoreLoop : public SessionStore {
     std::shared_ptr<grpc::ChannelCredentials> peer_credentials;
     // On the loop: the peer's host refused a connection, so its process is probably gone.
     std::function<void(membership::NodeId)> on_peer_refused;
+    // On the loop: the disk's room at first, and whenever it changes enough to matter.
+    std::function<void(DiskSpace)> on_disk_space;
     // On the loop, at most once: the disk failed, nothing is acknowledged any more; stop the node.
     std::function<void(absl::Status)> on_fatal;
   };
@@ -60,6 +62,7 @@ class StoreLoop : public SessionStore {
 
   // RESOURCE_EXHAUSTED beyond Options::pending_max calls under way, or when the disk is far behind.
   void Execute(Operation operation, ResultCallback done) override;
+  void ExecuteAll(std::shared_ptr<CallBatch> batch) override;
   void Resolve(SessionKey key, OwnershipCallback done) override;
   void List(ListQuery query, ListCallback done) override;
   void Touch(std::vector<SessionKey> keys) override;

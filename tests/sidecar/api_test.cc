@@ -33,6 +33,10 @@ class FakeStore : public store::SessionStore {
     last = std::move(operation);
     done(result);
   }
+  void ExecuteAll(std::shared_ptr<store::CallBatch> batch) override {
+    for (uint32_t i = 0; i < batch->operations.size(); ++i) batch->Done(i, result);
+    batch->Flush();
+  }
   void Resolve(store::SessionKey, OwnershipCallback done) override { done(ownership); }
   void List(store::ListQuery query, ListCallback done) override {
     last_query = query;

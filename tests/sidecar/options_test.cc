@@ -61,7 +61,8 @@ TEST(OptionsTest, EveryStoreFieldArrives) {
       Load("store: {copies: 3, ack: all, min_copies: refuse, ack_timeout_ms: 1s, idle_ttl_ms: 2m,\n"
            "  absolute_ttl_ms: 3h, absolute_ttl_max_ms: 4h, attribute_bytes_max: 5KiB,\n"
            "  session_bytes_max: 6KiB, attributes_max: 7, in_flight_bytes: 80KiB,\n"
-           "  cache_bytes: 9MiB, fsync_interval_ms: 10, pending_max: 11}"));
+           "  cache_bytes: 9MiB, fsync_interval_ms: 10, pending_max: 11, "
+           "  memtable_bytes: 12MiB, fsync: always, disk_free_min_bytes: 13MiB}"));
   EXPECT_EQ(store.copies, 3);
   EXPECT_EQ(store.ack, store::Ack::kAll);
   EXPECT_TRUE(store.refuse_when_degraded);
@@ -75,6 +76,9 @@ TEST(OptionsTest, EveryStoreFieldArrives) {
   EXPECT_EQ(store.in_flight_bytes, 80 << 10);
   EXPECT_EQ(store.cache_bytes, 9 << 20);
   EXPECT_EQ(store.fsync_interval, milliseconds(10));
+  EXPECT_EQ(store.memtable_bytes, 12 << 20);
+  EXPECT_EQ(store.fsync, store::Fsync::kAlways);
+  EXPECT_EQ(store.disk_free_min_bytes, 13 << 20);
   EXPECT_EQ(store.pending_max, 11);
 }
 

@@ -1,7 +1,9 @@
 // FakeSessionStore answers as the test told it to, at once or when asked, on the caller's thread.
 #pragma once
 
+#include <cstdlib>
 #include <map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -22,6 +24,9 @@ class FakeSessionStore final : public store::SessionStore {
     }
     done({});
   }
+
+  // The proxy makes no batches.
+  void ExecuteAll(std::shared_ptr<store::CallBatch>) override { std::abort(); }
 
   void Resolve(store::SessionKey key, OwnershipCallback done) override {
     absl::MutexLock lock(&mutex_);

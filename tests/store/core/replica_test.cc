@@ -36,6 +36,23 @@ TEST(ReplicaTest, CompareAndSetWritesOnlyOnTheExpectedVersion) {
   EXPECT_EQ(lone.disk.at(kKey)->version, 2u);
 }
 
+TEST(ReplicaTest, ShortDiskRefusesNewSessionsThenWritesButNeverDeletes) {
+  LoneReplica lone;
+  const SessionKey other{kKey.hi + 1, kKey.lo};
+  ASSERT_TRUE(lone.Call(Create(kKey, "a", Ack::kLocal)).status.ok());
+  lone.Do([](Replica& r, Effects*) { r.OnDiskSpace(DiskSpace::kLow); });
+  const OperationResult refused = lone.Call(Create(other, "a", Ack::kLocal));
+  EXPECT_EQ(refused.status.code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(absl::StrContains(refused.status.message(), "store.disk_free_min_bytes"));
+  EXPECT_TRUE(lone.Call(Put(kKey, "b", Ack::kLocal)).status.ok());
+  lone.Do([](Replica& r, Effects*) { r.OnDiskSpace(DiskSpace::kNone); });
+  EXPECT_EQ(lone.Call(Put(kKey, "c", Ack::kLocal)).status.code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(lone.Call(GetOp{kKey}).session->attributes.at("cart").value, "b");
+  EXPECT_TRUE(lone.Call(DeleteOp{.key = kKey, .ack = Ack::kLocal}).status.ok());
+  lone.Do([](Replica& r, Effects*) { r.OnDiskSpace(DiskSpace::kAmple); });
+  EXPECT_TRUE(lone.Call(Create(other, "a", Ack::kLocal)).status.ok());
+}
+
 TEST(ReplicaTest, CompareAndSetNeedsASession) {
   LoneReplica lone;
   PutOp put = Put(kKey, "a", Ack::kLocal);

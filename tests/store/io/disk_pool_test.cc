@@ -29,7 +29,10 @@ class DiskPoolTest : public testing::Test {
       absl::MutexLock lock(&mutex_);
       ++errors_;
     };
-    pool_ = std::make_unique<DiskPool>(table_.get(), std::chrono::milliseconds(5), callbacks);
+    callbacks.on_space = [](DiskSpace) {};
+    Options options;
+    options.fsync_interval = std::chrono::milliseconds(5);
+    pool_ = std::make_unique<DiskPool>(table_.get(), options, callbacks);
   }
   void TearDown() override { pool_->Stop(); }
 

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "gtest/gtest.h"
 #include "rocksdb/db.h"
+#include "store/io/record_codec.h"
 #include "tests/store/io/sample_session.h"
 
 namespace roost::store {
@@ -167,7 +169,7 @@ TEST(RocksTableTest, RefusesANewerStoreFormat) {
   OpenOrDie(dir.path()).reset();
   {
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const char* name : {"default", "sessions", "changes", "node"}) {
+    for (const char* name : {"default", "sessions", "node"}) {
       families.emplace_back(name, rocksdb::ColumnFamilyOptions());
     }
     std::vector<rocksdb::ColumnFamilyHandle*> handles;
@@ -176,8 +178,8 @@ TEST(RocksTableTest, RefusesANewerStoreFormat) {
     rocksdb::ColumnFamilyHandle* extra = nullptr;
     ASSERT_TRUE(
         db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "from_the_future", &extra).ok());
-    const std::string format("\0\0\0\0\0\0\0\x02", 8);
-    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[3], "format", format).ok());
+    const std::string format("\0\0\0\0\0\0\0\x03", 8);
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[2], "format", format).ok());
     handles.push_back(extra);
     for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
     delete db;
@@ -185,6 +187,60 @@ TEST(RocksTableTest, RefusesANewerStoreFormat) {
   const auto table = RocksTable::Open(dir.path(), kCluster, Options{});
   ASSERT_EQ(table.status().code(), absl::StatusCode::kFailedPrecondition) << table.status();
   EXPECT_NE(table.status().message().find("newer version"), std::string::npos);
+}
+
+// Big-endian.
+std::string Number(uint64_t value) {
+  std::string bytes(8, '\0');
+  for (int i = 7; i >= 0; --i, value >>= 8) bytes[i] = static_cast<char>(value & 0xff);
+  return bytes;
+}
+
+TEST(RocksTableTest, FormatOneIsBroughtToFormatTwo) {
+  const TestDirectory dir;
+  const Session one = SampleSession(1);
+  const Session two = SampleSession(2);
+  OpenOrDie(dir.path()).reset();
+  {
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const char* name : {"default", "sessions", "node"}) {
+      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    }
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+    rocksdb::ColumnFamilyHandle* changes = nullptr;
+    ASSERT_TRUE(db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "changes", &changes).ok());
+    handles.push_back(changes);
+    const rocksdb::WriteOptions options;
+    for (const Session& session : {one, two}) {
+      ASSERT_TRUE(db->Put(options, handles[1], session.key.ToBytes(), EncodeStored(session)).ok());
+    }
+    const std::string gone = SampleSession(3).key.ToBytes();
+    for (const auto& [sequence, key] :
+         std::vector<std::pair<uint64_t, std::string>>{{10, one.key.ToBytes()},
+                                                       {11, two.key.ToBytes()},
+                                                       {12, one.key.ToBytes()},
+                                                       {13, gone}}) {
+      ASSERT_TRUE(db->Put(options, changes, Number(sequence), key).ok());
+    }
+    ASSERT_TRUE(db->Put(options, handles[2], "format", Number(1)).ok());
+    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+    delete db;
+  }
+  const std::vector<std::pair<uint64_t, SessionKey>> changes = {{11, two.key}, {12, one.key}};
+  for (const char* when : {"at the change", "after it"}) {
+    auto table = OpenOrDie(dir.path());
+    const auto recovered = table->Recover();
+    ASSERT_TRUE(recovered.ok()) << recovered.status() << when;
+    EXPECT_EQ(recovered->sessions.size(), 2u) << when;
+    EXPECT_EQ(recovered->changes, changes) << when;
+    EXPECT_EQ(table->corrupt_records(), 0u) << when;
+    EXPECT_EQ(**table->Load(one.key), one) << when;
+  }
+  std::vector<std::string> names;
+  ASSERT_TRUE(rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir.path(), &names).ok());
+  EXPECT_EQ(std::count(names.begin(), names.end(), "changes"), 0);
 }
 
 TEST(RocksTableTest, RefusesADirectoryThatCannotBeMade) {
@@ -222,7 +278,7 @@ TEST(RocksTableTest, ARecordThatCannotBeReadIsLeftOutAndCounted) {
   }
   {
     std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const char* name : {"default", "sessions", "changes", "node"}) {
+    for (const char* name : {"default", "sessions", "node"}) {
       families.emplace_back(name, rocksdb::ColumnFamilyOptions());
     }
     std::vector<rocksdb::ColumnFamilyHandle*> handles;

@@ -364,6 +364,76 @@ TEST_F(StoreLoopTest, StopUnderLoadAnswersEveryCall) {
       << answered.load() << " of " << asked.load();
 }
 
+class TestBatch final : public CallBatch {
+ public:
+  void Done(uint32_t place, OperationResult result) override {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(done_.emplace(place, std::move(result)).second) << "answered twice";
+  }
+  void Flush() override {
+    absl::MutexLock lock(&mutex_);
+    flushed_ = done_.size();
+  }
+  // By place: what was answered and flushed.
+  std::map<uint32_t, OperationResult> Await(size_t count) {
+    absl::MutexLock lock(&mutex_);
+    const auto all = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return flushed_ >= count; };
+    mutex_.AwaitWithTimeout(absl::Condition(&all), absl::Seconds(30));
+    return done_;
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::map<uint32_t, OperationResult> done_;
+  size_t flushed_ = 0;
+};
+
+TEST_F(StoreLoopTest, BatchIsCarriedOutInOrderAndAnsweredWhole) {
+  AddNodes(2);
+  const CreateOp create = NewSession(1);
+  PutOp put;
+  put.key = create.key;
+  put.set["cart"].value = "pears";
+  PutOp stale = put;
+  stale.expected_version = 7;
+  auto batch = std::make_shared<TestBatch>();
+  batch->operations = {create, put, stale, GetOp{.key = create.key}, NewSession(2)};
+  nodes_[0]->loop().ExecuteAll(batch);
+  const auto results = batch->Await(5);
+  ASSERT_EQ(results.size(), 5u);
+  EXPECT_TRUE(results.at(0).status.ok()) << results.at(0).status;
+  EXPECT_EQ(results.at(1).receipt.version, 2u);
+  EXPECT_EQ(results.at(1).receipt.copies, 2u);
+  EXPECT_TRUE(absl::IsAborted(results.at(2).status)) << results.at(2).status;
+  ASSERT_NE(results.at(3).session, nullptr);
+  EXPECT_EQ(results.at(3).session->attributes.at("cart").value, "pears");
+  EXPECT_TRUE(results.at(4).status.ok()) << results.at(4).status;
+}
+
+TEST_F(StoreLoopTest, BatchWithoutRoomIsRefusedWholeAndOneAfterTheStopToo) {
+  Options options;
+  options.pending_max = 3;
+  AddNodes(1, options);
+  auto large = std::make_shared<TestBatch>();
+  for (uint64_t n = 1; n <= 4; ++n) large->operations.push_back(NewSession(n));
+  nodes_[0]->loop().ExecuteAll(large);
+  for (const auto& [place, result] : large->Await(4)) {
+    EXPECT_TRUE(absl::IsResourceExhausted(result.status)) << result.status;
+  }
+  // The refused took no room.
+  auto small = std::make_shared<TestBatch>();
+  for (uint64_t n = 1; n <= 3; ++n) small->operations.push_back(NewSession(n));
+  nodes_[0]->loop().ExecuteAll(small);
+  for (const auto& [place, result] : small->Await(3)) EXPECT_TRUE(result.status.ok());
+  nodes_[0]->loop().Stop();
+  auto late = std::make_shared<TestBatch>();
+  late->operations.push_back(NewSession(5));
+  nodes_[0]->loop().ExecuteAll(late);
+  const auto results = late->Await(1);
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(results.at(0).status)) << results.at(0).status;
+}
+
 TEST_F(StoreLoopTest, DrainHandsSessionsOver) {
   AddNodes(2);
   for (uint64_t n = 1; n <= 10; ++n) {
