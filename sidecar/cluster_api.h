@@ -9,7 +9,9 @@
 #include <optional>
 #include <vector>
 
+#include "membership/io/broadcast_loop.h"
 #include "proto/cluster.grpc.pb.h"
+#include "sidecar/broadcast_hub.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/view_board.h"
 #include "store/operations.h"
@@ -22,7 +24,8 @@ class ClusterApi final : public v1::Cluster::CallbackService {
   // Watch calls at once; one more is RESOURCE_EXHAUSTED.
   static constexpr size_t kWatchersMax = 100;
 
-  explicit ClusterApi(ViewBoard* board) : board_(board) {}
+  ClusterApi(ViewBoard* board, membership::BroadcastLoop* broadcasts, BroadcastHub* hub)
+      : board_(board), broadcasts_(broadcasts), hub_(hub) {}
 
   grpc::ServerUnaryReactor* Members(grpc::CallbackServerContext* context,
                                     const v1::MembersRequest* request,
@@ -30,8 +33,16 @@ class ClusterApi final : public v1::Cluster::CallbackService {
   grpc::ServerWriteReactor<v1::MembersResponse>* Watch(grpc::CallbackServerContext* context,
                                                        const v1::WatchRequest* request) override;
 
+  grpc::ServerUnaryReactor* Broadcast(grpc::CallbackServerContext* context,
+                                      const v1::BroadcastRequest* request,
+                                      v1::BroadcastResponse* response) override;
+  grpc::ServerWriteReactor<v1::SubscribeResponse>* Subscribe(
+      grpc::CallbackServerContext* context, const v1::SubscribeRequest* request) override;
+
  private:
   ViewBoard* const board_;
+  membership::BroadcastLoop* const broadcasts_;
+  BroadcastHub* const hub_;
 };
 
 class OperatorApi final : public v1::Operator::CallbackService {

@@ -12,9 +12,11 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "membership/io/broadcast_loop.h"
 #include "membership/io/gossip_loop.h"
 #include "proxy/io/proxy_server.h"
 #include "sidecar/admin_server.h"
+#include "sidecar/broadcast_hub.h"
 #include "sidecar/cluster_api.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/grpc_servers.h"
@@ -31,6 +33,7 @@ namespace roost::sidecar {
 namespace {
 
 using membership::Address;
+using membership::BroadcastLoop;
 using membership::GossipLoop;
 using membership::ViewPtr;
 using proxy::ProxyServer;
@@ -90,6 +93,8 @@ struct Node::Parts {
   std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
   std::unique_ptr<RocksTable> table;
   std::unique_ptr<StoreLoop> store;
+  BroadcastHub hub{&board};
+  std::unique_ptr<BroadcastLoop> broadcasts;
   std::unique_ptr<grpc::Server> peer_server;
   std::unique_ptr<ProxyServer> proxy;
   std::unique_ptr<GossipKeys> keys;  // Null: gossip is not sealed.
@@ -107,6 +112,9 @@ struct Node::Parts {
   absl::Status BuildGossip(uint16_t peer_port);
   absl::Status LoadKeys();
   absl::Status LoadTls();
+  std::shared_ptr<grpc::ChannelCredentials> PeerCredentials() const {
+    return tls == nullptr ? grpc::InsecureChannelCredentials() : tls->channel_credentials();
+  }
   absl::Status BuildApi();
   absl::Status BuildAdmin();
 
@@ -137,16 +145,25 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
   auto created = StoreLoop::Create(
       options, {.table = table.get(),
                 .cluster = config.cluster().name(),
-                .peer_credentials = tls == nullptr ? grpc::InsecureChannelCredentials()
-                                                   : tls->channel_credentials(),
+                .peer_credentials = PeerCredentials(),
                 .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
                 .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
+  broadcasts = std::make_unique<BroadcastLoop>(BroadcastLoop::Dependencies{
+      .cluster = config.cluster().name(),
+      .self = self,
+      .boot_epoch = table->identity().boot_epoch,
+      .peer_credentials = PeerCredentials(),
+      .on_message = [this](const membership::BroadcastMessagePtr& m) { hub.Post(m); }});
   auto server = BuildPeerServer(
       *Address::Parse(config.cluster().listen()),
       tls == nullptr ? grpc::InsecureServerCredentials() : tls->server_credentials(),
-      [this](grpc::ServerBuilder* builder) { store->RegisterServices(builder); }, peer_port);
+      [this](grpc::ServerBuilder* builder) {
+        store->RegisterServices(builder);
+        broadcasts->RegisterServices(builder);
+      },
+      peer_port);
   if (!server.ok()) return server.status();
   peer_server = *std::move(server);
   return absl::OkStatus();
@@ -247,7 +264,7 @@ absl::Status Node::Parts::LoadTls() {
 absl::Status Node::Parts::BuildApi() {
   const store::Options limits = ToStoreOptions(config);
   sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board);
-  cluster_api = std::make_unique<ClusterApi>(&board);
+  cluster_api = std::make_unique<ClusterApi>(&board, broadcasts.get(), &hub);
   operator_api = std::make_unique<OperatorApi>(
       OperatorApi::Sources{
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
@@ -287,6 +304,7 @@ void Node::Parts::OnView(ViewPtr view) {
   LogEvents(log(), std::exchange(news, {}), *view);
   store->SetView(view);
   proxy->SetView(view);
+  broadcasts->SetView(view);
   board.Post(std::move(view));
 }
 
@@ -355,6 +373,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::v1::Config& con
 
 absl::Status Node::Start() {
   if (absl::Status status = parts_->store->Start(); !status.ok()) return status;
+  parts_->broadcasts->Start();
   parts_->gossip->Start();
   parts_->proxy->Start();
   parts_->admin->Start();
@@ -399,6 +418,7 @@ void Node::Stop() {
   StopServer(parts.api_server.get(), kCallsMax);
   // ...while what was under way could still be answered.
   if (parts.gossip) parts.gossip->Stop();
+  if (parts.broadcasts) parts.broadcasts->Stop();
   if (parts.store) parts.store->Stop();
   // Peers keep their streams open for as long as they can: nothing to wait for.
   StopServer(parts.peer_server.get(), std::chrono::milliseconds(0));
