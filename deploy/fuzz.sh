@@ -15,7 +15,7 @@ code is 0 if nothing was found, 1 if something was: its input then lies in DIR/f
   --runs N         end when N executions are reached in all, 1 to 10000000000 (default 100000000: half an hour to an hour)
   --seconds S      end after S seconds instead, 1 to 604800
   --targets LIST   names as in tests/fuzz (default: the membership's decoders, gossip_wire_fuzz, gossip_seal_fuzz,
-                   keys_file_fuzz, seeds_file_fuzz, srv_answer_fuzz); "all": every target
+                   keys_file_fuzz, seeds_file_fuzz, srv_answer_fuzz, broadcast_wire_fuzz); "all": every target
   --work DIR       keeps what the fuzzer learns, and what it finds, for a later run (default: a temporary folder, kept only if
                    something was found)
   --json FILE      write executions, findings and the figures of each target to FILE
@@ -26,7 +26,7 @@ whole_number() {
   [[ $2 =~ ^[1-9][0-9]{0,10}$ ]] && (($2 <= $3)) || die "$1 must be a whole number from 1 to $3, not '$2'"
 }
 
-MEMBERSHIP=gossip_wire_fuzz,gossip_seal_fuzz,keys_file_fuzz,seeds_file_fuzz,srv_answer_fuzz
+MEMBERSHIP=gossip_wire_fuzz,gossip_seal_fuzz,keys_file_fuzz,seeds_file_fuzz,srv_answer_fuzz,broadcast_wire_fuzz
 LENGTH=() TARGETS=$MEMBERSHIP WORK="" JSON=()
 while (($#)); do
   case $1 in

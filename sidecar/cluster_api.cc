@@ -1,5 +1,6 @@
 #include "sidecar/cluster_api.h"
 
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr uint32_t kPageDefault = 100;
 constexpr uint32_t kPageMax = 1'000;
+constexpr std::chrono::milliseconds kBroadcastTimeout{2'000};
 
 // One Watch call. A view that comes while one is being written replaces the one that waits.
 class Watcher final : public grpc::ServerWriteReactor<v1::MembersResponse>,
@@ -108,6 +110,21 @@ absl::Status NoKeys() {
       "gossip is not sealed: security.keys_file is not set in the node's configuration");
 }
 
+absl::Status CheckRequest(const v1::BroadcastRequest& request) {
+  const std::chrono::milliseconds max = membership::kBroadcastTimeoutMax;
+  if (request.timeout_ms() < 0 || request.timeout_ms() > max.count()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("timeout_ms: must be 0 to ", max.count(), ", not ", request.timeout_ms()));
+  }
+  return membership::CheckBroadcast(request.topic(), request.payload());
+}
+
+// A member's name; its id if it was seen only after the call began.
+std::string NameOf(const membership::View* view, membership::NodeId id) {
+  const membership::Member* member = view == nullptr ? nullptr : view->Find(id);
+  return member == nullptr ? id.ToString() : member->name;
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ClusterApi::Members(grpc::CallbackServerContext* context,
@@ -156,6 +173,39 @@ absl::Status ClusterApi::Change(const v1::SetAttributesRequest& request,
   }
   change_(attributes_);
   return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* ClusterApi::Broadcast(grpc::CallbackServerContext* context,
+                                                const v1::BroadcastRequest* request,
+                                                v1::BroadcastResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const absl::Status valid = CheckRequest(*request);
+  if (!valid.ok()) {
+    reactor->Finish(ToGrpcStatus(valid));
+    return reactor;
+  }
+  // Who was asked may be gone from the view when the answer comes.
+  const membership::ViewPtr view = board_->view();
+  const std::chrono::milliseconds timeout = request->timeout_ms() == 0
+                                                ? kBroadcastTimeout
+                                                : std::chrono::milliseconds(request->timeout_ms());
+  broadcasts_->Send(
+      request->topic(), request->payload(), timeout,
+      [reactor, response, view](absl::StatusOr<membership::BroadcastLoop::Outcome> outcome) {
+        if (outcome.ok()) {
+          for (const auto id : outcome->acknowledged) {
+            response->add_acknowledged(NameOf(view.get(), id));
+          }
+          for (const auto id : outcome->missing) response->add_missing(NameOf(view.get(), id));
+        }
+        reactor->Finish(ToGrpcStatus(outcome.status()));
+      });
+  return reactor;
+}
+
+grpc::ServerWriteReactor<v1::SubscribeResponse>* ClusterApi::Subscribe(
+    grpc::CallbackServerContext*, const v1::SubscribeRequest* request) {
+  return hub_->Subscribe(*request);
 }
 
 grpc::ServerUnaryReactor* OperatorApi::Status(grpc::CallbackServerContext* context,

@@ -13,7 +13,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "membership/attributes.h"
+#include "membership/io/broadcast_loop.h"
 #include "proto/cluster.grpc.pb.h"
+#include "sidecar/broadcast_hub.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/view_board.h"
 #include "store/listing.h"
@@ -28,8 +30,13 @@ class ClusterApi final : public v1::Cluster::CallbackService {
 
   // `attributes` are the node's at first; every later set is given to `change`, in order.
   ClusterApi(ViewBoard* board, membership::Attributes attributes,
-             std::function<void(membership::Attributes)> change)
-      : board_(board), change_(std::move(change)), attributes_(std::move(attributes)) {}
+             std::function<void(membership::Attributes)> change,
+             membership::BroadcastLoop* broadcasts, BroadcastHub* hub)
+      : board_(board),
+        change_(std::move(change)),
+        broadcasts_(broadcasts),
+        hub_(hub),
+        attributes_(std::move(attributes)) {}
 
   grpc::ServerUnaryReactor* Members(grpc::CallbackServerContext* context,
                                     const v1::MembersRequest* request,
@@ -40,11 +47,19 @@ class ClusterApi final : public v1::Cluster::CallbackService {
                                           const v1::SetAttributesRequest* request,
                                           v1::SetAttributesResponse* response) override;
 
+  grpc::ServerUnaryReactor* Broadcast(grpc::CallbackServerContext* context,
+                                      const v1::BroadcastRequest* request,
+                                      v1::BroadcastResponse* response) override;
+  grpc::ServerWriteReactor<v1::SubscribeResponse>* Subscribe(
+      grpc::CallbackServerContext* context, const v1::SubscribeRequest* request) override;
+
  private:
   absl::Status Change(const v1::SetAttributesRequest& request, v1::SetAttributesResponse* response);
 
   ViewBoard* const board_;
   const std::function<void(membership::Attributes)> change_;
+  membership::BroadcastLoop* const broadcasts_;
+  BroadcastHub* const hub_;
   absl::Mutex mutex_;
   membership::Attributes attributes_ ABSL_GUARDED_BY(mutex_);
 };

@@ -13,11 +13,13 @@
 #include "absl/time/time.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/credentials.h"
+#include "membership/io/broadcast_loop.h"
 #include "membership/io/gossip_loop.h"
 #include "membership/io/members_file.h"
 #include "membership/io/sync_service.h"
 #include "proxy/io/proxy_server.h"
 #include "sidecar/admin_server.h"
+#include "sidecar/broadcast_hub.h"
 #include "sidecar/cluster_api.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/grpc_servers.h"
@@ -34,6 +36,7 @@ namespace roost::sidecar {
 namespace {
 
 using membership::Address;
+using membership::BroadcastLoop;
 using membership::GossipLoop;
 using membership::ViewPtr;
 using proxy::ProxyServer;
@@ -102,6 +105,8 @@ struct Node::Parts {
   std::unique_ptr<RocksTable> table;
   std::unique_ptr<StoreLoop> store;
   std::unique_ptr<membership::SyncService> sync;
+  BroadcastHub hub{&board};
+  std::unique_ptr<BroadcastLoop> broadcasts;
   std::unique_ptr<grpc::Server> peer_server;
   std::unique_ptr<ProxyServer> proxy;
   std::unique_ptr<GossipKeys> keys;  // Null: gossip is not sealed.
@@ -120,6 +125,9 @@ struct Node::Parts {
   absl::Status BuildGossip(uint16_t peer_port);
   absl::Status LoadKeys();
   absl::Status LoadTls();
+  std::shared_ptr<grpc::ChannelCredentials> PeerCredentials() const {
+    return tls == nullptr ? grpc::InsecureChannelCredentials() : tls->channel_credentials();
+  }
   absl::Status BuildApi();
   absl::Status BuildAdmin();
 
@@ -151,20 +159,26 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
   auto created = StoreLoop::Create(
       options, {.table = table.get(),
                 .cluster = config.cluster().name(),
-                .peer_credentials = tls == nullptr ? grpc::InsecureChannelCredentials()
-                                                   : tls->channel_credentials(),
+                .peer_credentials = PeerCredentials(),
                 .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
                 .on_disk_space = [this](store::DiskSpace space) { OnDiskSpace(space); },
                 .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
   sync = std::make_unique<membership::SyncService>(config.cluster().name());
+  broadcasts = std::make_unique<BroadcastLoop>(BroadcastLoop::Dependencies{
+      .cluster = config.cluster().name(),
+      .self = self,
+      .boot_epoch = table->identity().boot_epoch,
+      .peer_credentials = PeerCredentials(),
+      .on_message = [this](const membership::BroadcastMessagePtr& m) { hub.Post(m); }});
   auto server = BuildPeerServer(
       *Address::Parse(config.cluster().listen()),
       tls == nullptr ? grpc::InsecureServerCredentials() : tls->server_credentials(),
       [this](grpc::ServerBuilder* builder) {
         store->RegisterServices(builder);
         builder->RegisterService(sync.get());
+        broadcasts->RegisterServices(builder);
       },
       peer_port);
   if (!server.ok()) return server.status();
@@ -213,8 +227,8 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
   // One port number for both: the one that the peers' server got.
   const Address listen = Address::Parse(config.cluster().listen())->WithPort(peer_port);
   if (absl::Status status = LoadKeys(); !status.ok()) return status;
-  // What is sealed in datagrams must not be taken unsealed from a call.
-  const bool by_calls = keys == nullptr;
+  // What is sealed in datagrams must not be taken unprotected from a call.
+  const bool by_calls = keys == nullptr || tls != nullptr;
   auto created = GossipLoop::Create(
       std::move(options), listen,
       {config.cluster().seeds().begin(), config.cluster().seeds().end()},
@@ -230,9 +244,7 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
              news.insert(news.end(), events.begin(), events.end());
            },
        .sync = by_calls ? sync.get() : nullptr,
-       .sync_credentials = !by_calls        ? nullptr
-                           : tls == nullptr ? grpc::InsecureChannelCredentials()
-                                            : tls->channel_credentials()});
+       .sync_credentials = by_calls ? PeerCredentials() : nullptr});
   if (!created.ok()) return created.status();
   gossip = *std::move(created);
   if (keys != nullptr) {
@@ -290,7 +302,8 @@ absl::Status Node::Parts::BuildApi() {
   sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board);
   cluster_api = std::make_unique<ClusterApi>(
       &board, ToMembershipOptions(config).attributes,
-      [this](membership::Attributes attributes) { gossip->SetAttributes(std::move(attributes)); });
+      [this](membership::Attributes attributes) { gossip->SetAttributes(std::move(attributes)); },
+      broadcasts.get(), &hub);
   operator_api = std::make_unique<OperatorApi>(
       OperatorApi::Sources{
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
@@ -331,6 +344,7 @@ void Node::Parts::OnView(ViewPtr view) {
   members_file->Remember(*view);
   store->SetView(view);
   proxy->SetView(view);
+  broadcasts->SetView(view);
   board.Post(std::move(view));
 }
 
@@ -419,6 +433,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::v1::Config& con
 
 absl::Status Node::Start() {
   if (absl::Status status = parts_->store->Start(); !status.ok()) return status;
+  parts_->broadcasts->Start();
   parts_->gossip->Start();
   parts_->proxy->Start();
   parts_->admin->Start();
@@ -463,6 +478,7 @@ void Node::Stop() {
   StopServer(parts.api_server.get(), kCallsMax);
   // ...while what was under way could still be answered.
   if (parts.gossip) parts.gossip->Stop();
+  if (parts.broadcasts) parts.broadcasts->Stop();
   if (parts.store) parts.store->Stop();
   // Peers keep their streams open for as long as they can: nothing to wait for.
   StopServer(parts.peer_server.get(), std::chrono::milliseconds(0));

@@ -19,10 +19,11 @@ constexpr int64_t kDaysMax = 3'650;
 
 const std::map<std::string, Command>& Commands() {
   static const auto* commands = new std::map<std::string, Command>{
-      {"help", Command::kHelp},     {"version", Command::kVersion},
-      {"status", Command::kStatus}, {"members", Command::kMembers},
-      {"owner", Command::kOwner},   {"sessions", Command::kSessions},
-      {"keys", Command::kKeys},     {"certs", Command::kCerts}};
+      {"help", Command::kHelp},          {"version", Command::kVersion},
+      {"status", Command::kStatus},      {"members", Command::kMembers},
+      {"owner", Command::kOwner},        {"sessions", Command::kSessions},
+      {"keys", Command::kKeys},          {"certs", Command::kCerts},
+      {"broadcast", Command::kBroadcast}};
   return *commands;
 }
 
@@ -89,6 +90,10 @@ class Parser {
       arguments_.id = word;
     } else if (*command_ == Command::kKeys) {
       return TakeKeysWord(word);
+    } else if (*command_ == Command::kBroadcast && arguments_.topic.empty() && !word.empty()) {
+      arguments_.topic = word;
+    } else if (*command_ == Command::kBroadcast && arguments_.payload.empty() && !word.empty()) {
+      arguments_.payload = word;
     } else if (*command_ == Command::kCerts) {
       return TakeCertsWord(word);
     } else {
@@ -207,6 +212,9 @@ class Parser {
     }
     if (*command_ == Command::kKeys) return FinishKeys();
     if (*command_ == Command::kCerts) return FinishCerts();
+    if (*command_ == Command::kBroadcast && arguments_.topic.empty()) {
+      return Usage("broadcast needs a topic");
+    }
     return absl::OkStatus();
   }
 
@@ -269,6 +277,14 @@ std::string HelpText(Command command) {
           "generate one; add it on every node; use it on every node; remove the old one on every\n"
           "node. Each step also writes the node's keys file.\n",
           kCommonHelp);
+    case Command::kBroadcast:
+      return absl::StrCat(
+          "roostctl broadcast TOPIC [TEXT]: a message to the applications at every member, and "
+          "who\n"
+          "has taken it. Fails if a member has not.\n\n"
+          "  TOPIC            1 to 64 letters, digits, '_', '.' and '-'\n"
+          "  TEXT             at most 64 KiB\n",
+          kCommonHelp);
     case Command::kCerts:
       return "roostctl certs new DIR --nodes A,B,...     an authority, and a certificate per node\n"
              "roostctl certs issue DIR --nodes A,B,...   more of them, or new ones, from it\n\n"
@@ -292,6 +308,7 @@ std::string HelpText(Command command) {
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
+      "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"
       "  roostctl certs ACTION          TLS certificates for the nodes: new, issue\n"
       "  roostctl version\n"
       "  roostctl COMMAND --help        more about a command\n",

@@ -10,7 +10,17 @@
 
 namespace roost::ctl {
 
-enum class Command { kHelp, kVersion, kStatus, kMembers, kOwner, kSessions, kKeys, kCerts };
+enum class Command {
+  kHelp,
+  kVersion,
+  kStatus,
+  kMembers,
+  kOwner,
+  kSessions,
+  kKeys,
+  kCerts,
+  kBroadcast
+};
 
 // Of `roostctl keys`.
 enum class KeysAction { kNone, kGenerate, kList, kAdd, kUse, kRemove };
@@ -33,6 +43,8 @@ struct Arguments {
   KeysAction keys_action = KeysAction::kNone;
   // keys: the file of `add` ("-": standard input), the key id of `use` and `remove`.
   std::string operand;
+  std::string topic;    // broadcast
+  std::string payload;  // broadcast
   CertsAction certs_action = CertsAction::kNone;
   CertsRequest certs;
   // "HOST:PORT" or "unix:PATH".

@@ -26,6 +26,7 @@ namespace roost::ctl {
 namespace {
 
 constexpr uint32_t kPageSize = 1'000;
+constexpr int64_t kBroadcastMsMax = 30'000;
 
 std::shared_ptr<grpc::Channel> Connect(const Arguments& arguments) {
   grpc::ChannelArguments options;
@@ -315,6 +316,29 @@ absl::Status Keys(const Arguments& arguments, const Print& print) {
   return absl::OkStatus();
 }
 
+absl::Status Broadcast(const Arguments& arguments, const Print& print) {
+  v1::BroadcastRequest request;
+  request.set_topic(arguments.topic);
+  request.set_payload(arguments.payload);
+  // Leaves the node time to say who is missing.
+  request.set_timeout_ms(std::min<int64_t>(arguments.timeout.count() / 2, kBroadcastMsMax));
+  v1::BroadcastResponse response;
+  const auto stub = v1::Cluster::NewStub(Connect(arguments));
+  const grpc::Status status = stub->Broadcast(NewContext(arguments).get(), request, &response);
+  if (!status.ok()) return ToStatus(status, arguments);
+  if (arguments.json) {
+    print(ToJson(response, false));
+  } else {
+    Table table({"MEMBER", "TAKEN"});
+    for (const std::string& name : response.acknowledged()) table.Add({name, "yes"});
+    for (const std::string& name : response.missing()) table.Add({name, "not known"});
+    print(table.ToString());
+  }
+  if (response.missing_size() == 0) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat(response.missing_size(), " of the members have not said that they have it"));
+}
+
 absl::Status Certs(const Arguments& arguments, const Print& print) {
   const bool is_new = arguments.certs_action == CertsAction::kNew;
   const absl::Status status =
@@ -342,6 +366,8 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Sessions(arguments, print);
     case Command::kKeys:
       return Keys(arguments, print);
+    case Command::kBroadcast:
+      return Broadcast(arguments, print);
     case Command::kCerts:
       return Certs(arguments, print);
     case Command::kHelp:

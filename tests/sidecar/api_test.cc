@@ -81,7 +81,33 @@ class ApiTest : public ::testing::Test {
     operator_ = v1::Operator::NewStub(channel_);
     context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   }
-  ~ApiTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  ~ApiTest() override {
+    broadcasts_.Stop();
+    server_->Shutdown(std::chrono::system_clock::now());
+  }
+
+  // A stream that has begun.
+  std::unique_ptr<grpc::ClientReader<v1::SubscribeResponse>> Subscribe(
+      grpc::ClientContext* context, const std::vector<std::string>& topics) {
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    v1::SubscribeRequest request;
+    request.mutable_topics()->Assign(topics.begin(), topics.end());
+    auto reader = cluster_->Subscribe(context, request);
+    v1::SubscribeResponse begun;
+    EXPECT_TRUE(reader->Read(&begun));
+    EXPECT_EQ(begun.sequence(), 0u);
+    return reader;
+  }
+  grpc::Status Broadcast(const std::string& topic, const std::string& payload,
+                         v1::BroadcastResponse* response, int64_t timeout_ms = 0) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    v1::BroadcastRequest request;
+    request.set_topic(topic);
+    request.set_payload(payload);
+    request.set_timeout_ms(timeout_ms);
+    return cluster_->Broadcast(&context, request, response);
+  }
 
   absl::Mutex mutex_;
   membership::Attributes attributes_ ABSL_GUARDED_BY(mutex_);  // What the node was told to have.
@@ -89,11 +115,19 @@ class ApiTest : public ::testing::Test {
   FakeStore store_;
   std::vector<store::ListEntry> entries_;
   SessionsApi sessions_api_{store::Options{}, &store_, &board_};
+  BroadcastHub hub_{&board_};
+  membership::BroadcastLoop broadcasts_{
+      {.cluster = "shop",
+       .self = membership::NodeId{1},
+       .boot_epoch = 1,
+       .peer_credentials = grpc::InsecureChannelCredentials(),
+       .on_message = [this](const membership::BroadcastMessagePtr& m) { hub_.Post(m); }}};
   ClusterApi cluster_api_{&board_, membership::Attributes(),
                           [this](membership::Attributes changed) {
                             absl::MutexLock lock(&mutex_);
                             attributes_ = std::move(changed);
-                          }};
+                          },
+                          &broadcasts_, &hub_};
   OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
                              .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
                              .list =
@@ -347,6 +381,92 @@ TEST_F(ApiTest, ASocketThatSomebodyListensOnIsLeftAlone) {
   EXPECT_TRUE(cluster_->Members(&context_, {}, &response).ok());
 }
 
+TEST_F(ApiTest, ABroadcastReachesWhoSubscribesToItsTopic) {
+  broadcasts_.Start();
+  grpc::ClientContext all_context, some_context;
+  const auto all = Subscribe(&all_context, {});
+  const auto some = Subscribe(&some_context, {"prices", "users"});
+  v1::BroadcastResponse response;
+  ASSERT_TRUE(Broadcast("stock", "1", &response).ok());
+  ASSERT_TRUE(Broadcast("users", std::string("\0\xff", 2), &response).ok());
+  EXPECT_THAT(response.acknowledged(), ::testing::ElementsAre("0000000000000001"));
+  EXPECT_EQ(response.missing_size(), 0);
+  v1::SubscribeResponse message;
+  ASSERT_TRUE(some->Read(&message));
+  EXPECT_EQ(message.topic(), "users");
+  EXPECT_EQ(message.payload(), std::string("\0\xff", 2));
+  EXPECT_EQ(message.sender_id(), "0000000000000001");
+  EXPECT_EQ(message.sequence(), 2u);
+  ASSERT_TRUE(all->Read(&message));
+  EXPECT_EQ(message.topic(), "stock");
+  ASSERT_TRUE(all->Read(&message));
+  EXPECT_EQ(message.topic(), "users");
+}
+
+TEST_F(ApiTest, AReaderThatFallsBehindIsToldSo) {
+  broadcasts_.Start();
+  grpc::ClientContext context;
+  const auto reader = Subscribe(&context, {});
+  v1::BroadcastResponse response;
+  const std::string payload(membership::kPayloadBytesMax, 'x');
+  // What gRPC and the socket hold, and the queue of 4 MiB.
+  for (int i = 0; i < 400; ++i) ASSERT_TRUE(Broadcast("t", payload, &response).ok());
+  v1::SubscribeResponse message;
+  uint64_t last = 0;
+  while (reader->Read(&message)) EXPECT_EQ(message.sequence(), ++last);
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_LT(last, 400u);
+}
+
+TEST_F(ApiTest, BroadcastsOutsideTheirLimitsAreRefused) {
+  broadcasts_.Start();
+  v1::BroadcastResponse response;
+  const auto refused = [&](const std::string& topic, const std::string& payload, int64_t timeout,
+                           const char* field) {
+    const grpc::Status status = Broadcast(topic, payload, &response, timeout);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(status.error_message(), HasSubstr(field));
+  };
+  refused("", "x", 0, "topic: ");
+  refused("a b", "x", 0, "topic: ");
+  refused("a", std::string(membership::kPayloadBytesMax + 1, 'x'), 0, "payload: ");
+  refused("a", "x", -1, "timeout_ms: ");
+  refused("a", "x", 30'001, "timeout_ms: ");
+  for (const std::vector<std::string>& topics :
+       {std::vector<std::string>{"a b"}, std::vector<std::string>(65, "a")}) {
+    grpc::ClientContext context;
+    v1::SubscribeRequest request;
+    request.mutable_topics()->Assign(topics.begin(), topics.end());
+    const auto reader = cluster_->Subscribe(&context, request);
+    v1::SubscribeResponse message;
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+}
+
+TEST_F(ApiTest, SubscribersAreBounded) {
+  broadcasts_.Start();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::SubscribeResponse>>> readers;
+  for (size_t i = 0; i < BroadcastHub::kSubscribersMax; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    readers.push_back(Subscribe(contexts.back().get(), {}));
+  }
+  grpc::ClientContext context;
+  const auto reader = cluster_->Subscribe(&context, {});
+  v1::SubscribeResponse message;
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  for (const auto& open : contexts) open->TryCancel();
+}
+
+TEST_F(ApiTest, AStoppedNodeRefusesBroadcasts) {
+  broadcasts_.Start();
+  broadcasts_.Stop();
+  v1::BroadcastResponse response;
+  EXPECT_EQ(Broadcast("a", "x", &response).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
   const ShortDir dir;
   const std::string path = dir.File("stale.sock");
@@ -357,7 +477,8 @@ TEST(ApiServerTest, WhatADeadProcessLeftIsRemovedAndAFileIsNot) {
   ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   close(fd);  // Bound, never listened: as after a kill.
   ViewBoard board;
-  ClusterApi api(&board, {}, [](const membership::Attributes&) {});
+  ClusterApi api(
+      &board, {}, [](const membership::Attributes&) {}, nullptr, nullptr);
   const ApiServerOptions options{
       .listen = "", .socket = path, .services = {&api}, .message_bytes_max = 1 << 20};
   auto server = BuildApiServer(options);

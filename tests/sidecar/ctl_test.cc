@@ -41,8 +41,9 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"members", "--help"}, "")->help_for, Command::kMembers);
   EXPECT_EQ(ParseArguments({"help", "owner"}, "")->help_for, Command::kOwner);
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
-  for (Command command : {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner,
-                          Command::kSessions, Command::kCerts, Command::kVersion}) {
+  for (Command command :
+       {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
+        Command::kCerts, Command::kBroadcast, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -61,6 +62,8 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"sessions", "--limit=100001"},
            {"status", "--api="},
            {"status", "--frob"},
+           {"broadcast"},
+           {"broadcast", "a", "b", "c"},
            {"certs"},
            {"certs", "old", "/d", "--nodes", "a"},
            {"certs", "new", "--nodes", "a"},
