@@ -15,6 +15,7 @@ namespace roost::sidecar {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class MetricsTest : public ::testing::Test {
  protected:
@@ -28,7 +29,11 @@ class MetricsTest : public ::testing::Test {
   }
 
   std::string Render() {
-    std::vector<membership::Member> members(2);
+    std::vector<membership::Member> members(2 + rtts_us_.size());
+    for (size_t i = 0; i < rtts_us_.size(); ++i) {
+      members[2 + i].id = membership::NodeId{3 + i};
+      members[2 + i].rtt = std::chrono::microseconds(rtts_us_[i]);
+    }
     members[0].id = membership::NodeId{1};
     members[1].id = membership::NodeId{2};
     members[1].state = membership::MemberState::kDead;
@@ -44,6 +49,7 @@ class MetricsTest : public ::testing::Test {
          .process = ReadProcessUsage()});
   }
 
+  std::vector<int> rtts_us_;
   membership::Counters membership_;
   store::Counters store_;
   proxy::Counters loops_[2];
@@ -59,6 +65,16 @@ TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
         "roost_members{state=\"alive\"} 1\n", "roost_members{state=\"dead\"} 1\n",
         "roost_proxy_routed_total{route=\"no_session\"} 0\n", "roost_ready 1\n"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line));
+  }
+}
+
+TEST_F(MetricsTest, RoundTripTimesAreQuantilesOverTheMembers) {
+  EXPECT_THAT(Render(), Not(HasSubstr("roost_member_rtt_seconds")));
+  rtts_us_ = {900, 100, 250};
+  for (const char* line : {"roost_member_rtt_seconds{quantile=\"0\"} 0.000100\n",
+                           "roost_member_rtt_seconds{quantile=\"0.5\"} 0.000250\n",
+                           "roost_member_rtt_seconds{quantile=\"1\"} 0.000900\n"}) {
+    EXPECT_THAT(Render(), HasSubstr(line));
   }
 }
 
