@@ -23,6 +23,8 @@ bool Address::IsLoopback() const {
   return std::all_of(ip.begin(), ip.end() - 1, [](uint8_t b) { return b == 0; }) && ip[15] == 1;
 }
 
+bool Address::IsMulticast() const { return IsV4() ? (ip[12] & 0xf0) == 0xe0 : ip[0] == 0xff; }
+
 bool Address::IsWildcard() const {
   const auto start = IsV4() ? ip.begin() + 12 : ip.begin();
   return std::all_of(start, ip.end(), [](uint8_t b) { return b == 0; });

@@ -21,6 +21,8 @@ struct Address {
 
   bool IsV4() const;
   bool IsLoopback() const;
+  // 224.0.0.0/4 or ff00::/8.
+  bool IsMulticast() const;
   // 0.0.0.0 or ::.
   bool IsWildcard() const;
   // "10.0.0.1" or "::1", without port.

@@ -83,7 +83,7 @@ struct Options {
   static constexpr std::chrono::seconds kRememberedPatience{10};
   // Read again and again, for more seeds; empty: none.
   std::string seeds_file;
-  // IPv4 group to find members by; port 0: none.
+  // Group to find members by; port 0: none.
   Address multicast;
   // So many nodes, this one included, must have met before there is a cluster. 1: a node whose
   // discovery succeeded and found nobody else is one alone. 1 to 1,000.

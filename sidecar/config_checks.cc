@@ -172,15 +172,14 @@ void CheckAdvertise(const config::v1::Cluster& cluster, std::vector<CrossCheck>*
 void CheckMulticast(const config::v1::Cluster& cluster, std::vector<CrossCheck>* found) {
   const auto group = Address::Parse(cluster.multicast());
   if (!group) return;
-  const bool is_group = group->IsV4() && (group->ip[12] & 0xf0) == 0xe0 && group->port != 0;
-  if (!is_group) {
+  if (!group->IsMulticast() || group->port == 0) {
     found->push_back(
-        {{"cluster.multicast"}, "must be an IPv4 group (224.0.0.0 to 239.255.255.255) and a port"});
+        {{"cluster.multicast"}, "must be a group (224.0.0.0/4 or ff00::/8) and a port"});
   }
   const auto listen = Address::Parse(cluster.listen());
-  if (listen && !listen->IsV4()) {
-    found->push_back(
-        {{"cluster.multicast", "cluster.listen"}, "needs an IPv4 address in cluster.listen"});
+  if (listen && listen->IsV4() != group->IsV4()) {
+    found->push_back({{"cluster.multicast", "cluster.listen"},
+                      "needs an address of the same kind, IPv4 or IPv6, in cluster.listen"});
   }
 }
 

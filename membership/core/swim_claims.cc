@@ -218,9 +218,9 @@ void Swim::OnRefusal(SteadyTime now, const Message& refusal, Effects* out) {
   if (Settled(now)) return;
   if (refusal.reason == RefusalReason::kProtocol) {
     out->fatal = absl::FailedPreconditionError(absl::StrCat(
-        "the members at ", holder, " and elsewhere speak no version of the protocol that this node does (",
-        table_.self().protocol_min, " to ", table_.self().protocol_max,
-        "): upgrade in steps"));
+        "the members at ", holder,
+        " and elsewhere speak no version of the protocol that this node does (",
+        table_.self().protocol_min, " to ", table_.self().protocol_max, "): upgrade in steps"));
     return;
   }
   out->fatal = absl::AlreadyExistsError(absl::StrCat("node.name \"", options_.name,

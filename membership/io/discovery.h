@@ -45,8 +45,8 @@ class Discovery {
   ~Discovery();
 
   void Start();
-  // Idempotent. `on_found` does not run any more when it returns. Does not wait for a lookup that is
-  // under way, which takes seconds if name servers are silent: its thread ends by itself.
+  // Idempotent. `on_found` does not run any more when it returns. Does not wait for a lookup that
+  // is under way, which takes seconds if name servers are silent: its thread ends by itself.
   void Stop();
 
  private:

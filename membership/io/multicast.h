@@ -1,8 +1,8 @@
 // Finding members by UDP multicast: nodes tell a group now and then where they are.
 //
 // What is told is an ordinary datagram of the gossip socket, sealed if the cluster has keys; it
-// only makes its sender a seed. IPv4 groups; datagrams are not routed beyond the local network (TTL
-// 1).
+// only makes its sender a seed. IPv4 and IPv6 groups; datagrams are not routed beyond the local
+// network (TTL 1).
 #pragma once
 
 #include <chrono>

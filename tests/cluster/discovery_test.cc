@@ -1,5 +1,7 @@
 // How real processes find each other, and what /readyz says while they have not.
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -72,6 +74,38 @@ TEST(DiscoveryTest, AClusterOnIpv6ServesSessionsWhereverTheyLand) {
     ASSERT_TRUE(response.ok()) << response.status();
     EXPECT_EQ(response->headers["x-node"], "n0");
   }
+}
+
+// Whether the node has written down where all others are.
+bool Remembers(Cluster* cluster, int node) {
+  std::ifstream file(cluster->node(node).config().data_dir + "/members");
+  std::ostringstream text;
+  text << file.rdbuf();
+  for (int i = 0; i < cluster->size(); ++i) {
+    const std::string port = absl::StrCat(":", cluster->node(i).config().gossip_port, " 0\n");
+    if (i != node && !absl::StrContains(text.str(), port)) return false;
+  }
+  return true;
+}
+
+TEST(DiscoveryTest, AClusterStoppedAsAWholeFindsItselfWithoutSeeds) {
+  Cluster cluster(3);
+  cluster.StartAll();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(Eventually(seconds(15), [&] { return Remembers(&cluster, i); }));
+  }
+  for (int i = 0; i < 3; ++i) cluster.node(i).Kill();
+  for (int i = 0; i < 3; ++i) {
+    cluster.node(i).mutable_config()->seed_ports.clear();
+    cluster.node(i).Start();
+  }
+  EXPECT_TRUE(cluster.WaitUntilWhole(seconds(30)));
+  // A damaged file is told and does no harm.
+  cluster.node(2).Kill();
+  std::ofstream(cluster.node(2).config().data_dir + "/members") << "garbage\n";
+  cluster.node(2).Start();
+  EXPECT_TRUE(cluster.WaitUntilWhole(seconds(30)));
+  EXPECT_TRUE(absl::StrContains(cluster.node(2).Log(), "remembered members ignored"));
 }
 
 }  // namespace

@@ -150,6 +150,8 @@ TEST(ShowTest, NodesAreShownByNameWhereTheViewHasThem) {
   members[0].name = "web-2";
   members[1].id = membership::NodeId{2};
   members[1].name = "web-1";
+  members[1].rtt = std::chrono::microseconds(1'234);
+  members[1].attributes = *membership::Attributes::Create({{"rack", "r7"}});
   const membership::View view(7, membership::NodeId{1}, members);
   store::Session session;
   session.copy_set = {membership::NodeId{1}, membership::NodeId{3}};
@@ -172,6 +174,9 @@ TEST(ShowTest, NodesAreShownByNameWhereTheViewHasThem) {
   Show(view, &response);
   ASSERT_EQ(response.members_size(), 2);
   EXPECT_EQ(response.members(0).name(), "web-1");
+  EXPECT_EQ(response.members(0).rtt_us(), 1'234u);
+  EXPECT_EQ(response.members(0).attributes().at("rack"), "r7");
+  EXPECT_EQ(response.members(1).rtt_us(), 0u);
   EXPECT_TRUE(response.members(1).self());
   EXPECT_EQ(response.view(), 7u);
 }

@@ -56,6 +56,24 @@ TEST(ConfigRulesTest, EveryFieldHasExactlyOneRuleWithinItsOwnLimits) {
   EXPECT_EQ(FieldRules().size(), fields.size());
 }
 
+TEST(ConfigLoaderTest, BadAttributesAreNamed) {
+  const auto one = [](const std::string& list) {
+    return ErrorsAfterBase("node: {attributes: [" + list + "]}");
+  };
+  EXPECT_THAT(one("\"rack=r7\", \"release=1.2\""), IsEmpty());
+  EXPECT_THAT(one("\"rack\""), ElementsAre(HasSubstr("NAME=VALUE")));
+  EXPECT_THAT(one("\"=r7\""), ElementsAre(HasSubstr("node.attributes[0]")));
+  EXPECT_THAT(one("\"bad name=v\""), ElementsAre(HasSubstr("[A-Za-z0-9_.-]")));
+  EXPECT_THAT(one("\"rack=r7\", \"rack=r8\""), ElementsAre(HasSubstr("twice")));
+  std::string many, large;
+  for (int i = 0; i < 33; ++i) absl::StrAppend(&many, i == 0 ? "" : ",", "\"n", i, "=v\"");
+  for (int i = 0; i < 20; ++i) {
+    absl::StrAppend(&large, i == 0 ? "" : ",", "\"n", i, "=", std::string(240, 'v'), "\"");
+  }
+  EXPECT_THAT(one(many), ElementsAre(HasSubstr("at most 32")));
+  EXPECT_THAT(one(large), ElementsAre(HasSubstr("at most 4096")));
+}
+
 TEST(ConfigLoaderTest, AnEmptyFileHasTheDocumentedDefaults) {
   const LoadedConfig loaded =
       ParseConfig("security: {insecure: true}\n", "f.yaml", {{"ROOST_NODE_NAME", "a"}});

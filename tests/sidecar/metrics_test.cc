@@ -31,7 +31,11 @@ class MetricsTest : public ::testing::Test {
   }
 
   std::string Render() {
-    std::vector<membership::Member> members(2);
+    std::vector<membership::Member> members(2 + rtts_us_.size());
+    for (size_t i = 0; i < rtts_us_.size(); ++i) {
+      members[2 + i].id = membership::NodeId{3 + i};
+      members[2 + i].rtt = std::chrono::microseconds(rtts_us_[i]);
+    }
     members[0].id = membership::NodeId{1};
     members[1].id = membership::NodeId{2};
     members[1].state = membership::MemberState::kDead;
@@ -51,6 +55,7 @@ class MetricsTest : public ::testing::Test {
          .tls = tls_});
   }
 
+  std::vector<int> rtts_us_;
   membership::Counters membership_;
   store::Counters store_;
   proxy::Counters loops_[2];
@@ -83,6 +88,16 @@ TEST_F(MetricsTest, TlsIsShownWhereItIsOn) {
   EXPECT_THAT(text, HasSubstr("\nroost_tls_refused_total{reason=\"expired\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("\nroost_tls_certificate_expires_seconds " +
                               std::to_string(absl::ToUnixSeconds((*tls)->expires())) + "\n"));
+}
+
+TEST_F(MetricsTest, RoundTripTimesAreQuantilesOverTheMembers) {
+  EXPECT_THAT(Render(), Not(HasSubstr("roost_member_rtt_seconds")));
+  rtts_us_ = {900, 100, 250};
+  for (const char* line : {"roost_member_rtt_seconds{quantile=\"0\"} 0.000100\n",
+                           "roost_member_rtt_seconds{quantile=\"0.5\"} 0.000250\n",
+                           "roost_member_rtt_seconds{quantile=\"1\"} 0.000900\n"}) {
+    EXPECT_THAT(Render(), HasSubstr(line));
+  }
 }
 
 TEST_F(MetricsTest, LabelsAreEscaped) { EXPECT_THAT(Render(), HasSubstr(R"(node="a\"b\\")")); }

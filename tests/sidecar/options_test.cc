@@ -38,6 +38,13 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   EXPECT_EQ(timing.rejoin_interval, timing_default.rejoin_interval);
 }
 
+TEST(OptionsTest, AttributesOfTheNodeAreNamesAndValues) {
+  const membership::Options options =
+      ToMembershipOptions(Load("node: {attributes: [\"rack=r7\", \"formula=a=b\", \"empty=\"]}"));
+  EXPECT_EQ(options.attributes.values(),
+            (membership::Attributes::Map{{"empty", ""}, {"formula", "a=b"}, {"rack", "r7"}}));
+}
+
 TEST(OptionsTest, PresetsSetWhatIsNotGivenAndAreConsistent) {
   for (const char* preset : {"local", "lan", "wan"}) {
     membership::Options options =

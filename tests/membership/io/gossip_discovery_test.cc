@@ -76,6 +76,26 @@ TEST(GossipDiscoveryTest, NodesOfAMulticastGroupFindEachOther) {
   EXPECT_TRUE(Eventually([&] { return stranger->loop().counters().dropped_foreign_cluster > 0; }));
 }
 
+TEST(GossipDiscoveryTest, NodesOfAnIpv6GroupFindEachOther) {
+  const Address listen = *Address::Parse("[::1]:0");
+  Address group = *Address::Parse("[ff12::7400]:1");
+  group.port = FreeGroup().port;
+  const auto probe = GossipSocket::Bind(listen);
+  ASSERT_TRUE(probe.ok());
+  if (!JoinGroup(group, listen, probe->descriptor()).ok() ||
+      !GossipSocket::Send(probe->descriptor(), group, "probe")) {
+    GTEST_SKIP() << "loopback has no IPv6 multicast here";
+  }
+  const auto member = [&](uint64_t id) {
+    Options options = Node::MakeOptions(id);
+    options.multicast = group;
+    return std::make_unique<Node>(options, listen, std::vector<std::string>{},
+                                  GossipLoop::Dependencies{});
+  };
+  const auto a = member(1), b = member(2);
+  EXPECT_TRUE(a->AwaitLive(2) && b->AwaitLive(2));
+}
+
 TEST(GossipDiscoveryTest, AloneInAGroupIsAClusterOnlyAfterAWhile) {
   Options options = Node::MakeOptions(1);
   options.multicast = FreeGroup();
@@ -85,7 +105,7 @@ TEST(GossipDiscoveryTest, AloneInAGroupIsAClusterOnlyAfterAWhile) {
   EXPECT_TRUE(AwaitJoined(node.get()));
 }
 
-TEST(GossipDiscoveryTest, WhatIsNoIpv4GroupIsAnError) {
+TEST(GossipDiscoveryTest, WhatIsNoGroupOfTheSameKindIsAnError) {
   for (const char* group : {"10.0.0.1:7409", "[ff15::1]:7409"}) {
     Options options = Node::MakeOptions(1);
     options.advertise = kLoopback;
