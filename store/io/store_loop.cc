@@ -94,8 +94,8 @@ class StoreLoop::Loop {
       }
       Begin(ReadClocks(), std::move(operation), remote, std::move(done));
     };
-    // The proxy, which learns, has connections to serve.
-    learn ? PostOrRun(std::move(input)) : PostAndRun(std::move(input));
+    // The proxy only learns.
+    if (!(learn ? queue_.Post(input) : PostAndRun(input))) input();
   }
 
   void ExecuteAll(std::shared_ptr<CallBatch> batch) {
@@ -105,7 +105,7 @@ class StoreLoop::Loop {
       for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(room));
       return batch->Flush();
     }
-    PostAndRun([this, count, batch = std::move(batch)]() mutable {
+    InputQueue::Input input = [this, count, batch = std::move(batch)]() mutable {
       if (ended_.load()) {
         outstanding_ -= static_cast<int>(count);
         const absl::Status stopping = absl::UnavailableError("the node is stopping");
@@ -120,7 +120,8 @@ class StoreLoop::Loop {
           running->loop->BatchDone(running, i, std::move(result));
         });
       }
-    });
+    };
+    if (!PostAndRun(input)) input();
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
@@ -197,24 +198,27 @@ class StoreLoop::Loop {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
   }
   PostFunction RunOnThis() {
-    return [this](InputQueue::Input input) { PostAndRun(std::move(input)); };
+    return [this](InputQueue::Input input) { PostAndRun(input); };
   }
 
   DiskPool::Callbacks DiskCallbacks() {
     return {.on_persisted =
                 [this](uint64_t ticket) {
-                  Post([this, ticket] {
+                  InputQueue::Input input = [this, ticket] {
                     replica_.OnPersisted(ReadClocks(), ticket, &effects_);
                     CarryOut();
-                  });
+                  };
+                  PostAndRun(input);
                 },
             .on_loaded =
                 [this](uint64_t ticket, SessionPtr session, bool corrupt) {
-                  Post([this, ticket, corrupt, session = std::move(session)]() mutable {
+                  InputQueue::Input input = [this, ticket, corrupt,
+                                             session = std::move(session)]() mutable {
                     if (corrupt) ++counters_.corrupt_records;
                     replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
                     CarryOut();
-                  });
+                  };
+                  PostAndRun(input);
                 },
             .on_space =
                 [this](DiskSpace space) {
@@ -345,15 +349,15 @@ class StoreLoop::Loop {
     Flush();
   }
 
-  // As PostOrRun, but runs what is waiting on this thread if nobody is at it: for threads that have
-  // nothing better to do, gRPC's. Not the disk's, for whom the loop may have to wait, nor the
-  // proxy's.
-  void PostAndRun(InputQueue::Input input) {
+  // As Post, but runs what is waiting on this thread if nobody is at it: waking the loop's costs
+  // more. Not for the proxy's threads, which have connections to serve.
+  bool PostAndRun(InputQueue::Input& input) {
     std::vector<InputQueue::Input> batch;
-    if (!queue_.Post(input, &batch)) return input();
-    if (batch.empty()) return;
+    if (!queue_.Post(input, &batch)) return false;
+    if (batch.empty()) return true;
     RunBatch(&batch);
     queue_.Leave(NextDeadline());
+    return true;
   }
 
   SteadyTime NextDeadline() const {
