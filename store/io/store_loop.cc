@@ -94,7 +94,7 @@ class StoreLoop::Loop {
       }
       Begin(ReadClocks(), std::move(operation), remote, std::move(done));
     };
-    // The proxy only learns.
+    // Only the proxy learns, whose threads have connections to serve.
     if (!(learn ? queue_.Post(input) : PostAndRun(input))) input();
   }
 
@@ -332,13 +332,10 @@ class StoreLoop::Loop {
     std::vector<InputQueue::Input> batch;
     Flush();
     queue_.Leave(NextDeadline());
-    while (queue_.Take(&batch)) {
-      RunBatch(&batch);
-      queue_.Leave(NextDeadline());
-    }
+    while (queue_.Take(&batch)) RunTurn(&batch);
   }
 
-  void RunBatch(std::vector<InputQueue::Input>* batch) {
+  void RunTurn(std::vector<InputQueue::Input>* batch) {
     size_t count = 0;
     for (InputQueue::Input& input : *batch) {
       input();
@@ -347,16 +344,14 @@ class StoreLoop::Loop {
     batch->clear();
     RunTimers();
     Flush();
+    queue_.Leave(NextDeadline());
   }
 
-  // As Post, but runs what is waiting on this thread if nobody is at it: waking the loop's costs
-  // more. Not for the proxy's threads, which have connections to serve.
+  // As Post, but runs what waits here if nobody is at it: waking the loop's thread costs more.
   bool PostAndRun(InputQueue::Input& input) {
     std::vector<InputQueue::Input> batch;
     if (!queue_.Post(input, &batch)) return false;
-    if (batch.empty()) return true;
-    RunBatch(&batch);
-    queue_.Leave(NextDeadline());
+    if (!batch.empty()) RunTurn(&batch);
     return true;
   }
 
