@@ -23,9 +23,12 @@ constexpr milliseconds kSweepRarely{10'000};
 // Open surveys at which a sweep pauses, and for how long.
 constexpr milliseconds kSweepPause{10};
 constexpr size_t kSurveysMax = 4'096;
-// What the sweep changes must reach the disk before it changes more; and what one step may load.
-constexpr int64_t kUnpersistedBytesMax = 8 << 20;
-constexpr int64_t kSliceBytesMax = 4 << 20;
+// A step of the sweep waits until what the last one loads and changes is nearly done: callers' own
+// loads queue behind it.
+constexpr size_t kSweepLoadsMax = 8;
+constexpr int64_t kUnpersistedBytesMax = 2 << 20;
+constexpr int64_t kSliceBytesMax = 1 << 20;
+constexpr milliseconds kSlicePause{1};
 
 }  // namespace
 
@@ -76,7 +79,11 @@ void Replica::State::Sweep() {
     return;
   }
   sweep_at_ = membership::kNever;
-  if (surveys_.size() > kSurveysMax || bodies_.pinned_bytes() > kUnpersistedBytesMax) {
+  if (wants_.size() > kSweepLoadsMax || bodies_.pinned_bytes() > kUnpersistedBytesMax) {
+    sweep_at_ = now_.steady + kSlicePause;
+    return;
+  }
+  if (surveys_.size() > kSurveysMax) {
     sweep_at_ = now_.steady + kSweepPause;
     return;
   }

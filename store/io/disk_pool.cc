@@ -43,6 +43,7 @@ DiskPool::~DiskPool() { Stop(); }
 void DiskPool::Start() {
   assert(threads_.empty());
   threads_.emplace_back([this] { RunWriter(); });
+  writer_ = threads_.back().get_id();
   for (size_t i = 0; i < kReaders; ++i)
     threads_.emplace_back([this, i] { RunReader(/*checks_space=*/i == 0); });
 }
@@ -51,8 +52,11 @@ void DiskPool::Persist(std::vector<store::Persist>* batches) {
   if (batches->empty()) return;
   const size_t bytes = BytesOf(*batches);
   std::unique_lock<std::mutex> lock(mutex_);
-  space_.wait(lock,
-              [&] { return queued_bytes_.load() < kQueueBytesMax || stopping_ || failed_.load(); });
+  // The writer itself would wait for itself.
+  const bool writes = std::this_thread::get_id() == writer_;
+  space_.wait(lock, [&] {
+    return writes || queued_bytes_.load() < kQueueBytesMax || stopping_ || failed_.load();
+  });
   if (stopping_) {
     batches->clear();
     return;

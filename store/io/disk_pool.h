@@ -9,8 +9,9 @@
 // Persist blocks while kQueueBytesMax are queued: the disk is then slower than the network for a
 // long time, and waiting is what keeps memory bounded. saturated() says so well before.
 //
-// Threads: Persist, Load from one thread (the store's loop); callbacks run on the pool's threads
-// and must only post. Start and Stop once each, Stop is idempotent.
+// Threads: Persist, Load from one thread at a time; callbacks run on the pool's threads, without
+// its locks, and may call both (Persist then does not block on the writer's own thread). Start and
+// Stop once each, Stop is idempotent.
 #pragma once
 
 #include <atomic>
@@ -111,6 +112,8 @@ class DiskPool {
   std::optional<DiskSpace> space_told_;
   Clock::time_point sync_at_;
 
+  // Since Start.
+  std::thread::id writer_;
   std::vector<std::thread> threads_;
 };
 

@@ -97,8 +97,8 @@ class StoreLoop::Loop {
       }
       Begin(ReadClocks(), std::move(operation), remote, std::move(done));
     };
-    // The proxy, which learns, has connections to serve.
-    learn ? PostOrRun(std::move(input)) : PostAndRun(std::move(input));
+    // Only the proxy learns, whose threads have connections to serve.
+    if (!(learn ? queue_.Post(input) : PostAndRun(input))) input();
   }
 
   void ExecuteAll(std::shared_ptr<CallBatch> batch) {
@@ -108,7 +108,7 @@ class StoreLoop::Loop {
       for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(room));
       return batch->Flush();
     }
-    PostAndRun([this, count, batch = std::move(batch)]() mutable {
+    InputQueue::Input input = [this, count, batch = std::move(batch)]() mutable {
       if (ended_.load()) {
         outstanding_ -= static_cast<int>(count);
         const absl::Status stopping = absl::UnavailableError("the node is stopping");
@@ -123,7 +123,8 @@ class StoreLoop::Loop {
           running->loop->BatchDone(running, i, std::move(result));
         });
       }
-    });
+    };
+    if (!PostAndRun(input)) input();
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
@@ -238,24 +239,27 @@ class StoreLoop::Loop {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
   }
   PostFunction RunOnThis() {
-    return [this](InputQueue::Input input) { PostAndRun(std::move(input)); };
+    return [this](InputQueue::Input input) { PostAndRun(input); };
   }
 
   DiskPool::Callbacks DiskCallbacks() {
     return {.on_persisted =
                 [this](uint64_t ticket) {
-                  Post([this, ticket] {
+                  InputQueue::Input input = [this, ticket] {
                     replica_.OnPersisted(ReadClocks(), ticket, &effects_);
                     CarryOut();
-                  });
+                  };
+                  PostAndRun(input);
                 },
             .on_loaded =
                 [this](uint64_t ticket, SessionPtr session, bool corrupt) {
-                  Post([this, ticket, corrupt, session = std::move(session)]() mutable {
+                  InputQueue::Input input = [this, ticket, corrupt,
+                                             session = std::move(session)]() mutable {
                     if (corrupt) ++counters_.corrupt_records;
                     replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
                     CarryOut();
-                  });
+                  };
+                  PostAndRun(input);
                 },
             .on_scanned =
                 [this](uint64_t ticket, std::vector<SessionKey> keys, bool more) {
@@ -376,13 +380,10 @@ class StoreLoop::Loop {
     std::vector<InputQueue::Input> batch;
     Flush();
     queue_.Leave(NextDeadline());
-    while (queue_.Take(&batch)) {
-      RunBatch(&batch);
-      queue_.Leave(NextDeadline());
-    }
+    while (queue_.Take(&batch)) RunTurn(&batch);
   }
 
-  void RunBatch(std::vector<InputQueue::Input>* batch) {
+  void RunTurn(std::vector<InputQueue::Input>* batch) {
     size_t count = 0;
     for (InputQueue::Input& input : *batch) {
       input();
@@ -391,17 +392,15 @@ class StoreLoop::Loop {
     batch->clear();
     RunTimers();
     Flush();
+    queue_.Leave(NextDeadline());
   }
 
-  // As PostOrRun, but runs what is waiting on this thread if nobody is at it: for threads that have
-  // nothing better to do, gRPC's. Not the disk's, for whom the loop may have to wait, nor the
-  // proxy's.
-  void PostAndRun(InputQueue::Input input) {
+  // As Post, but runs what waits here if nobody is at it: waking the loop's thread costs more.
+  bool PostAndRun(InputQueue::Input& input) {
     std::vector<InputQueue::Input> batch;
-    if (!queue_.Post(input, &batch)) return input();
-    if (batch.empty()) return;
-    RunBatch(&batch);
-    queue_.Leave(NextDeadline());
+    if (!queue_.Post(input, &batch)) return false;
+    if (!batch.empty()) RunTurn(&batch);
+    return true;
   }
 
   SteadyTime NextDeadline() const {
