@@ -102,15 +102,7 @@ void ReplicaCluster::Start(int node) {
   Node& n = nodes_[node];
   n.draining = false;
   n.replica = std::make_unique<Replica>(options_, Id(node), &n.counters);
-  Recovered recovered;
-  for (const auto& [key, session] : n.disk.sessions) {
-    recovered.sessions.push_back({key, session->epoch, session->version, session->copy_set,
-                                  session->absolute_deadline_ms, session->idle_ttl_ms,
-                                  session->last_access_ms, session->tombstone, 100});
-  }
-  recovered.changes.assign(n.disk.changes.begin(), n.disk.changes.end());
-  recovered.cursors.assign(n.disk.cursors.begin(), n.disk.cursors.end());
-  Do(node, [&](Replica& r, Effects* out) { r.Recover(now(), recovered, out); });
+  Do(node, [&](Replica& r, Effects* out) { r.Recover(now(), n.disk.Recover(), out); });
 }
 
 void ReplicaCluster::Cut(int a, int b, bool cut) {
@@ -224,19 +216,8 @@ void ReplicaCluster::PersistOne(int node) {
   Node& n = nodes_[node];
   const Persist batch = std::move(n.unpersisted.front());
   n.unpersisted.pop_front();
-  for (const Mutation& mutation : batch.mutations) {
-    if (const auto* put = std::get_if<PutSession>(&mutation)) {
-      n.disk.sessions[put->session->key] = put->session;
-      if (put->replaces_sequence != 0) n.disk.changes.erase(put->replaces_sequence);
-      if (put->sequence != 0) n.disk.changes[put->sequence] = put->session->key;
-    } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
-      n.disk.sessions.erase(erase->key);
-      if (erase->replaces_sequence != 0) n.disk.changes.erase(erase->replaces_sequence);
-    } else {
-      const auto& cursor = std::get<PutCursor>(mutation);
-      n.disk.cursors[cursor.sender] = cursor.sequence;
-    }
-  }
+  n.disk.Write(batch);
+  n.disk.Sync();
   Do(node, [&](Replica& r, Effects* out) { r.OnPersisted(now(), batch.ticket, out); });
 }
 
@@ -313,8 +294,7 @@ void ReplicaCluster::Settle(int64_t limit_ms) {
 }
 
 SessionPtr ReplicaCluster::OnDisk(int node, SessionKey key) const {
-  const auto it = nodes_[node].disk.sessions.find(key);
-  return it == nodes_[node].disk.sessions.end() ? nullptr : it->second;
+  return nodes_[node].disk.Find(key);
 }
 
 std::optional<ListEntry> ReplicaCluster::Entry(int node, SessionKey key) const {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "store/core/replica.h"
+#include "tests/store/core/simulated_disk.h"
 
 namespace roost::store {
 
@@ -73,15 +74,10 @@ class ReplicaCluster {
   void Inject(int to, int from, ToReceiver message);
 
  private:
-  struct Disk {
-    std::map<SessionKey, SessionPtr> sessions;
-    std::map<uint64_t, SessionKey> changes;
-    std::map<NodeId, uint64_t> cursors;
-  };
   struct Node {
     std::unique_ptr<Replica> replica;
     Counters counters;
-    Disk disk;
+    SimulatedDisk disk;
     std::deque<Persist> unpersisted;
     std::deque<Load> loads;
     bool believed_live = true;
