@@ -45,6 +45,7 @@ void Replica::State::OnView(membership::ViewPtr view) {
   for (const auto& [key, learned] : learned_) {
     if (Gone(learned.owner)) forget.push_back(key);
   }
+  absl::c_sort(forget);
   for (const SessionKey key : forget) ForgetLearned(key);
   // Sessions that callers wait for go first.
   for (const SessionKey key : writes_.Keys()) {
@@ -53,6 +54,7 @@ void Replica::State::OnView(membership::ViewPtr view) {
   }
   std::vector<SessionKey> waiting;
   for (const auto& [key, held] : held_) waiting.push_back(key);
+  absl::c_sort(waiting);
   for (const SessionKey key : waiting) Settle(key);
   StartSweep();
 }

@@ -16,6 +16,7 @@ constexpr seconds kJoinMax{30};
 constexpr seconds kAgreeMax{60};
 // From agreement on the members to one owner and equal copies of every session.
 constexpr seconds kConvergeMax{30};
+constexpr seconds kGoneMax{15};
 constexpr int kClients = 4;
 // No two wall clocks differ by more than the clock bound.
 constexpr int64_t kClockBoundMs = 4'000;
@@ -159,7 +160,11 @@ class ClusterScenario {
 
   void RestartOne(int node) {
     const uint64_t dice = network_.Uniform(10);
-    const Data data = dice == 0 ? Data::kLost : dice == 1 ? Data::kOld : Data::kKept;
+    Data data = dice == 0 ? Data::kLost : dice == 1 ? Data::kOld : Data::kKept;
+    // Under a new id it is a stranger with a name that is taken, until its former self is dead.
+    if (data == Data::kLost && !cluster_.members().AwaitGoneEverywhere(node, kGoneMax)) {
+      data = Data::kKept;
+    }
     if (data == Data::kOld) {
       Note(absl::StrCat(node, " gets a backup restored"));
       checks().Sometimes("a node came back with old data");

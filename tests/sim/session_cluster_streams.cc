@@ -109,7 +109,12 @@ void SessionCluster::TickStreams() {
         if (!stream.connecting && now >= stream.retry_at) Connect(from, to);
         continue;
       }
-      if (Linked(from, to) && Responds(to)) {
+      const auto inbound = nodes_[to].inbound.find(from);
+      const bool heard = inbound != nodes_[to].inbound.end() && inbound->second == stream.number;
+      if (Linked(from, to) && Responds(to) && !heard) {
+        // A process started there since resets the connection.
+        BreakStream(from, to);
+      } else if (Linked(from, to) && Responds(to)) {
         stream.silent_since = membership::kNever;
       } else if (stream.silent_since == membership::kNever) {
         stream.silent_since = now;
