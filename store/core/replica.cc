@@ -15,6 +15,7 @@ using membership::SteadyTime;
 using std::chrono::milliseconds;
 
 constexpr int64_t kBodyCacheBytes = 16 << 20;
+constexpr size_t kClaimsMax = 100'000;
 // A member that the view does not list may be about to join: every node starts with a view of
 // itself alone.
 constexpr milliseconds kAbsentGrace{3'000};
@@ -31,7 +32,11 @@ constexpr milliseconds kExpiryPollMax{1'000};
 // --- The frame.
 
 Replica::State::State(const Options& options, NodeId self, Counters* counters)
-    : options_(options), self_(self), counters_(counters), bodies_(kBodyCacheBytes) {}
+    : options_(options),
+      self_(self),
+      counters_(counters),
+      bodies_(kBodyCacheBytes),
+      claims_(2 * options.ack_timeout, kClaimsMax) {}
 
 void Replica::State::Begin(Now now, Effects* out) {
   now_ = now;

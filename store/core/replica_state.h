@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "store/core/body_cache.h"
+#include "store/core/claims.h"
 #include "store/core/held.h"
 #include "store/core/outbox.h"
 #include "store/core/replica.h"
@@ -125,12 +127,20 @@ struct Replica::State {
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
 
   // resolve.cc: who owns a session.
-  Place Locate(SessionKey key);
+  // `claim`: the caller is about to make the session if nobody knows it.
+  Place Locate(SessionKey key, bool claim = false);
   // What this node holds or learned about a session of another node may be old: asks.
   void Recheck(SessionKey key);
-  void StartLookup(SessionKey key, std::vector<NodeId> peers);
+  void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers);
   void FinishLookup(SessionKey key, const Survey& survey);
   std::vector<NodeId> LookupPeers(SessionKey key) const;
+  // May this node make the session that nobody knows? If not, the arbiter is asked, or the claimant
+  // is known now.
+  bool MayMake(SessionKey key);
+  // None if nobody can take copies.
+  NodeId ArbiterOf(SessionKey key) const;
+  // As the arbiter: who may make the session.
+  NodeId Claimant(SessionKey key, NodeId asker);
   void Hold(SessionKey key, Held held);
   void RetrySoon(SessionKey key);
   // Tries again everything held for `key`. `nowhere`: nobody knows the session.
@@ -140,7 +150,7 @@ struct Replica::State {
   void GiveUp(SessionKey key, const Held& held);
   void Learn(SessionKey key, NodeId owner, Epoch epoch);
   void ForgetLearned(SessionKey key);
-  Answer AnswerFor(SessionKey key, QueryPurpose purpose);
+  Answer AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker);
   void AnswerPeer(SessionKey key, const Held& held);
   void OnQuery(NodeId from, const Query& query);
   void OnQueryResult(NodeId from, const QueryResult& result);
@@ -214,6 +224,9 @@ struct Replica::State {
   absl::flat_hash_set<SessionKey> retrying_;
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
+  Claims claims_;
+  // The session that the arbiter has just let this node make.
+  std::optional<SessionKey> granted_;
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
   // Ascending: all writes wait equally long.
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
