@@ -246,6 +246,8 @@ struct Replica::State {
   membership::ViewPtr previous_view_;
   // Other members that can take copies.
   int takers_ = 0;
+  // Owners may not have placed their copies by this view yet.
+  SteadyTime unsettled_until_{};
   SteadyTime started_;
   // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
   int sweep_pass_ = 0;

@@ -73,7 +73,8 @@ Replica::State::Place Replica::State::Locate(SessionKey key, bool claim) {
 }
 
 // The nodes on which a copy must lie, whoever the owner is: the best by rank, and the best of
-// distinct zones; in the present view and the one before.
+// distinct zones; in the present view and the one before. While owners may still be placing copies
+// anew, everybody: the one node that knows the session may be its owner.
 std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
   std::vector<NodeId> peers;
   const auto add = [&](NodeId node) {
@@ -88,6 +89,9 @@ std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
     const size_t count = std::min<size_t>(ranked.size(), options_.copies + 1);
     for (size_t i = 0; i < count; ++i) add(ranked[i]);
     for (const NodeId node : PlaceCopies(*view, key, ranked.front(), options_.copies)) add(node);
+  }
+  if (now_.steady < unsettled_until_) {
+    for (const membership::Member& member : view_->members()) add(member.id);
   }
   return peers;
 }

@@ -23,6 +23,23 @@ constexpr milliseconds kSweepRarely{10'000};
 // Open surveys at which a sweep pauses, and for how long.
 constexpr milliseconds kSweepPause{10};
 constexpr size_t kSurveysMax = 4'096;
+// From a change of the members until owners have their copies where lookups ask for them.
+constexpr milliseconds kPlacementMax{10'000};
+
+// May copies lie elsewhere by `after` than by `before`?
+bool Moves(const membership::View& before, const membership::View& after) {
+  const auto takes = [](const membership::View& view, NodeId id) {
+    const membership::Member* member = view.Find(id);
+    return member != nullptr && member->live() && !member->draining;
+  };
+  return absl::c_any_of(after.members(),
+                        [&](const membership::Member& member) {
+                          return takes(after, member.id) != takes(before, member.id);
+                        }) ||
+         absl::c_any_of(before.members(), [&](const membership::Member& member) {
+           return takes(after, member.id) != takes(before, member.id);
+         });
+}
 
 }  // namespace
 
@@ -37,6 +54,9 @@ void Replica::State::OnView(membership::ViewPtr view) {
     if (!member.live() && before->live()) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
     }
+  }
+  if (previous_view_ == nullptr || Moves(*previous_view_, *view_)) {
+    unsettled_until_ = now_.steady + kPlacementMax;
   }
   takers_ = static_cast<int>(absl::c_count_if(view_->members(), [&](const auto& member) {
     return member.id != self_ && member.live() && !member.draining;
