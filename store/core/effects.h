@@ -52,7 +52,8 @@ struct Drop {
   SessionKey key;
   Epoch epoch;
 };
-enum class QueryPurpose : uint8_t { kResolve = 1, kTakeover = 2, kValidate = 3 };
+// kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
+enum class QueryPurpose : uint8_t { kResolve = 1, kTakeover = 2, kValidate = 3, kClaim = 4 };
 inline constexpr size_t kQueryKeysMax = 512;
 struct Query {
   uint64_t id = 0;

@@ -66,7 +66,7 @@ void Replica::State::SendResult(NodeId peer, ReplicateResult result) {
 
 void Replica::State::OnPersisted(uint64_t ticket) {
   std::vector<SessionKey> written;
-  absl::flat_hash_map<NodeId, ReplicateResult> acks;
+  absl::btree_map<NodeId, ReplicateResult> acks;
   while (!unpersisted_.empty() && unpersisted_.front().ticket <= ticket) {
     Unpersisted done = std::move(unpersisted_.front());
     unpersisted_.pop_front();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "store/core/body_cache.h"
+#include "store/core/claims.h"
 #include "store/core/held.h"
 #include "store/core/outbox.h"
 #include "store/core/pending.h"
@@ -29,9 +31,14 @@ struct ReplicaData {
 
   // Of recent sessions; what is not on disk yet comes on top.
   static constexpr int64_t kBodyCacheBytes = 16 << 20;
+  static constexpr size_t kClaimsMax = 100'000;
 
   ReplicaData(const Options& options, NodeId self, Counters* counters)
-      : options_(options), self_(self), counters_(counters), bodies_(kBodyCacheBytes) {}
+      : options_(options),
+        self_(self),
+        counters_(counters),
+        bodies_(kBodyCacheBytes),
+        claims_(2 * options.ack_timeout, kClaimsMax) {}
 
   const Options options_;
   const NodeId self_;
@@ -73,6 +80,9 @@ struct ReplicaData {
   absl::flat_hash_set<SessionKey> retrying_;  // Have a retry timer.
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
+  Claims claims_;
+  // The session that the arbiter has just let this node make.
+  std::optional<SessionKey> granted_;
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
   // Ascending.
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
@@ -85,6 +95,8 @@ struct ReplicaData {
   membership::ViewPtr view_;
   membership::ViewPtr previous_view_;
   int takers_ = 0;  // Other members that can take copies.
+  // Owners may not have placed their copies by this view yet.
+  SteadyTime unsettled_until_{};
   SteadyTime started_;
   // The sweep over all sessions after a view change: pass 1 mends, pass 2 rebalances.
   int sweep_pass_ = 0;
@@ -95,6 +107,7 @@ struct ReplicaData {
   bool revalidate_ = false;
   size_t unvalidated_ = 0;
   bool draining_ = false;
+  DiskSpace space_ = DiskSpace::kAmple;
   absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
 };
 

@@ -123,12 +123,20 @@ struct Replica::State : ReplicaData {
   void FinishValidateAlias(SessionKey key, const Survey& survey);
 
   // resolve.cc: who owns a session.
-  Place Locate(SessionKey key);
+  // `claim`: the caller is about to make the session if nobody knows it.
+  Place Locate(SessionKey key, bool claim = false);
   // What this node holds or learned about a session of another node may be old: asks.
   void Recheck(SessionKey key);
-  void StartLookup(SessionKey key, std::vector<NodeId> peers);
+  void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers);
   void FinishLookup(SessionKey key, const Survey& survey);
   std::vector<NodeId> LookupPeers(SessionKey key) const;
+  // May this node make the session that nobody knows? If not, the arbiter is asked, or the claimant
+  // is known now.
+  bool MayMake(SessionKey key);
+  // None if nobody can take copies.
+  NodeId ArbiterOf(SessionKey key) const;
+  // As the arbiter: who may make the session.
+  NodeId Claimant(SessionKey key, NodeId asker);
   void Hold(SessionKey key, Held held);
   void RetrySoon(SessionKey key);
   // Tries again everything held for `key`. `nowhere`: nobody knows the session.
@@ -138,7 +146,7 @@ struct Replica::State : ReplicaData {
   void GiveUp(SessionKey key, const Held& held);
   void Learn(SessionKey key, NodeId owner, Epoch epoch);
   void ForgetLearned(SessionKey key);
-  Answer AnswerFor(SessionKey key, QueryPurpose purpose);
+  Answer AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker);
   void AnswerPeer(SessionKey key, const Held& held);
   void OnQuery(NodeId from, const Query& query);
   void OnQueryResult(NodeId from, const QueryResult& result);

@@ -39,7 +39,7 @@ bool FollowsAlias(const Operation& operation) {
 
 // --- Finding the owner.
 
-Place Replica::State::Locate(SessionKey key) {
+Place Replica::State::Locate(SessionKey key, bool claim) {
   using Kind = Place::Kind;
   if (const SessionSummary* summary = Find(key)) {
     const NodeId owner = summary->owner();
@@ -69,7 +69,7 @@ Place Replica::State::Locate(SessionKey key) {
       summary = Find(key);
       if (summary != nullptr && OwnedHere(*summary)) return {Kind::kHere, self_, summary->epoch};
     } else if (first && !surveys_.IsOpen(key)) {
-      StartLookup(key, {first});
+      StartLookup(key, QueryPurpose::kResolve, {first});
     }
     return orphan;
   }
@@ -81,12 +81,13 @@ Place Replica::State::Locate(SessionKey key) {
   if (view_ == nullptr) return {};
   std::vector<NodeId> peers = LookupPeers(key);
   if (peers.empty()) return {Kind::kNowhere, {}, {}};
-  StartLookup(key, std::move(peers));
+  StartLookup(key, claim ? QueryPurpose::kClaim : QueryPurpose::kResolve, std::move(peers));
   return {};
 }
 
 // The nodes on which a copy must lie, whoever the owner is: the best by rank, and the best of
-// distinct zones; in the present view and the one before.
+// distinct zones; in the present view and the one before. While owners may still be placing copies
+// anew, everybody: the one node that knows the session may be its owner.
 std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
   std::vector<NodeId> peers;
   const auto add = [&](NodeId node) {
@@ -102,6 +103,9 @@ std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
     for (size_t i = 0; i < count; ++i) add(ranked[i]);
     for (const NodeId node : PlaceCopies(*view, key, ranked.front(), options_.copies)) add(node);
   }
+  if (now_.steady < unsettled_until_) {
+    for (const membership::Member& member : view_->members()) add(member.id);
+  }
   return peers;
 }
 
@@ -111,9 +115,10 @@ void Replica::State::Recheck(SessionKey key) {
   (void)Locate(key);
 }
 
-void Replica::State::StartLookup(SessionKey key, std::vector<NodeId> peers) {
+void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose,
+                                 std::vector<NodeId> peers) {
   const auto deadline = now_.steady + kLookupTimeout;
-  surveys_.Open(key, QueryPurpose::kResolve, std::move(peers), deadline);
+  surveys_.Open(key, purpose, std::move(peers), deadline);
   SetTimer(deadline, Timer::kSurvey, key);
 }
 
@@ -125,7 +130,10 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
     // callers give up.
     if (!survey.complete()) return RetrySoon(key);
     counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
-    return Settle(key, /*nowhere=*/true);
+    if (survey.purpose == QueryPurpose::kClaim && ArbiterOf(key) != self_) granted_ = key;
+    Settle(key, /*nowhere=*/true);
+    granted_.reset();
+    return;
   }
   if (best.tombstone) {
     // Not held here, so nothing to remember: whoever waits is answered now.
@@ -187,6 +195,34 @@ void Replica::State::ForgetLearned(SessionKey key) {
   }
 }
 
+// --- Who makes a session that nobody knows.
+
+NodeId Replica::State::ArbiterOf(SessionKey key) const {
+  const std::vector<NodeId> ranked = RankMembers(*view_, key);
+  return ranked.empty() ? NodeId{} : ranked.front();
+}
+
+NodeId Replica::State::Claimant(SessionKey key, NodeId asker) {
+  const NodeId claimant = claims_.Claim(now_.steady, key, asker);
+  if (claimant == asker || !Gone(claimant)) return claimant;
+  claims_.Release(key);
+  return claims_.Claim(now_.steady, key, asker);
+}
+
+bool Replica::State::MayMake(SessionKey key) {
+  if (granted_ == key || view_ == nullptr) return true;
+  const NodeId arbiter = ArbiterOf(key);
+  if (arbiter && arbiter != self_) {
+    if (!surveys_.IsOpen(key)) StartLookup(key, QueryPurpose::kClaim, {arbiter});
+    return false;
+  }
+  const NodeId claimant = Claimant(key, self_);
+  if (claimant == self_) return true;
+  Learn(key, claimant, {});
+  RetrySoon(key);
+  return false;
+}
+
 // --- Callers that wait.
 
 void Replica::State::RetrySoon(SessionKey key) {
@@ -231,12 +267,16 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
     AnswerPeer(key, held);
     return true;
   }
+  // A visitor's request goes to the application of a node that may make the session.
+  const bool claims = held.kind == Held::Kind::kResolve ||
+                      (held.kind == Held::Kind::kOperation && MakesSession(held.operation));
   Place place;
   if (nowhere && Find(key) == nullptr && !learned_.contains(key)) {
     place.kind = Kind::kNowhere;
   } else {
-    place = Locate(key);
+    place = Locate(key, claims);
   }
+  if (place.kind == Kind::kNowhere && claims && !MayMake(key)) place = Place{};
   if (place.kind == Kind::kWait || place.kind == Kind::kOrphan) {
     held.asked = true;
     return false;
@@ -370,12 +410,20 @@ Ownership Replica::State::OwnershipOf(SessionKey key, Place::Kind kind, NodeId o
 
 // --- Questions, both ways.
 
-Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
+Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker) {
   Answer answer;
   answer.key = key;
   const SessionSummary* summary = Find(key);
+  if (summary == nullptr) {
+    if (purpose != QueryPurpose::kClaim || view_ == nullptr || ArbiterOf(key) != self_) {
+      return answer;
+    }
+    answer.owner = Claimant(key, asker);
+    answer.known = answer.owner != asker;
+    return answer;
+  }
   // An alias that may have been undone is not told of yet.
-  if (summary == nullptr || (summary->tombstone && summary->unvalidated)) return answer;
+  if (summary->tombstone && summary->unvalidated) return answer;
   answer.known = true;
   answer.epoch = summary->epoch;
   answer.version = summary->version;
@@ -388,7 +436,7 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose) {
 }
 
 void Replica::State::AnswerPeer(SessionKey key, const Held& held) {
-  QueryResult result{held.id, {AnswerFor(key, held.purpose)}};
+  QueryResult result{held.id, {AnswerFor(key, held.purpose, held.peer)}};
   out_->sends.emplace_back(held.peer, ToSender(std::move(result)));
 }
 
@@ -406,7 +454,8 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
       if (query.purpose == QueryPurpose::kTakeover && Body(key) == nullptr) {
         WantBody(key);
         later = true;
-      } else if (query.purpose == QueryPurpose::kResolve && Gone(summary->owner()) &&
+      } else if (query.purpose != QueryPurpose::kTakeover &&
+                 query.purpose != QueryPurpose::kValidate && Gone(summary->owner()) &&
                  FirstInLine(*summary) == self_) {
         StartTakeover(key);
         summary = Find(key);
@@ -424,7 +473,7 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
       Hold(key, std::move(held));
       continue;
     }
-    Answer answer = AnswerFor(key, query.purpose);
+    Answer answer = AnswerFor(key, query.purpose, from);
     const int64_t size = answer.session == nullptr ? 0 : SizeOf(*answer.session);
     if (!result.answers.empty() && bytes + size > kAnswerBytesMax) {
       out_->sends.emplace_back(from, ToSender(std::exchange(result, QueryResult{query.id, {}})));
@@ -445,6 +494,7 @@ void Replica::State::CloseSurvey(SessionKey key) {
   const Survey survey = surveys_.Close(key);
   switch (survey.purpose) {
     case QueryPurpose::kResolve:
+    case QueryPurpose::kClaim:
       return FinishLookup(key, survey);
     case QueryPurpose::kTakeover:
       return FinishTakeover(key, survey);

@@ -1,6 +1,7 @@
 #include "store/core/survey.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -90,22 +91,29 @@ std::vector<SessionKey> Surveys::OnResult(NodeId peer, const QueryResult& result
   return done;
 }
 
+void Surveys::ForgetSent(NodeId peer) {
+  for (auto it = sent_.begin(); it != sent_.end();) {
+    it = it->second.peer == peer ? sent_.erase(it) : std::next(it);
+  }
+}
+
 void Surveys::OnStreamDown(NodeId peer) {
   std::vector<SessionKey>& unsent = unsent_[peer];
   for (const auto& [id, sent] : sent_) {
     if (sent.peer == peer) unsent.insert(unsent.end(), sent.keys.begin(), sent.keys.end());
   }
-  absl::erase_if(sent_, [&](const auto& sent) { return sent.second.peer == peer; });
+  ForgetSent(peer);
   if (unsent.empty()) unsent_.erase(peer);
 }
 
 std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {
   std::vector<SessionKey> done;
   unsent_.erase(peer);
-  absl::erase_if(sent_, [&](const auto& sent) { return sent.second.peer == peer; });
+  ForgetSent(peer);
   for (auto& [key, survey] : open_) {
     if (StopWaiting(&survey, peer) && survey.waiting.empty()) done.push_back(key);
   }
+  absl::c_sort(done);
   return done;
 }
 

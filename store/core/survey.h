@@ -58,11 +58,12 @@ class Surveys {
   };
   // Was `peer` waited for?
   static bool StopWaiting(Survey* survey, membership::NodeId peer);
+  void ForgetSent(membership::NodeId peer);
 
   uint64_t last_id_ = 0;
   absl::flat_hash_map<SessionKey, Survey> open_;
   absl::btree_map<membership::NodeId, std::vector<SessionKey>> unsent_;
-  absl::flat_hash_map<uint64_t, Sent> sent_;
+  absl::btree_map<uint64_t, Sent> sent_;
 };
 
 // True if `a` is newer than `b`: tombstones first, then epoch, then version.

@@ -29,6 +29,23 @@ constexpr size_t kSweepLoadsMax = 8;
 constexpr int64_t kUnpersistedBytesMax = 2 << 20;
 constexpr int64_t kSliceBytesMax = 1 << 20;
 constexpr milliseconds kSlicePause{1};
+// From a change of the members until owners have their copies where lookups ask for them.
+constexpr milliseconds kPlacementMax{10'000};
+
+// May copies lie elsewhere by `after` than by `before`?
+bool Moves(const membership::View& before, const membership::View& after) {
+  const auto takes = [](const membership::View& view, NodeId id) {
+    const membership::Member* member = view.Find(id);
+    return member != nullptr && member->live() && !member->draining;
+  };
+  return absl::c_any_of(after.members(),
+                        [&](const membership::Member& member) {
+                          return takes(after, member.id) != takes(before, member.id);
+                        }) ||
+         absl::c_any_of(before.members(), [&](const membership::Member& member) {
+           return takes(after, member.id) != takes(before, member.id);
+         });
+}
 
 }  // namespace
 
@@ -44,6 +61,9 @@ void Replica::State::OnView(membership::ViewPtr view) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
     }
   }
+  if (previous_view_ == nullptr || Moves(*previous_view_, *view_)) {
+    unsettled_until_ = now_.steady + kPlacementMax;
+  }
   takers_ = static_cast<int>(absl::c_count_if(view_->members(), [&](const auto& member) {
     return member.id != self_ && member.live() && !member.draining;
   }));
@@ -51,6 +71,7 @@ void Replica::State::OnView(membership::ViewPtr view) {
   for (const auto& [key, learned] : learned_) {
     if (Gone(learned.owner)) forget.push_back(key);
   }
+  absl::c_sort(forget);
   for (const SessionKey key : forget) ForgetLearned(key);
   ReleaseAliases();
   // Sessions that callers wait for go first.
@@ -60,6 +81,7 @@ void Replica::State::OnView(membership::ViewPtr view) {
   }
   std::vector<SessionKey> waiting;
   for (const auto& [key, held] : held_) waiting.push_back(key);
+  absl::c_sort(waiting);
   for (const SessionKey key : waiting) Settle(key);
   StartSweep();
 }

@@ -30,6 +30,7 @@ std::vector<SessionKey> WriteWaits::Keys() const {
   std::vector<SessionKey> keys;
   keys.reserve(waits_.size());
   for (const auto& [key, waits] : waits_) keys.push_back(key);
+  absl::c_sort(keys);
   return keys;
 }
 

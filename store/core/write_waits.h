@@ -53,6 +53,7 @@ class WriteWaits {
     if (waits.empty()) waits_.erase(it);
     return taken;
   }
+  // In order.
   std::vector<SessionKey> Keys() const;
   size_t size() const { return size_; }
 

@@ -70,6 +70,9 @@ absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
     case peer::v1::Query::PURPOSE_VALIDATE:
       query.purpose = QueryPurpose::kValidate;
       break;
+    case peer::v1::Query::PURPOSE_CLAIM:
+      query.purpose = QueryPurpose::kClaim;
+      break;
     default:
       return Bad("query.purpose is not known");
   }

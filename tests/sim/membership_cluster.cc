@@ -34,9 +34,11 @@ constexpr std::chrono::seconds kCallMax{5};
 
 }  // namespace
 
-MembershipCluster::MembershipCluster(const MembershipSimOptions& options, bool watched)
+MembershipCluster::MembershipCluster(const MembershipSimOptions& options, bool watched,
+                                     Processes processes)
     : options_(options),
       watched_(watched),
+      processes_(std::move(processes)),
       network_(options.seed),
       nodes_(options.nodes),
       checks_(
@@ -110,6 +112,7 @@ void MembershipCluster::Start(int index) {
   checks_.SetOwner(node.options.id, node.swim.get());
   checks_.SetRunning(node.options.id, true);
   checks_.OnStart(index);
+  if (processes_.on_start) processes_.on_start(index);
   Feed(index, [](Swim* swim, SteadyTime now, Effects* out) { swim->Start(now, out); });
 }
 
@@ -150,6 +153,7 @@ void MembershipCluster::Carry(int index, Effects* effects) {
     if (std::string fault = ListChecker::CheckView(*effects->view); !fault.empty()) {
       Violation(absl::StrCat("node ", index, ": ", fault));
     }
+    if (processes_.on_view) processes_.on_view(index, effects->view);
   }
   for (const membership::SyncCall& call : effects->sync_calls) Call(index, call);
   for (Send& send : effects->sends) {
@@ -280,6 +284,18 @@ void MembershipCluster::TellRefused(int index, const Address& peer) {
   });
 }
 
+void MembershipCluster::RefuseConnection(int index, NodeId peer) {
+  Feed(index,
+       [peer](Swim* swim, SteadyTime now, Effects* out) { swim->OnPeerRefused(now, peer, out); });
+}
+
+int MembershipCluster::IndexOf(NodeId id) const {
+  for (int i = 0; i < nodes(); ++i) {
+    if (nodes_[i].options.id == id) return i;
+  }
+  return -1;
+}
+
 void MembershipCluster::Arm(int index) {
   Node& node = nodes_[index];
   const SteadyTime next = node.swim->NextDeadline();
@@ -311,6 +327,7 @@ void MembershipCluster::Stop(int index, Crash crash) {
   node.running = false;
   node.host_up = crash == Crash::kKilled;
   ++node.life;
+  if (processes_.on_stop) processes_.on_stop(index);
 }
 
 void MembershipCluster::Leave(int index) {

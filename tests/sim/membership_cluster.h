@@ -1,6 +1,7 @@
 // A cluster of real membership cores on a virtual network, each with a clock of its own.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,8 +20,15 @@ namespace roost::sim {
 
 class MembershipCluster {
  public:
+  // What else runs in the nodes' processes. All may be empty.
+  struct Processes {
+    std::function<void(int node)> on_start;
+    std::function<void(int node)> on_stop;
+    std::function<void(int node, const membership::ViewPtr& view)> on_view;
+  };
+
   // Unwatched: without MembershipChecks, whose cost grows with the square of the nodes.
-  MembershipCluster(const MembershipSimOptions& options, bool watched);
+  MembershipCluster(const MembershipSimOptions& options, bool watched, Processes processes = {});
 
   void StartAll();
   // Everyone is told at once of everyone, without a join; then time goes on for a while.
@@ -61,6 +69,17 @@ class MembershipCluster {
   MembershipChecks& checks() { return checks_; }
   int nodes() const { return static_cast<int>(nodes_.size()); }
   bool running(int node) const { return nodes_[node].running; }
+  // A stopped node whose host refuses connections.
+  bool refuses(int node) const { return !nodes_[node].running && nodes_[node].host_up; }
+  // A sleeping node does nothing before.
+  SteadyTime awake_at(int node) const { return nodes_[node].paused_until; }
+  // Raised at every start and stop.
+  uint64_t life(int node) const { return nodes_[node].life; }
+  const VirtualClock& clock(int node) const { return nodes_[node].clock; }
+  // -1 if no node has this id now.
+  int IndexOf(membership::NodeId id) const;
+  // A TCP connection of `node` to `peer` was refused.
+  void RefuseConnection(int node, membership::NodeId peer);
   membership::NodeId id(int node) const { return nodes_[node].options.id; }
   // Of this life of the node's process, or of all nodes.
   uint32_t deaths_seen(int node) const { return nodes_[node].deaths_seen; }
@@ -111,6 +130,7 @@ class MembershipCluster {
 
   const MembershipSimOptions options_;
   const bool watched_;
+  const Processes processes_;
   VirtualNetwork network_;
   std::vector<Node> nodes_;
   ListChecker list_checker_;

@@ -104,30 +104,7 @@ void ReplicaCluster::Start(int node) {
   Node& n = nodes_[node];
   n.draining = false;
   n.replica = std::make_unique<Replica>(options_, Id(node), &n.counters);
-  Recovered recovered;
-  for (const auto& [key, session] : n.disk.sessions) {
-    StoredSession stored;
-    stored.key = key;
-    stored.epoch = session->epoch;
-    stored.version = session->version;
-    stored.copy_set = session->copy_set;
-    stored.absolute_deadline_ms = session->absolute_deadline_ms;
-    stored.idle_ttl_ms = session->idle_ttl_ms;
-    stored.last_access_ms = session->last_access_ms;
-    stored.tombstone = session->tombstone;
-    stored.size_bytes = 100;
-    if (session->renewal_ttl_ms > 0) {
-      stored.renewal_due_ms = session->renewed_ms + session->renewal_ttl_ms;
-    }
-    stored.alias = session->alias;
-    if (!session->principal.empty()) {
-      stored.principal = PrincipalHash(session->name_space, session->principal);
-    }
-    recovered.sessions.push_back(std::move(stored));
-  }
-  recovered.changes.assign(n.disk.changes.begin(), n.disk.changes.end());
-  recovered.cursors.assign(n.disk.cursors.begin(), n.disk.cursors.end());
-  Do(node, [&](Replica& r, Effects* out) { r.Recover(now(), recovered, out); });
+  Do(node, [&](Replica& r, Effects* out) { r.Recover(now(), n.disk.Recover(), out); });
 }
 
 void ReplicaCluster::Cut(int a, int b, bool cut) {
@@ -244,22 +221,8 @@ void ReplicaCluster::PersistOne(int node) {
   Node& n = nodes_[node];
   const Persist batch = std::move(n.unpersisted.front());
   n.unpersisted.pop_front();
-  for (const Mutation& mutation : batch.mutations) {
-    if (const auto* put = std::get_if<PutSession>(&mutation)) {
-      n.disk.sessions[put->session->key] = put->session;
-      if (put->replaces_sequence != 0) n.disk.changes.erase(put->replaces_sequence);
-      if (put->sequence != 0) n.disk.changes[put->sequence] = put->session->key;
-      n.disk.principals.erase({put->replaces_principal, put->session->key});
-      if (put->principal != 0) n.disk.principals.insert({put->principal, put->session->key});
-    } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
-      n.disk.sessions.erase(erase->key);
-      if (erase->replaces_sequence != 0) n.disk.changes.erase(erase->replaces_sequence);
-      n.disk.principals.erase({erase->replaces_principal, erase->key});
-    } else {
-      const auto& cursor = std::get<PutCursor>(mutation);
-      n.disk.cursors[cursor.sender] = cursor.sequence;
-    }
-  }
+  n.disk.Write(batch);
+  n.disk.Sync();
   Do(node, [&](Replica& r, Effects* out) { r.OnPersisted(now(), batch.ticket, out); });
 }
 
@@ -275,15 +238,8 @@ void ReplicaCluster::ScanOne(int node) {
   Node& n = nodes_[node];
   const Scan scan = n.scans.front();
   n.scans.pop_front();
-  std::vector<SessionKey> keys;
   bool more = false;
-  auto it = n.disk.principals.lower_bound({scan.principal, scan.after.value_or(SessionKey{})});
-  for (; it != n.disk.principals.end() && it->first == scan.principal; ++it) {
-    if (it->second == scan.after) continue;
-    more = keys.size() == scan.limit;
-    if (more) break;
-    keys.push_back(it->second);
-  }
+  const std::vector<SessionKey> keys = n.disk.ScanPrincipal(scan, &more);
   Do(node, [&](Replica& r, Effects* out) { r.OnScanned(now(), scan.ticket, keys, more, out); });
 }
 
@@ -368,8 +324,7 @@ void ReplicaCluster::Settle(int64_t limit_ms) {
 }
 
 SessionPtr ReplicaCluster::OnDisk(int node, SessionKey key) const {
-  const auto it = nodes_[node].disk.sessions.find(key);
-  return it == nodes_[node].disk.sessions.end() ? nullptr : it->second;
+  return nodes_[node].disk.Find(key);
 }
 
 std::optional<ListEntry> ReplicaCluster::Entry(int node, SessionKey key) const {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "store/core/replica.h"
+#include "tests/store/core/simulated_disk.h"
 
 namespace roost::store {
 
@@ -75,16 +76,10 @@ class ReplicaCluster {
   void Inject(int to, int from, ToReceiver message);
 
  private:
-  struct Disk {
-    std::map<SessionKey, SessionPtr> sessions;
-    std::map<uint64_t, SessionKey> changes;
-    std::map<NodeId, uint64_t> cursors;
-    std::set<std::pair<uint64_t, SessionKey>> principals;
-  };
   struct Node {
     std::unique_ptr<Replica> replica;
     Counters counters;
-    Disk disk;
+    SimulatedDisk disk;
     std::deque<Persist> unpersisted;
     std::deque<Load> loads;
     std::deque<Scan> scans;

@@ -1,0 +1,431 @@
+#include "tests/sim/session_checks.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <variant>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "tests/sim/session_cluster.h"
+
+namespace roost::sim {
+
+using store::Session;
+using store::SessionKey;
+using store::SessionPtr;
+
+namespace {
+
+constexpr size_t kViolationsMax = 20;
+constexpr char kLast[] = "last";
+
+std::string NameOf(SessionKey key) { return absl::StrCat("session ", key.lo); }
+
+std::string NameOf(const Session& session) {
+  return absl::StrCat(NameOf(session.key), " at epoch ", session.epoch.n, "/",
+                      session.epoch.node.value, " version ", session.version);
+}
+
+uint64_t Fold(uint64_t hash, uint64_t value) { return (hash ^ value) * 0x100000001b3u; }
+
+uint64_t Fold(uint64_t hash, const std::string& text) {
+  for (const char c : text) hash = Fold(hash, static_cast<uint8_t>(c));
+  return Fold(hash, text.size());
+}
+
+// Of all that a session's holders must agree on.
+uint64_t ContentHash(const Session& session) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const auto& [name, attribute] : session.attributes) {
+    hash = Fold(Fold(Fold(hash, name), attribute.value), attribute.version);
+  }
+  for (const membership::NodeId node : session.copy_set) hash = Fold(hash, node.value);
+  hash = Fold(hash, static_cast<uint64_t>(session.absolute_deadline_ms));
+  return Fold(hash, session.tombstone ? 1 : 0);
+}
+
+}  // namespace
+
+void SessionChecks::Watch(SessionCluster* cluster, bool trace) {
+  cluster_ = cluster;
+  trace_ = trace;
+}
+
+SteadyTime SessionChecks::Now() const { return cluster_->network().now(); }
+
+std::string SessionChecks::AttributeOf(int write) { return absl::StrCat("w", write); }
+
+void SessionChecks::Violation(const std::string& what) {
+  Note("VIOLATION " + what);
+  if (violations_.size() < kViolationsMax) violations_.push_back(what);
+}
+
+void SessionChecks::Note(const std::string& what) {
+  if (trace_) cluster_->members().Note(what);
+}
+
+void SessionChecks::Hash(uint64_t a, uint64_t b) {
+  const auto at = static_cast<uint64_t>(Now().time_since_epoch().count());
+  hash_ = Fold(Fold(Fold(hash_, at), a), b);
+}
+
+// --- Disks.
+
+void SessionChecks::OnPersist(int node, const store::Persist& batch) {
+  Hash(static_cast<uint64_t>(node), batch.mutations.size());
+  for (const store::Mutation& mutation : batch.mutations) {
+    if (const auto* put = std::get_if<store::PutSession>(&mutation)) CheckStored(node, *put);
+  }
+}
+
+// One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
+void SessionChecks::CheckStored(int node, const store::PutSession& put) {
+  const Session& session = *put.session;
+  const uint64_t hash = ContentHash(session);
+  const int writer = put.sequence != 0 ? node : -1;
+  const auto [it, first] =
+      ledger_[session.key].try_emplace({session.epoch, session.version}, Content{hash, writer});
+  if (!first && it->second.hash != hash) {
+    Violation(absl::StrCat(NameOf(session), " has two contents, the second at node ", node));
+  }
+  const SessionPtr before = cluster_->disk(node).Find(session.key);
+  if (before == nullptr) return;
+  if (session.epoch < before->epoch) {
+    Violation(absl::StrCat("node ", node, " went back from epoch ", before->epoch.n, " to ",
+                           NameOf(session)));
+  }
+  if (session.epoch == before->epoch && session.version < before->version) {
+    Violation(absl::StrCat("node ", node, " went back from version ", before->version, " to ",
+                           NameOf(session)));
+  }
+  if (before->tombstone && !session.tombstone) {
+    Violation(absl::StrCat("node ", node, " revived the deleted ", NameOf(session)));
+  }
+  if (writer < 0 || session.epoch.n == before->epoch.n) return;
+  const membership::NodeId self = cluster_->members().id(node);
+  if (session.tombstone && !session.copy_set.empty()) Sometimes("a tombstone outranked a record");
+  const auto rank = std::find(before->copy_set.begin(), before->copy_set.end(), self);
+  if (session.owner() != self || rank == before->copy_set.end()) {
+    if (session.owner() != self) Sometimes("a draining node handed a session over");
+    return;
+  }
+  const auto place = rank - before->copy_set.begin();
+  if (place == 1) Sometimes("the first in line took over");
+  if (place >= 2) Sometimes("the second in line took over");
+  if (place == 0) Sometimes("an owner changed the copies");
+}
+
+void SessionChecks::OnWritten(int node, const store::Persist& batch) {
+  for (const store::Mutation& mutation : batch.mutations) {
+    if (const auto* erase = std::get_if<store::EraseSession>(&mutation); erase && trace_) {
+      Note(absl::StrCat(node, " forgets ", NameOf(erase->key)));
+    }
+    const auto* put = std::get_if<store::PutSession>(&mutation);
+    if (put == nullptr) continue;
+    if (trace_) {
+      Note(absl::StrCat(node, " stores ", NameOf(*put->session), " sequence ", put->sequence,
+                        put->session->tombstone ? " (deleted)" : "", " at ",
+                        absl::StrJoin(put->session->copy_set, ",", [](std::string* out, auto id) {
+                          absl::StrAppend(out, id.value);
+                        })));
+    }
+    for (const auto& [name, attribute] : put->session->attributes) {
+      absl::string_view number = name;
+      int write = 0;
+      if (!absl::ConsumePrefix(&number, "w") || !absl::SimpleAtoi(number, &write)) continue;
+      const uint64_t bit = uint64_t{1} << node;
+      WriteRecord& record = writes_[static_cast<size_t>(write)];
+      if ((record.held_by & bit) == 0 && record.destroyed > 0) --record.destroyed;
+      record.held_by |= bit;
+    }
+  }
+}
+
+bool SessionChecks::Holds(int node, int write) const {
+  const WriteRecord& record = writes_[static_cast<size_t>(write)];
+  const SessionPtr body = cluster_->disk(node).Find(record.key);
+  return body != nullptr && body->attributes.count(AttributeOf(write)) > 0;
+}
+
+void SessionChecks::BeforeDataLoss() {
+  held_before_loss_.assign(writes_.size(), 0);
+  for (size_t write = 0; write < writes_.size(); ++write) {
+    for (int node = 0; node < cluster_->nodes(); ++node) {
+      if (Holds(node, static_cast<int>(write))) held_before_loss_[write] |= uint64_t{1} << node;
+    }
+  }
+}
+
+void SessionChecks::AfterDataLoss() {
+  for (size_t write = 0; write < held_before_loss_.size(); ++write) {
+    for (int node = 0; node < cluster_->nodes(); ++node) {
+      const uint64_t bit = uint64_t{1} << node;
+      if ((held_before_loss_[write] & bit) == 0 || Holds(node, static_cast<int>(write))) continue;
+      ++writes_[write].destroyed;
+      writes_[write].held_by &= ~bit;
+    }
+  }
+  // A version that is nowhere any more may be written anew.
+  for (auto& [key, versions] : ledger_) {
+    for (auto it = versions.begin(); it != versions.end();) {
+      bool somewhere = false;
+      for (int node = 0; node < cluster_->nodes() && !somewhere; ++node) {
+        const SessionPtr body = cluster_->disk(node).Find(key);
+        somewhere = body != nullptr && Version{body->epoch, body->version} == it->first;
+      }
+      it = somewhere ? std::next(it) : versions.erase(it);
+    }
+  }
+}
+
+// --- Streams: nothing leaves a node before its disk has it.
+
+void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
+  Hash(static_cast<uint64_t>(from * 64 + to), message.index());
+  const auto* replicate = std::get_if<store::Replicate>(&message);
+  if (replicate == nullptr) {
+    if (std::holds_alternative<store::Drop>(message)) Sometimes("a former holder was told to drop");
+    return;
+  }
+  const Session& session = *replicate->session;
+  if (trace_) {
+    Note(absl::StrCat(from, " to ", to, ": ", NameOf(session), " sequence ", replicate->sequence));
+  }
+  const SessionPtr stored = cluster_->disk(from).Find(session.key);
+  const bool there = stored != nullptr && std::pair(stored->epoch, stored->version) >=
+                                              std::pair(session.epoch, session.version);
+  if (!there) Violation(absl::StrCat("node ", from, " sends what its disk lacks: ", NameOf(session)));
+}
+
+void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
+  Hash(static_cast<uint64_t>(from * 64 + to), 100 + message.index());
+  const auto* result = std::get_if<store::ReplicateResult>(&message);
+  if (result == nullptr) return;
+  if (!result->fenced.empty()) Sometimes("a copy refused a lower epoch");
+  if (trace_) {
+    Note(absl::StrCat(from, " to ", to, ": has ", result->sequence, ", refuses ",
+                      result->fenced.size()));
+  }
+  if (cluster_->disk(from).Cursor(cluster_->members().id(to)) < result->sequence) {
+    Violation(absl::StrCat("node ", from, " acknowledges ", result->sequence,
+                           ", which its disk lacks"));
+  }
+}
+
+void SessionChecks::AfterFlush(int node) {
+  const store::Replica* replica = cluster_->replica(node);
+  if (replica == nullptr) return;
+  if (cluster_->held(node) > SessionCluster::kGraceMax) {
+    Violation(absl::StrCat("node ", node, "'s grace buffer holds too much"));
+  }
+}
+
+// --- Histories.
+
+int SessionChecks::Begin(SessionKey key, int removes) {
+  WriteRecord record;
+  record.key = key;
+  record.removes = removes;
+  record.started = Now();
+  writes_.push_back(record);
+  const int write = static_cast<int>(writes_.size()) - 1;
+  keys_[key].writes.push_back(write);
+  return write;
+}
+
+void SessionChecks::End(int write, const store::OperationResult& result) {
+  WriteRecord& record = writes_[static_cast<size_t>(write)];
+  if (record.outcome != Outcome::kOpen) {
+    return Violation(absl::StrCat("write ", write, " was answered twice"));
+  }
+  Hash(static_cast<uint64_t>(write), static_cast<uint64_t>(result.status.code()));
+  Note(absl::StrCat("write ", write, " of ", NameOf(record.key), ": ",
+                    absl::StatusCodeToString(result.status.code()), " version ",
+                    result.receipt.version, " epoch ", result.receipt.epoch.n, "/",
+                    result.receipt.epoch.node.value, " copies ", result.receipt.copies));
+  record.ended = Now();
+  if (absl::IsDeadlineExceeded(result.status)) {
+    Sometimes("a write's outcome was unknown");
+    record.outcome = Outcome::kUnknown;
+    return;
+  }
+  record.outcome = result.status.ok() ? Outcome::kAcked : Outcome::kRefused;
+  if (!result.status.ok()) return;
+  record.copies = result.receipt.copies;
+  if (result.receipt.degraded) Sometimes("a write was degraded");
+  const KeyRecord& key = keys_.at(record.key);
+  const int held = __builtin_popcountll(record.held_by);
+  // A later version that lacks it may have reached the copies first.
+  const bool undone = key.deletion != Outcome::kRefused ||
+                      std::any_of(key.writes.begin(), key.writes.end(), [&](int other) {
+                        return writes_[static_cast<size_t>(other)].removes == write;
+                      });
+  if (record.removes < 0 && !undone && record.destroyed == 0 &&
+      held < static_cast<int>(record.copies)) {
+    Violation(absl::StrCat("write ", write, " of ", NameOf(record.key), " claims ", record.copies,
+                           " copies, ", held, " disks have it"));
+  }
+  if (calm_ && key.deletion == Outcome::kAcked && key.deleted < record.started) {
+    Violation(absl::StrCat("write ", write, " made the deleted ", NameOf(record.key), " again"));
+  }
+}
+
+void SessionChecks::EndUnknown(int write) {
+  WriteRecord& record = writes_[static_cast<size_t>(write)];
+  if (record.outcome != Outcome::kOpen) return;
+  record.outcome = Outcome::kUnknown;
+  record.ended = Now();
+}
+
+void SessionChecks::BeginDelete(SessionKey key) {
+  if (keys_[key].deletion != Outcome::kAcked) keys_[key].deletion = Outcome::kUnknown;
+}
+
+void SessionChecks::EndDelete(SessionKey key, const store::OperationResult& result) {
+  Note(absl::StrCat("delete of ", NameOf(key), ": ",
+                    absl::StatusCodeToString(result.status.code())));
+  KeyRecord& record = keys_[key];
+  if (!result.status.ok() || record.deletion == Outcome::kAcked) return;
+  record.deletion = Outcome::kAcked;
+  record.deleted = Now();
+}
+
+void SessionChecks::OnRead(SessionKey key, SteadyTime started,
+                           const store::OperationResult& result) {
+  Hash(key.lo, static_cast<uint64_t>(result.status.code()));
+  if (!calm_) return;
+  const KeyRecord& record = keys_[key];
+  if (record.short_lived) return;
+  if (result.status.ok() && record.deletion == Outcome::kAcked && record.deleted < started) {
+    Violation(absl::StrCat("a read shows the deleted ", NameOf(key)));
+  }
+  const bool missing = absl::IsNotFound(result.status) && record.deletion == Outcome::kRefused;
+  if (!result.status.ok() && !missing) return;
+  std::set<int> removed;
+  for (const int write : record.writes) removed.insert(writes_[write].removes);
+  for (const int write : record.writes) {
+    const WriteRecord& before = writes_[static_cast<size_t>(write)];
+    if (before.outcome != Outcome::kAcked || before.removes >= 0 || removed.count(write) > 0) {
+      continue;
+    }
+    if (before.ended >= started || before.destroyed >= before.copies) continue;
+    if (missing || result.session->attributes.count(AttributeOf(write)) == 0) {
+      Violation(absl::StrCat("a read of ", NameOf(key), " lacks write ", write,
+                             ", acknowledged before"));
+    }
+  }
+}
+
+// --- The end.
+
+std::string SessionChecks::NotConverged() const {
+  const store::Options& options = cluster_->store_options();
+  std::vector<int> nodes;
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    if (cluster_->running(node)) nodes.push_back(node);
+  }
+  const int wanted = std::min(options.copies + 1, static_cast<int>(nodes.size()));
+  for (const auto& [key, record] : keys_) {
+    std::vector<int> owners;
+    SessionPtr newest;
+    int live = 0, deleted = 0, equal = 0;
+    for (const int node : nodes) {
+      const SessionPtr body = cluster_->disk(node).Find(key);
+      if (body == nullptr || cluster_->now(node).wall >= body->absolute_deadline_ms) continue;
+      ++(body->tombstone ? deleted : live);
+      if (body->owner() == cluster_->members().id(node) && !body->tombstone) owners.push_back(node);
+      if (newest == nullptr || std::pair(newest->epoch, newest->version) <
+                                   std::pair(body->epoch, body->version)) {
+        newest = body;
+      }
+    }
+    if (newest == nullptr) continue;
+    for (const int node : nodes) {
+      const SessionPtr body = cluster_->disk(node).Find(key);
+      if (body != nullptr && body->epoch == newest->epoch && body->version == newest->version &&
+          ContentHash(*body) == ContentHash(*newest)) {
+        ++equal;
+      }
+    }
+    const std::string name = NameOf(*newest);
+    if (newest->tombstone) {
+      if (live > 0) return absl::StrCat(name, " is deleted, but ", live, " live copies are left");
+      continue;
+    }
+    if (deleted > 0) return absl::StrCat(name, " is live, but deleted at ", deleted, " nodes");
+    if (owners.size() != 1) return absl::StrCat(name, " has ", owners.size(), " owners");
+    if (live != wanted) return absl::StrCat(name, " has ", live, " holders, not ", wanted);
+    if (equal != live) return absl::StrCat(name, ": only ", equal, " of ", live, " are equal");
+  }
+  return "";
+}
+
+bool SessionChecks::Journalled(SessionKey, const std::string&, const std::string&) const {
+  return false;
+}
+
+void SessionChecks::CheckFinalRead(int node, SessionKey key,
+                                   const store::OperationResult& result) {
+  const KeyRecord& record = keys_.at(key);
+  const Session* session = result.status.ok() ? result.session.get() : nullptr;
+  if (!result.status.ok() && !absl::IsNotFound(result.status)) {
+    return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key), " in the end: ",
+                                  std::string(result.status.message())));
+  }
+  if (session != nullptr && record.deletion == Outcome::kAcked) {
+    return Violation(absl::StrCat("node ", node, " shows the deleted ", NameOf(key)));
+  }
+  if (session != nullptr && record.short_lived) {
+    return Violation(absl::StrCat("node ", node, " shows the expired ", NameOf(key)));
+  }
+  if (record.deletion != Outcome::kRefused || record.short_lived) return;
+  for (const int write : record.writes) CheckWrite(write, session);
+  if (session != nullptr) CheckLast(key, *session);
+}
+
+void SessionChecks::CheckWrite(int write, const Session* session) {
+  const WriteRecord& record = writes_[static_cast<size_t>(write)];
+  const bool removal = record.removes >= 0;
+  const std::string attribute = AttributeOf(removal ? record.removes : write);
+  const bool there = session != nullptr && session->attributes.count(attribute) > 0;
+  if (record.outcome == Outcome::kRefused) {
+    if (there && !removal) {
+      Violation(absl::StrCat("the refused write ", write, " of ", NameOf(record.key), " was done"));
+    }
+    return;
+  }
+  if (record.outcome != Outcome::kAcked) return;
+  if (removal) {
+    if (!there || Journalled(record.key, attribute, "")) return;
+  } else {
+    if (there || Journalled(record.key, attribute, absl::StrCat(write))) return;
+    for (const int other : keys_.at(record.key).writes) {
+      if (writes_[static_cast<size_t>(other)].removes == write) return;
+    }
+  }
+  if (record.destroyed >= record.copies || (removal && record.copies < 2)) {
+    return Sometimes("a write was lost with all its copies");
+  }
+  Violation(absl::StrCat(removal ? "removal " : "write ", write, " of ", NameOf(record.key),
+                         ", acknowledged by ", record.copies, " copies, is lost"));
+}
+
+// All writes set `last`: nobody may have overwritten a later one.
+void SessionChecks::CheckLast(SessionKey key, const Session& session) {
+  const auto found = session.attributes.find(kLast);
+  int last = 0;
+  if (found == session.attributes.end() || !absl::SimpleAtoi(found->second.value, &last)) return;
+  const WriteRecord& winner = writes_[static_cast<size_t>(last)];
+  if (winner.outcome != Outcome::kAcked) return;
+  for (const int write : keys_.at(key).writes) {
+    const WriteRecord& other = writes_[static_cast<size_t>(write)];
+    if (other.outcome != Outcome::kAcked || other.started <= winner.ended) continue;
+    if (other.destroyed >= other.copies || Journalled(key, kLast, absl::StrCat(write))) continue;
+    Violation(absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ",
+                           last));
+  }
+}
+
+}  // namespace roost::sim

@@ -1,0 +1,120 @@
+// SessionChecks judges a run of whole nodes: what each disk, stream and caller saw, against the
+// promises in store/README.md.
+//
+// Every write of a client adds an attribute of its own, so a session's record says which writes it
+// holds, whoever merged it. Nothing here looks into a core: disks, messages and answers only.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "membership/steady_time.h"
+#include "store/core/effects.h"
+
+namespace roost::sim {
+
+class SessionCluster;
+
+using membership::SteadyTime;
+
+enum class Outcome : uint8_t { kOpen, kAcked, kUnknown, kRefused };
+
+// Adds its attribute, or removes that of write `removes`.
+struct WriteRecord {
+  store::SessionKey key;
+  int removes = -1;
+  Outcome outcome = Outcome::kOpen;
+  SteadyTime started{};
+  SteadyTime ended{};
+  uint32_t copies = 0;
+  // Nodes (by bit) whose disks had it at some time.
+  uint64_t held_by = 0;
+  // Disks that lost it since the last new one got it.
+  uint32_t destroyed = 0;
+};
+
+struct KeyRecord {
+  std::vector<int> writes;
+  Outcome deletion = Outcome::kRefused;  // kRefused: nobody tried.
+  SteadyTime deleted{};
+  // Its clocks are so short that it is gone before the end.
+  bool short_lived = false;
+};
+
+class SessionChecks {
+ public:
+  void Watch(SessionCluster* cluster, bool trace);
+
+  // Nodes fail one after the other, with time to mend between: no conflict excuses anything, and
+  // reads show what was acknowledged before they began.
+  void ExpectCalm(bool calm) { calm_ = calm; }
+
+  // What happens.
+  void OnPersist(int node, const store::Persist& batch);
+  void OnWritten(int node, const store::Persist& batch);
+  void OnSend(int from, int to, const store::ToReceiver& message);
+  void OnSend(int from, int to, const store::ToSender& message);
+  void AfterFlush(int node);
+  void BeforeDataLoss();
+  void AfterDataLoss();
+
+  // The clients' histories. `removes`: a write to undo, or -1.
+  int Begin(store::SessionKey key, int removes);
+  void End(int write, const store::OperationResult& result);
+  void EndUnknown(int write);
+  void BeginDelete(store::SessionKey key);
+  void EndDelete(store::SessionKey key, const store::OperationResult& result);
+  // An answer to a Get that began at `started`.
+  void OnRead(store::SessionKey key, SteadyTime started, const store::OperationResult& result);
+  static std::string AttributeOf(int write);
+
+  // The end. Empty if every session has one owner and the right number of equal copies.
+  std::string NotConverged() const;
+  // As every node answers when all is calm.
+  void CheckFinalRead(int node, store::SessionKey key, const store::OperationResult& result);
+
+  const std::map<store::SessionKey, KeyRecord>& keys() const { return keys_; }
+  std::map<store::SessionKey, KeyRecord>& mutable_keys() { return keys_; }
+  const std::vector<WriteRecord>& writes() const { return writes_; }
+
+  void Sometimes(const std::string& what) { ++sometimes_[what]; }
+  const std::map<std::string, uint64_t>& sometimes() const { return sometimes_; }
+  void Violation(const std::string& what);
+  void Note(const std::string& what);
+  const std::vector<std::string>& violations() const { return violations_; }
+  void Hash(uint64_t a, uint64_t b);
+  uint64_t hash() const { return hash_; }
+
+ private:
+  using Version = std::pair<store::Epoch, uint64_t>;
+
+  void CheckStored(int node, const store::PutSession& put);
+  bool Holds(int node, int write) const;
+  bool Journalled(store::SessionKey key, const std::string& attribute,
+                  const std::string& value) const;
+  void CheckWrite(int write, const store::Session* session);
+  void CheckLast(store::SessionKey key, const store::Session& session);
+  SteadyTime Now() const;
+
+  SessionCluster* cluster_ = nullptr;
+  bool trace_ = false;
+  bool calm_ = true;
+  std::vector<WriteRecord> writes_;
+  std::map<store::SessionKey, KeyRecord> keys_;
+  // What a version of a session contains, and who wrote it.
+  struct Content {
+    uint64_t hash = 0;
+    int writer = -1;
+  };
+  std::map<store::SessionKey, std::map<Version, Content>> ledger_;
+  std::vector<uint64_t> held_before_loss_;
+  std::map<std::string, uint64_t> sometimes_;
+  std::vector<std::string> violations_;
+  uint64_t hash_ = 0xcbf29ce484222325u;
+};
+
+}  // namespace roost::sim
