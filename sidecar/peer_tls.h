@@ -12,7 +12,6 @@
 // Owner: Node. Threads: its own watches the files; gRPC's report refusals; the rest from any.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -23,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "sidecar/tls_material.h"
 
 namespace grpc {
 class ChannelCredentials;
@@ -30,27 +30,6 @@ class ServerCredentials;
 }  // namespace grpc
 
 namespace roost::sidecar {
-
-struct TlsFiles {
-  std::string ca_file;
-  std::string cert_file;
-  std::string key_file;
-  // Empty: any certificate from the authority will do.
-  std::string peer_san;
-};
-
-// Why a connection between peers was not made, as far as this end can tell.
-enum class TlsRefusal : uint8_t {
-  kPlaintext,       // The other end does not speak TLS.
-  kNoCertificate,   // It showed none.
-  kOtherAuthority,  // Its certificate does not lead to an authority in ca_file.
-  kExpired,         // Its certificate is not valid yet, or not any more.
-  kWrongName,       // Its certificate does not bear peer_san.
-  kRefusedByPeer,   // It refused us; its log says why.
-  kOther,
-};
-constexpr size_t kTlsRefusals = 7;
-absl::string_view TlsRefusalName(TlsRefusal refusal);
 
 // What a line of gRPC's own log says about a handshake; false if nothing. Exposed for its test.
 bool ParseTlsRefusal(absl::string_view line, TlsRefusal* refusal);
@@ -91,7 +70,6 @@ class PeerTls {
   static uint64_t refusals(TlsRefusal refusal);
 
  private:
-  class Material;
   class Watcher;
   PeerTls();
 

@@ -389,12 +389,13 @@ TEST_F(ApiTest, ABroadcastReachesWhoSubscribesToItsTopic) {
   v1::BroadcastResponse response;
   ASSERT_TRUE(Broadcast("stock", "1", &response).ok());
   ASSERT_TRUE(Broadcast("users", std::string("\0\xff", 2), &response).ok());
-  EXPECT_THAT(response.acknowledged(), ::testing::ElementsAre("0000000000000001"));
+  EXPECT_THAT(response.acknowledged(), ::testing::ElementsAre("web-1"));
   EXPECT_EQ(response.missing_size(), 0);
   v1::SubscribeResponse message;
   ASSERT_TRUE(some->Read(&message));
   EXPECT_EQ(message.topic(), "users");
   EXPECT_EQ(message.payload(), std::string("\0\xff", 2));
+  EXPECT_EQ(message.sender(), "web-1");
   EXPECT_EQ(message.sender_id(), "0000000000000001");
   EXPECT_EQ(message.sequence(), 2u);
   ASSERT_TRUE(all->Read(&message));

@@ -10,6 +10,9 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "grpcpp/grpcpp.h"
+#include "openssl/bio.h"
+#include "openssl/pem.h"
+#include "openssl/x509v3.h"
 #include "proto/cluster.grpc.pb.h"
 #include "sidecar/grpc_log.h"
 #include "tests/sidecar/tls_files.h"
@@ -144,6 +147,58 @@ TEST(PeerTlsTest, NodesOfOneAuthorityTalkToEachOther) {
   const grpc::Status status = Call(server, b->channel_credentials());
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_NEAR(absl::ToDoubleHours(a->expires() - absl::Now()), 2, 0.1);
+}
+
+// `certificate` with another issuer and basic constraints, signed by the issuer.
+std::string SignedBy(const Issued& issuer, const std::string& certificate,
+                     const char* constraints) {
+  const auto issuers = ParseCertificates(issuer.certificate);
+  const auto subjects = ParseCertificates(certificate);
+  const auto key = ParsePrivateKey(issuer.key);
+  X509* const made = subjects->front().get();
+  X509_set_issuer_name(made, X509_get_subject_name(issuers->front().get()));
+  X509_EXTENSION_free(X509_delete_ext(made, X509_get_ext_by_NID(made, NID_basic_constraints, -1)));
+  X509_EXTENSION* extension =
+      X509V3_EXT_conf_nid(nullptr, nullptr, NID_basic_constraints, constraints);
+  EXPECT_EQ(X509_add_ext(made, extension, -1), 1);
+  X509_EXTENSION_free(extension);
+  EXPECT_GT(X509_sign(made, key->get(), EVP_sha256()), 0);
+  BIO* const text = BIO_new(BIO_s_mem());
+  EXPECT_EQ(PEM_write_bio_X509(text, made), 1);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(text, &data);
+  std::string pem(data, static_cast<size_t>(size));
+  BIO_free(text);
+  return pem;
+}
+
+TEST(PeerTlsTest, WhatLeadsToTheAuthorityComesWithTheCertificate) {
+  SilenceLibraryLogs();
+  Issued root = Authority("root"), between = Authority("between");
+  root.certificate = SignedBy(root, root.certificate, "critical,CA:TRUE");
+  between.certificate = SignedBy(root, between.certificate, "critical,CA:TRUE,pathlen:0");
+  const auto whole = [&](const std::string& name) {
+    Issued issued = CertificateOf(between, name);
+    issued.certificate += between.certificate;
+    return issued;
+  };
+  const auto a = MustLoad(WriteFiles(Prefix("a"), root.certificate, whole("a")));
+  const auto b = MustLoad(WriteFiles(Prefix("b"), root.certificate, whole("b")));
+  Server server(a->server_credentials());
+  const grpc::Status status = Call(server, b->channel_credentials());
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  // Without what lies between, the node itself would not start, and a peer is refused.
+  const Issued bare = CertificateOf(between, "c");
+  EXPECT_FALSE(PeerTls::Check(WriteFiles(Prefix("c"), root.certificate, bare)).ok());
+  EXPECT_TRUE(Counts(TlsRefusal::kOtherAuthority, [&] {
+    EXPECT_FALSE(CallAs(server, {root.certificate, bare.key, bare.certificate}).ok());
+  }));
+  // A node's certificate makes no authority.
+  const Issued node = whole("e"), forged = CertificateOf(node, "d");
+  EXPECT_TRUE(Counts(TlsRefusal::kOther, [&] {
+    EXPECT_FALSE(
+        CallAs(server, {root.certificate, forged.key, forged.certificate + node.certificate}).ok());
+  }));
 }
 
 TEST(PeerTlsTest, StrangersAreRefusedAndCountedByReason) {
