@@ -21,7 +21,8 @@ constexpr int64_t kAnswerBytesMax = 1 << 20;
 bool NeedsBody(const Operation& operation) {
   return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation) ||
          std::holds_alternative<IncrementOp>(operation) ||
-         std::holds_alternative<RotateOp>(operation);
+         std::holds_alternative<RotateOp>(operation) || std::holds_alternative<LockOp>(operation) ||
+         std::holds_alternative<UnlockOp>(operation);
 }
 
 bool MakesSession(const Operation& operation) {
