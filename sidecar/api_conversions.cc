@@ -25,6 +25,8 @@ constexpr size_t kIdBytesMax = 1'024;
 constexpr size_t kNameBytesMax = 256;
 constexpr size_t kSchemaBytesMax = 128;
 constexpr size_t kPrincipalBytesMax = 256;
+constexpr size_t kPageDefault = 100;
+constexpr int64_t kLockLeaseMsDefault = 30'000;
 
 absl::Status Invalid(absl::string_view field, absl::string_view reason) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", reason));
@@ -46,21 +48,6 @@ absl::Status CheckNamespace(absl::string_view name_space) {
   });
   return plain ? absl::OkStatus()
                : Invalid("namespace", "may hold only letters, digits, '_', '.' and '-'");
-}
-
-absl::StatusOr<Ack> ToAck(v1::Ack ack) {
-  switch (ack) {
-    case v1::ACK_UNSPECIFIED:
-      return Ack::kDefault;
-    case v1::ACK_LOCAL:
-      return Ack::kLocal;
-    case v1::ACK_ONE:
-      return Ack::kOne;
-    case v1::ACK_ALL:
-      return Ack::kAll;
-    default:
-      return Invalid("ack", absl::StrCat(static_cast<int>(ack), " is not a known value"));
-  }
 }
 
 absl::Status CheckName(absl::string_view field, absl::string_view name) {
@@ -131,11 +118,6 @@ absl::Status CheckTtls(const v1::CreateRequest& request, const store::Options& l
   return CheckTtl("idle_ttl_ms", request.idle_ttl_ms(), absolute);
 }
 
-std::string NameOf(NodeId id, const View* view) {
-  const membership::Member* member = view == nullptr ? nullptr : view->Find(id);
-  return member == nullptr ? id.ToString() : member->name;
-}
-
 template <typename Names>
 void ShowNames(const std::vector<NodeId>& ids, const View* view, Names* out) {
   for (NodeId id : ids) *out->Add() = NameOf(id, view);
@@ -179,6 +161,53 @@ void ShowMember(const membership::Member& member, bool self, v1::Member* out) {
 }
 
 }  // namespace
+
+absl::StatusOr<Ack> ToAck(v1::Ack ack) {
+  switch (ack) {
+    case v1::ACK_UNSPECIFIED:
+      return Ack::kDefault;
+    case v1::ACK_LOCAL:
+      return Ack::kLocal;
+    case v1::ACK_ONE:
+      return Ack::kOne;
+    case v1::ACK_ALL:
+      return Ack::kAll;
+    default:
+      return Invalid("ack", absl::StrCat(static_cast<int>(ack), " is not a known value"));
+  }
+}
+
+std::string NameOf(NodeId id, const View* view) {
+  const membership::Member* member = view == nullptr ? nullptr : view->Find(id);
+  return member == nullptr ? id.ToString() : member->name;
+}
+
+absl::StatusOr<uint64_t> ToPrincipal(const std::string& name_space, const std::string& principal) {
+  if (absl::Status status = CheckNamespace(name_space); !status.ok()) return status;
+  if (principal.empty()) return Invalid("principal", "is empty");
+  if (absl::Status status = CheckLength("principal", principal, kPrincipalBytesMax); !status.ok()) {
+    return status;
+  }
+  return store::PrincipalHash(NamespaceOf(name_space), principal);
+}
+
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size) {
+  if (page_size <= store::kListLimitMax) return page_size == 0 ? kPageDefault : page_size;
+  return Invalid("page_size", absl::StrCat("at most ", store::kListLimitMax, " are allowed"));
+}
+
+void Show(const store::ListPage& page, const View* view, v1::ListResponse* out) {
+  for (const store::ListEntry& entry : page.entries) {
+    v1::ListResponse::Entry* shown = out->add_sessions();
+    shown->set_session_key(entry.key.ToHex());
+    ShowNames(entry.copy_set, view, shown->mutable_copy_set());
+    shown->set_epoch(entry.epoch.n);
+    shown->set_version(entry.version);
+    shown->set_idle_remaining_ms(entry.idle_remaining_ms);
+    shown->set_size_bytes(entry.size_bytes);
+  }
+  ShowNames(page.unanswered, view, out->mutable_unanswered());
+}
 
 absl::StatusOr<SessionKey> KeyOfRequest(const std::string& name_space, const std::string& id) {
   if (absl::Status status = CheckNamespace(name_space); !status.ok()) return status;
@@ -253,6 +282,7 @@ absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
   operation.remove.assign(request.remove().begin(), request.remove().end());
   operation.replace_all = request.replace_all();
   operation.expected_version = request.expected_version();
+  operation.lock_token = request.lock_token();
   operation.create = request.create();
   operation.principal = request.principal();
   if (!request.principal().empty()) operation.name_space = NamespaceOf(request.namespace_());
@@ -294,6 +324,34 @@ absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
   if (!request.principal().empty()) operation.name_space = NamespaceOf(request.namespace_());
   operation.ack = *ack;
   return operation;
+}
+
+absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id());
+  if (!key.ok()) return key.status();
+  if (absl::Status status = CheckTtl("wait_ms", request.wait_ms(), store::kLockWaitMsMax);
+      !status.ok()) {
+    return status;
+  }
+  const int64_t lease_ms = request.lease_ms() == 0 ? kLockLeaseMsDefault : request.lease_ms();
+  if (lease_ms < store::kLockLeaseMsMin || lease_ms > store::kLockLeaseMsMax) {
+    return Invalid("lease_ms", absl::StrCat(lease_ms, " ms is not within ", store::kLockLeaseMsMin,
+                                            " to ", store::kLockLeaseMsMax));
+  }
+  const auto ack = ToAck(request.ack());
+  if (!ack.ok()) return ack.status();
+  return store::LockOp{.key = *key,
+                       .token = request.token(),
+                       .wait_ms = request.wait_ms(),
+                       .lease_ms = lease_ms,
+                       .ack = *ack};
+}
+
+absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id());
+  if (!key.ok()) return key.status();
+  if (request.token() == 0) return Invalid("token", "is 0, which no lock has");
+  return store::UnlockOp{.key = *key, .token = request.token()};
 }
 
 absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request) {
@@ -355,6 +413,15 @@ void Fill(const store::OperationResult& result, const v1::RotateRequest&, const 
           v1::RotateResponse* out) {
   Show(result.receipt, out->mutable_receipt());
 }
+
+void Fill(const store::OperationResult& result, const v1::LockRequest&, const View*,
+          v1::LockResponse* out) {
+  out->set_token(result.lock_token);
+  Show(result.receipt, out->mutable_receipt());
+}
+
+void Fill(const store::OperationResult&, const v1::UnlockRequest&, const View*,
+          v1::UnlockResponse*) {}
 
 absl::Status CheckMembers(const View* view) {
   if (view == nullptr || !view->below_min_members()) return absl::OkStatus();

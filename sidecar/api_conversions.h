@@ -33,6 +33,8 @@ absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& reque
 // `new_id` is the request's, or made for it.
 absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
                                             const std::string& new_id);
+absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request);
+absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request);
 absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request);
 absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request);
 
@@ -52,10 +54,24 @@ void Fill(const store::OperationResult& result, const v1::IncrementRequest& requ
 void Fill(const store::OperationResult& result, const v1::RotateRequest& request,
           const membership::View* view, v1::RotateResponse* out);
 
+void Fill(const store::OperationResult& result, const v1::LockRequest& request,
+          const membership::View* view, v1::LockResponse* out);
+void Fill(const store::OperationResult& result, const v1::UnlockRequest& request,
+          const membership::View* view, v1::UnlockResponse* out);
+
 // OK unless the node sees so few members that it takes no writes: the others may be serving the
 // same sessions.
 absl::Status CheckMembers(const membership::View* view);
 
+// Whose sessions a call is about; INVALID_ARGUMENT names the field and the limit.
+absl::StatusOr<uint64_t> ToPrincipal(const std::string& name_space, const std::string& principal);
+absl::StatusOr<store::Ack> ToAck(v1::Ack ack);
+// 0: the default.
+absl::StatusOr<size_t> ToPageSize(uint32_t page_size);
+
+// But for the token.
+void Show(const store::ListPage& page, const membership::View* view, v1::ListResponse* out);
+std::string NameOf(membership::NodeId id, const membership::View* view);
 void Show(const store::Receipt& receipt, v1::WriteReceipt* out);
 // `view` (may be null) gives nodes their names; a node that it does not have is shown by id.
 // REQUIRES: result.session != nullptr.

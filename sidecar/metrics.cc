@@ -189,11 +189,17 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
   out->Sample(c.gets, {{"operation", "get"}});
   out->Sample(c.increments, {{"operation", "increment"}});
   out->Sample(c.rotates, {{"operation", "rotate"}});
+  out->Sample(c.locks, {{"operation", "lock"}});
   out->Sample(c.puts, {{"operation", "put"}});
   out->Sample(c.deletes, {{"operation", "delete"}});
   out->Sample(c.touches, {{"operation", "touch"}});
   out->Counter("roost_store_cas_conflicts_total", "Compare-and-set that met another version.",
                c.cas_conflicts);
+  out->Counter("roost_store_lock_waits_total", "Lock calls that had to wait.", c.lock_waits);
+  out->Counter("roost_store_lock_timeouts_total", "Lock calls that waited in vain.",
+               c.lock_timeouts);
+  out->Counter("roost_store_stale_locks_total", "Calls with a token that had lost its lock.",
+               c.stale_locks);
   out->Counter("roost_store_forwarded_total", "Operations forwarded to the owner.", c.forwarded);
   out->Family("roost_store_expired_total", "Sessions that expired.", Type::kCounter);
   out->Sample(c.expired_idle, {{"reason", "idle"}});

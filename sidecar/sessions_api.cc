@@ -7,8 +7,11 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "sidecar/api_conversions.h"
+#include "sidecar/log_out.h"
+#include "sidecar/page_token.h"
 #include "sidecar/session_stream.h"
 
 namespace roost::sidecar {
@@ -120,6 +123,106 @@ grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* conte
 grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* SessionsApi::Session(
     grpc::CallbackServerContext* context) {
   return OpenSessionStream(context, limits_, store_, board_);
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Lock(grpc::CallbackServerContext* context,
+                                            const v1::LockRequest* request,
+                                            v1::LockResponse* response) {
+  auto operation = IfEnoughMembers(*board_, ToOperation(*request));
+  if (operation.ok()) response->set_lease_ms(operation->lease_ms);
+  return Execute(context, store_, std::move(operation), board_, request, response);
+}
+
+grpc::ServerUnaryReactor* SessionsApi::Unlock(grpc::CallbackServerContext* context,
+                                              const v1::UnlockRequest* request,
+                                              v1::UnlockResponse* response) {
+  return Execute(context, store_, ToOperation(*request), board_, request, response);
+}
+
+// --- Listings.
+
+grpc::ServerUnaryReactor* SessionsApi::ListPages(grpc::CallbackServerContext* context,
+                                                 const std::string& filter,
+                                                 absl::StatusOr<store::ListQuery> query,
+                                                 const std::string& page_token,
+                                                 v1::ListResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto after = ParsePageToken(filter, page_token);
+  if (!query.ok() || !after.ok()) {
+    reactor->Finish(ToGrpcStatus(query.ok() ? after.status() : query.status()));
+    return reactor;
+  }
+  query->after = *after;
+  store_->List(*query, [this, reactor, response, filter](const store::ListPage& page) {
+    Show(page, board_->view().get(), response);
+    if (page.more) response->set_next_page_token(MakePageToken(filter, page.reached));
+    reactor->Finish(grpc::Status::OK);
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* SessionsApi::List(grpc::CallbackServerContext* context,
+                                            const v1::ListRequest* request,
+                                            v1::ListResponse* response) {
+  const auto limit = ToPageSize(request->page_size());
+  store::ListQuery all;
+  all.cluster = request->cluster();
+  all.limit = limit.value_or(1);
+  absl::StatusOr<store::ListQuery> query = all;
+  if (!limit.ok()) query = limit.status();
+  return ListPages(context, request->cluster() ? "cluster" : "here", std::move(query),
+                   request->page_token(), response);
+}
+
+grpc::ServerUnaryReactor* SessionsApi::FindByPrincipal(grpc::CallbackServerContext* context,
+                                                       const v1::FindByPrincipalRequest* request,
+                                                       v1::ListResponse* response) {
+  const auto limit = ToPageSize(request->page_size());
+  const auto principal = ToPrincipal(request->namespace_(), request->principal());
+  store::ListQuery theirs;
+  theirs.principal = principal.value_or(0);
+  theirs.cluster = true;
+  theirs.limit = limit.value_or(1);
+  absl::StatusOr<store::ListQuery> query = theirs;
+  if (!limit.ok()) query = limit.status();
+  if (!principal.ok()) query = principal.status();
+  return ListPages(context, absl::StrCat("principal ", principal.value_or(0)), std::move(query),
+                   request->page_token(), response);
+}
+
+grpc::ServerUnaryReactor* SessionsApi::DeleteByPrincipal(
+    grpc::CallbackServerContext* context, const v1::DeleteByPrincipalRequest* request,
+    v1::DeleteByPrincipalResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  LogOut::Request what;
+  const auto principal =
+      IfEnoughMembers(*board_, ToPrincipal(request->namespace_(), request->principal()));
+  const auto ack = ToAck(request->ack());
+  absl::Status status = principal.status();
+  status.Update(ack.status());
+  if (!request->except_id().empty()) {
+    const auto except = KeyOfRequest(request->namespace_(), request->except_id());
+    status.Update(except.status());
+    what.except = except.value_or(store::SessionKey{});
+  }
+  if (!status.ok()) {
+    reactor->Finish(ToGrpcStatus(status));
+    return reactor;
+  }
+  what.principal = *principal;
+  what.ack = *ack;
+  const auto done = [this, reactor, response](const LogOut::Result& result) {
+    response->set_deleted(result.deleted);
+    response->set_failed(result.failed);
+    const membership::ViewPtr view = board_->view();
+    for (const membership::NodeId member : result.unanswered) {
+      response->add_unanswered(NameOf(member, view.get()));
+    }
+    response->set_complete(result.failed == 0 && result.unanswered.empty() && !result.cut);
+    reactor->Finish(grpc::Status::OK);
+  };
+  std::make_shared<LogOut>(store_, what, done)->Start();
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* context,

@@ -9,6 +9,7 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "proto/sessions.grpc.pb.h"
 #include "sidecar/view_board.h"
 #include "store/options.h"
@@ -35,12 +36,27 @@ class SessionsApi final : public v1::Sessions::CallbackService {
   grpc::ServerUnaryReactor* Rotate(grpc::CallbackServerContext* context,
                                    const v1::RotateRequest* request,
                                    v1::RotateResponse* response) override;
+  grpc::ServerUnaryReactor* Lock(grpc::CallbackServerContext* context,
+                                 const v1::LockRequest* request,
+                                 v1::LockResponse* response) override;
+  grpc::ServerUnaryReactor* Unlock(grpc::CallbackServerContext* context,
+                                   const v1::UnlockRequest* request,
+                                   v1::UnlockResponse* response) override;
   grpc::ServerUnaryReactor* Touch(grpc::CallbackServerContext* context,
                                   const v1::TouchRequest* request,
                                   v1::TouchResponse* response) override;
   grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
                                    const v1::DeleteRequest* request,
                                    v1::DeleteResponse* response) override;
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const v1::ListRequest* request,
+                                 v1::ListResponse* response) override;
+  grpc::ServerUnaryReactor* FindByPrincipal(grpc::CallbackServerContext* context,
+                                            const v1::FindByPrincipalRequest* request,
+                                            v1::ListResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteByPrincipal(grpc::CallbackServerContext* context,
+                                              const v1::DeleteByPrincipalRequest* request,
+                                              v1::DeleteByPrincipalResponse* response) override;
   grpc::ServerUnaryReactor* Resolve(grpc::CallbackServerContext* context,
                                     const v1::ResolveRequest* request,
                                     v1::ResolveResponse* response) override;
@@ -48,6 +64,11 @@ class SessionsApi final : public v1::Sessions::CallbackService {
       grpc::CallbackServerContext* context) override;
 
  private:
+  grpc::ServerUnaryReactor* ListPages(grpc::CallbackServerContext* context,
+                                      const std::string& filter,
+                                      absl::StatusOr<store::ListQuery> query,
+                                      const std::string& page_token, v1::ListResponse* response);
+
   const store::Options limits_;
   store::SessionStore* const store_;
   const ViewBoard* const board_;

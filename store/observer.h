@@ -20,6 +20,12 @@ struct Counters {
   std::atomic<uint64_t> puts{0};
   std::atomic<uint64_t> increments{0};
   std::atomic<uint64_t> rotates{0};
+  std::atomic<uint64_t> locks{0};
+  // Lock calls that had to wait, and those among them that did not get the lock in time.
+  std::atomic<uint64_t> lock_waits{0};
+  std::atomic<uint64_t> lock_timeouts{0};
+  // Calls refused because their token did not hold the lock any more.
+  std::atomic<uint64_t> stale_locks{0};
   std::atomic<uint64_t> deletes{0};
   std::atomic<uint64_t> touches{0};
   std::atomic<uint64_t> cas_conflicts{0};

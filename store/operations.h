@@ -4,15 +4,11 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "membership/node_id.h"
-#include "store/listing.h"
+#include "store/operation_result.h"
 #include "store/options.h"
 #include "store/ownership.h"
 #include "store/session.h"
@@ -92,6 +88,27 @@ struct RotateOp {
   Ack ack = Ack::kDefault;
 };
 
+// Takes the session's lock, for which callers wait in order; or prolongs it.
+struct LockOp {
+  SessionKey key;
+  // 0: a new lock; else the one that this token holds is prolonged.
+  uint64_t token = 0;
+  // 0: not at all.
+  int64_t wait_ms = 0;
+  int64_t lease_ms = 0;
+  Ack ack = Ack::kDefault;
+  // It waited, and is the next in line. Never travels.
+  bool next_in_line = false;
+};
+inline constexpr int64_t kLockLeaseMsMin = 100;
+inline constexpr int64_t kLockLeaseMsMax = 600'000;
+inline constexpr int64_t kLockWaitMsMax = 60'000;
+
+struct UnlockOp {
+  SessionKey key;
+  uint64_t token = 0;
+};
+
 // What one node has for a listing, whoever owns `key`: the page begins after it.
 struct ListOp {
   SessionKey key;
@@ -101,37 +118,10 @@ struct ListOp {
   uint32_t limit = 0;
 };
 
-using Operation =
-    std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp, RotateOp, ListOp>;
+using Operation = std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp,
+                               RotateOp, LockOp, UnlockOp, ListOp>;
 
 SessionKey KeyOf(const Operation& operation);
 void SetKey(SessionKey key, Operation* operation);
-
-// What a write has reached at its acknowledgement.
-struct Receipt {
-  uint64_t version = 0;
-  Epoch epoch;
-  uint32_t copies = 0;  // Owner included.
-  uint32_t zones = 0;
-  bool degraded = false;
-};
-
-// Outcome of an Operation. `status` codes are those documented in proto/sessions.proto.
-struct OperationResult {
-  absl::Status status;
-  Receipt receipt;                         // Create, Put, Delete, Learn.
-  bool created = false;                    // Put with `create`; Learn.
-  std::shared_ptr<const Session> session;  // Get.
-  int64_t idle_remaining_ms = 0;           // Get, Touch.
-  int64_t absolute_deadline_ms = 0;        // Get, Touch.
-  WallMs renewal_due_ms = 0;               // Get, Touch; 0: never.
-  bool renewal_due = false;                // Get, Touch: by the owner's clock.
-  int64_t counter = 0;                     // Increment: the new value.
-  std::shared_ptr<const ListPage> page;    // List.
-  // Set with UNAVAILABLE when another node owns the session.
-  membership::NodeId owner;
-  // Set besides if the key asked for was rotated: the one that the session has now.
-  SessionKey moved_to;
-};
 
 }  // namespace roost::store

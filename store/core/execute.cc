@@ -142,6 +142,10 @@ void Replica::State::Do(uint64_t id, const PutOp& op) {
   }
   const SessionPtr body = Body(op.key);
   if (body == nullptr && !op.create) return Fail(id, absl::NotFoundError("no such session"));
+  if (op.lock_token != 0) {
+    if (body == nullptr) return Fail(id, absl::NotFoundError("no such session"));
+    if (!HoldsLock(id, *body, op.lock_token)) return;
+  }
   Session next = body == nullptr ? NewSession(op.key, 0, 0, 0) : *body;
   if (op.expected_version != 0 && op.expected_version != next.version) {
     Count(&counters_->cas_conflicts);
@@ -188,6 +192,7 @@ void Replica::State::Do(uint64_t id, const IncrementOp& op) {
 // Of a session that exists; `next` has its new version.
 void Replica::State::Write(uint64_t id, Session next, Ack ack, OperationResult result) {
   next.last_access_ms = now_.wall;
+  if (locks_.Released(next.key, next.lock_token)) next.lock_until_ms = 0;
   if (absl::Status status = CheckSession(options_, next); !status.ok()) {
     return Fail(id, std::move(status));
   }

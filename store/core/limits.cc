@@ -86,6 +86,15 @@ absl::Status CheckIncrement(const IncrementOp& op) { return CheckName("name: byt
 
 absl::Status CheckRotate(const RotateOp& op) { return CheckPrincipal(op.principal); }
 
+absl::Status CheckLock(const LockOp& op) {
+  if (op.lease_ms < kLockLeaseMsMin || op.lease_ms > kLockLeaseMsMax) {
+    return absl::InvalidArgumentError(absl::StrCat("lease_ms is ", op.lease_ms, "; it must be ",
+                                                   kLockLeaseMsMin, " to ", kLockLeaseMsMax));
+  }
+  if (op.wait_ms >= 0 && op.wait_ms <= kLockWaitMsMax) return absl::OkStatus();
+  return TooLarge("wait_ms", op.wait_ms, kLockWaitMsMax);
+}
+
 absl::Status CheckSession(const Options& options, const Session& session) {
   const auto count = static_cast<int64_t>(session.attributes.size());
   if (count > options.attributes_max) {

@@ -46,7 +46,7 @@ void Replica::State::StartList(uint64_t id, const ListOp& op) {
     for (size_t looked = 0; it != sessions_.end() && looked < kLookedAtMax; ++it, ++looked) {
       if (page->entries.size() == op.limit) break;
       page->reached = it->first;
-      if (Lists(it->second)) page->entries.push_back(EntryOf(it->first, it->second));
+      if (Lists(*it->second)) page->entries.push_back(EntryOf(it->first, *it->second));
     }
     page->more = it != sessions_.end();
     return ReplyPage(id, std::move(page));
@@ -90,7 +90,7 @@ std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owne
   const SessionTable& sessions = state_->sessions_;
   for (auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
        it != sessions.end() && entries.size() < limit; ++it) {
-    const SessionSummary& summary = it->second;
+    const SessionSummary& summary = *it->second;
     if (owned_only && (summary.tombstone || summary.owner() != state_->self_)) continue;
     entries.push_back(state_->EntryOf(it->first, summary));
   }

@@ -50,6 +50,8 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   bodies_.Pin(std::move(body));
   learned_.erase(key);
   NoteAlias(*sealing_.bodies.back());
+  const bool lost = summary.tombstone || summary.owner() != self_;
+  if (lost && locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);
   Recount(&summary);
   Reindex(key);
   ScheduleExpiry(key);
@@ -71,6 +73,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   handing_over_.erase(key);
   dropping_.erase(key);
   aliases_.erase(key);
+  if (locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);
   found_ = nullptr;
   sessions_.erase(it);
   Reindex(key);

@@ -193,6 +193,9 @@ void Replica::State::RunTimers() {
       case Timer::kHeld:
         ExpireHeld(key);
         break;
+      case Timer::kLock:
+        ReviewLock(key);
+        break;
     }
   }
 }

@@ -14,6 +14,7 @@
 #include "store/core/body_cache.h"
 #include "store/core/claims.h"
 #include "store/core/held.h"
+#include "store/core/locks.h"
 #include "store/core/outbox.h"
 #include "store/core/pending.h"
 #include "store/core/session_summary.h"
@@ -27,7 +28,7 @@ namespace roost::store {
 struct ReplicaData {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock };
 
   // Of recent sessions; what is not on disk yet comes on top.
   static constexpr int64_t kBodyCacheBytes = 16 << 20;
@@ -54,6 +55,7 @@ struct ReplicaData {
   BodyCache bodies_;
   Outbox outbox_;
   WriteWaits writes_;
+  Locks locks_;
   absl::flat_hash_map<uint64_t, Rotation> rotations_;
   // New key -> old key, while the alias is not replicated yet.
   absl::flat_hash_map<SessionKey, SessionKey> unreleased_;

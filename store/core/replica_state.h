@@ -74,6 +74,8 @@ struct Replica::State : ReplicaData {
   void Do(uint64_t id, const LearnOp& op);
   void Do(uint64_t id, const IncrementOp& op);
   void Do(uint64_t id, const RotateOp& op);
+  void Do(uint64_t id, const LockOp& op);
+  void Do(uint64_t id, const UnlockOp& op);
   void Do(uint64_t id, const ListOp& op) { StartList(id, op); }
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
@@ -95,6 +97,14 @@ struct Replica::State : ReplicaData {
   void Finish(uint64_t id, OperationResult result);
   void Reply(uint64_t id, OperationResult result);
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
+
+  // locking.cc: the session's lock.
+  void RecallLock(const Session& body);
+  // Fails the call if not.
+  bool HoldsLock(uint64_t id, const Session& body, uint64_t token);
+  void GrantLock(uint64_t id, const LockOp& op, const Session& body);
+  void ReviewLock(SessionKey key);
+  void TryLockAgain(LockWaiter waiter, bool next_in_line);
 
   // listing.cc: what this node has.
   ListEntry EntryOf(SessionKey key, const SessionSummary& summary) const;

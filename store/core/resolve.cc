@@ -21,7 +21,8 @@ constexpr int64_t kAnswerBytesMax = 1 << 20;
 bool NeedsBody(const Operation& operation) {
   return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation) ||
          std::holds_alternative<IncrementOp>(operation) ||
-         std::holds_alternative<RotateOp>(operation);
+         std::holds_alternative<RotateOp>(operation) || std::holds_alternative<LockOp>(operation) ||
+         std::holds_alternative<UnlockOp>(operation);
 }
 
 bool MakesSession(const Operation& operation) {
@@ -115,8 +116,7 @@ void Replica::State::Recheck(SessionKey key) {
   (void)Locate(key);
 }
 
-void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose,
-                                 std::vector<NodeId> peers) {
+void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers) {
   const auto deadline = now_.steady + kLookupTimeout;
   surveys_.Open(key, purpose, std::move(peers), deadline);
   SetTimer(deadline, Timer::kSurvey, key);

@@ -216,6 +216,14 @@ struct OperationEncoder {
     out->mutable_list()->set_principal(op.principal);
     out->mutable_list()->set_limit(op.limit);
   }
+  void operator()(const LockOp& op) const {
+    peer::v1::Operation::Lock* lock = out->mutable_lock();
+    lock->set_token(op.token);
+    lock->set_wait_ms(op.wait_ms);
+    lock->set_lease_ms(op.lease_ms);
+    lock->set_ack(static_cast<uint32_t>(op.ack));
+  }
+  void operator()(const UnlockOp& op) const { out->mutable_unlock()->set_token(op.token); }
   void operator()(const LearnOp&) const { assert(false); }
 };
 
@@ -251,6 +259,17 @@ absl::StatusOr<Operation> DecodeOperation(peer::v1::Operation* operation) {
       return DecodeRotate(*key, operation->mutable_rotate());
     case peer::v1::Operation::kList:
       return DecodeList(*key, operation->list());
+    case peer::v1::Operation::kLock: {
+      const auto ack = DecodeAck(operation->lock().ack());
+      if (!ack.ok()) return ack.status();
+      return LockOp{.key = *key,
+                    .token = operation->lock().token(),
+                    .wait_ms = operation->lock().wait_ms(),
+                    .lease_ms = operation->lock().lease_ms(),
+                    .ack = *ack};
+    }
+    case peer::v1::Operation::kUnlock:
+      return UnlockOp{.key = *key, .token = operation->unlock().token()};
     default:
       return Bad("empty or not known to this version");
   }
@@ -269,6 +288,7 @@ void EncodeResult(const OperationResult& result, peer::v1::ExecuteResponse* out)
   out->set_idle_remaining_ms(result.idle_remaining_ms);
   out->set_absolute_deadline_ms(result.absolute_deadline_ms);
   out->set_counter(result.counter);
+  out->set_lock_token(result.lock_token);
   if (result.page != nullptr) EncodePage(*result.page, out->mutable_page());
   if (result.moved_to != SessionKey{}) out->set_moved_to(result.moved_to.ToBytes());
   out->set_renewal_due_ms(result.renewal_due_ms);
@@ -297,6 +317,7 @@ absl::StatusOr<OperationResult> DecodeResult(peer::v1::ExecuteResponse* response
   result.idle_remaining_ms = response->idle_remaining_ms();
   result.absolute_deadline_ms = response->absolute_deadline_ms();
   result.counter = response->counter();
+  result.lock_token = response->lock_token();
   if (response->has_page()) {
     auto page = DecodePage(response->page());
     if (!page.ok()) return page.status();

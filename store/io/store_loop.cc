@@ -45,6 +45,12 @@ bool IsWrite(const Operation& operation) {
          !std::holds_alternative<ListOp>(operation);
 }
 
+// How long the owner may let the caller wait, besides what every call may take.
+milliseconds WaitOf(const Operation& operation) {
+  const auto* lock = std::get_if<LockOp>(&operation);
+  return milliseconds(lock == nullptr ? 0 : std::clamp<int64_t>(lock->wait_ms, 0, kLockWaitMsMax));
+}
+
 // "Unknown" would let the session be made a second time.
 Ownership CannotTell() {
   Ownership ownership;
@@ -145,7 +151,8 @@ class StoreLoop::Loop {
   void List(ListQuery query, ListCallback done) {
     PostOrRun([this, query, done = std::move(done)]() mutable {
       std::vector<NodeId> members = {self_.id};
-      if (query.cluster && view_ != nullptr) {
+      // After the end nobody else is asked: their answers would find no loop.
+      if (query.cluster && view_ != nullptr && !ended_.load()) {
         for (const membership::Member& member : view_->members()) {
           if (member.live() && member.id != self_.id) members.push_back(member.id);
         }
@@ -501,7 +508,7 @@ class StoreLoop::Loop {
   void Forward(uint64_t id, Call* call, NodeId owner) {
     const SteadyTime now = std::chrono::steady_clock::now();
     if (call->forwards++ == 0) {
-      call->deadline = now + options_.ack_timeout;
+      call->deadline = now + options_.ack_timeout + WaitOf(*call->operation);
       calls_.SetTimer(call->deadline + kGiveUpSlack, id, CallTable::Timer::kGiveUp);
     }
     if (now >= call->deadline) {

@@ -40,8 +40,12 @@ class FakeStore : public store::SessionStore {
   void Resolve(store::SessionKey, OwnershipCallback done) override { done(ownership); }
   void List(store::ListQuery query, ListCallback done) override {
     last_query = query;
-    done(pages.empty() ? store::ListPage{} : pages.front());
-    if (!pages.empty()) pages.pop_front();
+    store::ListPage page;
+    if (!pages.empty()) {
+      page = std::move(pages.front());
+      pages.pop_front();
+    }
+    done(std::move(page));
   }
   void Touch(std::vector<store::SessionKey>) override {}
   const store::OwnershipIndex& index() const override { return index_; }
@@ -302,6 +306,145 @@ TEST_F(ApiTest, RotateMakesAnIdAndRefusesTheSameOne) {
   const grpc::Status refused = sessions_->Rotate(&context, request, &response);
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(refused.error_message(), HasSubstr("new_id"));
+}
+
+TEST_F(ApiTest, ListPagesByAnOpaqueTokenThatOnlyThisListingTakes) {
+  store::ListPage page;
+  page.entries.resize(2);
+  page.entries[0].key = {0, 1};
+  page.entries[0].copy_set = {membership::NodeId{1}, membership::NodeId{2}};
+  page.entries[1].key = {0, 2};
+  page.more = true;
+  page.reached = {0, 9};
+  page.unanswered = {membership::NodeId{3}};
+  store_.pages = {page, store::ListPage{}};
+  v1::ListRequest request;
+  request.set_cluster(true);
+  request.set_page_size(2);
+  v1::ListResponse response;
+  ASSERT_TRUE(sessions_->List(&context_, request, &response).ok());
+  EXPECT_TRUE(store_.last_query.cluster);
+  EXPECT_EQ(store_.last_query.limit, 2u);
+  EXPECT_FALSE(store_.last_query.after.has_value());
+  ASSERT_EQ(response.sessions_size(), 2);
+  EXPECT_EQ(response.sessions(0).session_key(), (store::SessionKey{0, 1}).ToHex());
+  EXPECT_EQ(response.sessions(0).copy_set(0), "web-1");
+  EXPECT_EQ(response.unanswered(0), "0000000000000003");
+  const std::string token = response.next_page_token();
+  ASSERT_FALSE(token.empty());
+  const auto next = [&](bool cluster, const std::string& page_token) {
+    grpc::ClientContext context;
+    request.set_cluster(cluster);
+    request.set_page_token(page_token);
+    response.Clear();
+    return sessions_->List(&context, request, &response).error_code();
+  };
+  EXPECT_EQ(next(true, token), grpc::StatusCode::OK);
+  EXPECT_EQ(store_.last_query.after, (store::SessionKey{0, 9}));
+  EXPECT_TRUE(response.next_page_token().empty());
+  EXPECT_EQ(next(false, token), grpc::StatusCode::INVALID_ARGUMENT);
+  std::string bent = token;
+  bent[5] = bent[5] == 'x' ? 'y' : 'x';
+  for (const std::string& bad : {bent, token.substr(1), token + "A", std::string("?"),
+                                 std::string(1'000'000, 'A'), (store::SessionKey{0, 9}).ToHex()}) {
+    EXPECT_EQ(next(true, bad), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  request.set_page_size(1'001);
+  EXPECT_EQ(next(true, ""), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ApiTest, FindByPrincipalAsksTheClusterForOneNameInOneNamespace) {
+  v1::FindByPrincipalRequest request;
+  v1::ListResponse response;
+  EXPECT_EQ(sessions_->FindByPrincipal(&context_, request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  const auto asked = [&](const std::string& name_space) {
+    grpc::ClientContext context;
+    request.set_namespace_(name_space);
+    request.set_principal("ann");
+    EXPECT_TRUE(sessions_->FindByPrincipal(&context, request, &response).ok());
+    EXPECT_TRUE(store_.last_query.cluster);
+    return store_.last_query.principal;
+  };
+  EXPECT_EQ(asked(""), store::PrincipalHash("default", "ann"));
+  EXPECT_EQ(asked("shop"), store::PrincipalHash("shop", "ann"));
+  EXPECT_NE(asked("shop"), asked(""));
+}
+
+TEST_F(ApiTest, DeleteByPrincipalGoesThroughEveryPageAndSaysWhatIsLeft) {
+  const store::SessionKey kept = store::MakeSessionKey("default", "mine");
+  store::ListPage first;
+  first.entries.resize(2);
+  first.entries[0].key = {0, 1};
+  first.entries[1].key = kept;
+  first.more = true;
+  first.reached = kept;
+  store::ListPage second;
+  second.entries.resize(1);
+  second.entries[0].key = {9, 9};
+  second.unanswered = {membership::NodeId{3}};
+  store_.pages = {first, second};
+  v1::DeleteByPrincipalRequest request;
+  request.set_principal("ann");
+  request.set_except_id("mine");
+  request.set_ack(v1::ACK_ALL);
+  v1::DeleteByPrincipalResponse response;
+  ASSERT_TRUE(sessions_->DeleteByPrincipal(&context_, request, &response).ok());
+  EXPECT_EQ(store_.last_query.after, kept);
+  EXPECT_EQ(store_.last_query.principal, store::PrincipalHash("default", "ann"));
+  EXPECT_EQ(std::get<store::DeleteOp>(store_.last).key, (store::SessionKey{9, 9}));
+  EXPECT_EQ(std::get<store::DeleteOp>(store_.last).ack, store::Ack::kAll);
+  EXPECT_EQ(response.deleted(), 2u);
+  EXPECT_EQ(response.failed(), 0u);
+  EXPECT_EQ(response.unanswered_size(), 1);
+  EXPECT_FALSE(response.complete());
+
+  store_.pages = {second};
+  store_.pages[0].unanswered.clear();
+  grpc::ClientContext again;
+  ASSERT_TRUE(sessions_->DeleteByPrincipal(&again, request, &response).ok());
+  EXPECT_TRUE(response.complete());
+  store_.pages = {second};
+  store_.result.status = absl::DeadlineExceededError("outcome unknown");
+  grpc::ClientContext failing;
+  ASSERT_TRUE(sessions_->DeleteByPrincipal(&failing, request, &response).ok());
+  EXPECT_EQ(response.failed(), 1u);
+  EXPECT_FALSE(response.complete());
+}
+
+TEST_F(ApiTest, LockHasADefaultLeaseAndLimits) {
+  store_.result.lock_token = 77;
+  v1::LockRequest request;
+  request.set_id("a");
+  request.set_wait_ms(5);
+  v1::LockResponse response;
+  ASSERT_TRUE(sessions_->Lock(&context_, request, &response).ok());
+  EXPECT_EQ(response.token(), 77u);
+  EXPECT_EQ(response.lease_ms(), 30'000);
+  EXPECT_EQ(std::get<store::LockOp>(store_.last).lease_ms, 30'000);
+  EXPECT_EQ(std::get<store::LockOp>(store_.last).wait_ms, 5);
+  const auto refused = [&](int64_t wait_ms, int64_t lease_ms) {
+    grpc::ClientContext context;
+    request.set_wait_ms(wait_ms);
+    request.set_lease_ms(lease_ms);
+    const grpc::Status status = sessions_->Lock(&context, request, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    return status.error_message();
+  };
+  EXPECT_THAT(refused(60'001, 0), HasSubstr("wait_ms"));
+  EXPECT_THAT(refused(-1, 0), HasSubstr("wait_ms"));
+  EXPECT_THAT(refused(0, 99), HasSubstr("lease_ms"));
+  EXPECT_THAT(refused(0, 600'001), HasSubstr("lease_ms"));
+  v1::UnlockRequest unlock;
+  unlock.set_id("a");
+  v1::UnlockResponse unlocked;
+  grpc::ClientContext without;
+  EXPECT_EQ(sessions_->Unlock(&without, unlock, &unlocked).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  unlock.set_token(77);
+  grpc::ClientContext with;
+  ASSERT_TRUE(sessions_->Unlock(&with, unlock, &unlocked).ok());
+  EXPECT_EQ(std::get<store::UnlockOp>(store_.last).token, 77u);
 }
 
 TEST_F(ApiTest, ABadRequestNeverReachesTheStore) {

@@ -37,7 +37,8 @@ class LoneReplica {
   }
 
   Now now() const {
-    return {membership::SteadyTime(std::chrono::milliseconds(steady_ms_)), 1'700'000'000'000};
+    return {membership::SteadyTime(std::chrono::milliseconds(steady_ms_)),
+            1'700'000'000'000 + steady_ms_ - kStartMs};
   }
   void Advance(int64_t ms) {
     steady_ms_ += ms;
@@ -145,7 +146,8 @@ class LoneReplica {
 
   Counters counters_;
   Replica replica_;
-  int64_t steady_ms_ = 10'000;
+  static constexpr int64_t kStartMs = 10'000;
+  int64_t steady_ms_ = kStartMs;
   uint64_t last_id_ = 0;
   uint64_t view_version_ = 0;
 };

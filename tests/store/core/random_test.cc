@@ -38,6 +38,8 @@ struct History {
   // Additions of one: those acknowledged, and those besides whose outcome is unknown.
   int64_t added = 0;
   int64_t maybe_added = 0;
+  uint64_t lock_token = 0;
+  int64_t locked_until_us = 0;
   int rotations = 0;
   // New ids that an unknown outcome used up, so that another one is taken next.
   int ids = 0;
@@ -84,7 +86,7 @@ class Ordeal {
   }
 
   void Act() {
-    switch (Pick(18)) {
+    switch (Pick(19)) {
       case 0:
         return FailOne();
       case 1:
@@ -108,6 +110,8 @@ class Ordeal {
         return Increment(Pick(kKeys));
       case 11:
         return Rotate(Pick(kKeys));
+      case 12:
+        return Lock(Pick(kKeys));
       default:
         return Write(Pick(kKeys));
     }
@@ -227,6 +231,28 @@ class Ordeal {
       }
     } else if (result.status.code() == absl::StatusCode::kDeadlineExceeded) {
       ++history.maybe_added;
+    }
+  }
+
+  // One holder at a time, each with a higher token than all before. Leases are short, and some are
+  // given back early.
+  void Lock(int i) {
+    History& history = history_[i];
+    LockOp lock;
+    lock.key = KeyAt(i);
+    lock.lease_ms = 2'000;
+    lock.wait_ms = Pick(2) * 1'000;
+    lock.ack = Ack::kOne;
+    const int64_t asked = cluster_.steady_us();
+    const OperationResult result = cluster_.Call(Live(), lock);
+    if (!result.status.ok() || faults_ == Faults::kCuts) return;
+    EXPECT_GT(result.lock_token, history.lock_token) << "key " << i << ": a token came again";
+    EXPECT_GE(cluster_.steady_us(), history.locked_until_us) << "key " << i << " is locked twice";
+    history.lock_token = result.lock_token;
+    history.locked_until_us = asked + lock.lease_ms * 1'000;
+    if (Pick(2) == 0) return;
+    if (cluster_.Call(Live(), UnlockOp{KeyAt(i), result.lock_token}).status.ok()) {
+      history.locked_until_us = 0;
     }
   }
 

@@ -62,6 +62,7 @@ class ReplicaCluster {
   Counters& counters(int node) { return nodes_[node].counters; }
   int size() const { return static_cast<int>(nodes_.size()); }
   int64_t wall() const { return wall_; }
+  int64_t steady_us() const { return steady_us_; }
   // What the disk of `node` has; null if nothing.
   SessionPtr OnDisk(int node, SessionKey key) const;
   // Running nodes that would serve the session.

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "gtest/gtest.h"
 #include "rocksdb/db.h"
@@ -30,7 +31,9 @@ Persist PutBatch(uint64_t ticket, Session session, uint64_t sequence, uint64_t r
   Persist persist{.ticket = ticket, .mutations = {}};
   persist.mutations.push_back(PutSession{.session = std::make_shared<Session>(std::move(session)),
                                          .sequence = sequence,
-                                         .replaces_sequence = replaces});
+                                         .replaces_sequence = replaces,
+                                         .principal = 0,
+                                         .replaces_principal = 0});
   return persist;
 }
 
@@ -164,26 +167,105 @@ TEST(RocksTableTest, RefusesAnotherClustersDirectory) {
   EXPECT_EQ(OpenOrDie(dir.path())->identity().boot_epoch, 2u) << "a refused open counts as none";
 }
 
+// Changes a closed directory behind the table's back: `change` gets the families by name.
+template <typename Change>
+void Tamper(const std::string& dir, Change change) {
+  std::vector<std::string> names;
+  ASSERT_TRUE(rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok());
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (const std::string& name : names) {
+    families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir, families, &handles, &db).ok());
+  std::map<std::string, rocksdb::ColumnFamilyHandle*> by_name;
+  for (size_t i = 0; i < names.size(); ++i) by_name[names[i]] = handles[i];
+  change(db, by_name);
+  for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  delete db;
+}
+
+std::vector<SessionKey> KeysOf(const RocksTable& table, uint64_t principal) {
+  bool more = false;
+  const auto keys = table.ScanPrincipal({1, principal, std::nullopt, 100}, &more);
+  EXPECT_TRUE(keys.ok()) << keys.status();
+  EXPECT_FALSE(more);
+  return keys.value_or(std::vector<SessionKey>{});
+}
+
+TEST(RocksTableTest, PrincipalIndexIsPagedAndFollowsTheRecords) {
+  const TestDirectory dir;
+  const auto table = OpenOrDie(dir.path());
+  Persist batch{.ticket = 1, .mutations = {}};
+  for (uint64_t n = 1; n <= 5; ++n) {
+    batch.mutations.push_back(
+        PutSession{std::make_shared<Session>(SampleSession(n)), n, 0, n == 4 ? 8u : 7u, 0});
+  }
+  ASSERT_TRUE(table->Write({&batch, 1}, false).ok());
+  bool more = false;
+  auto page = table->ScanPrincipal({1, 7, std::nullopt, 3}, &more);
+  ASSERT_TRUE(page.ok());
+  EXPECT_EQ(*page, (std::vector<SessionKey>{SampleSession(1).key, SampleSession(2).key,
+                                            SampleSession(3).key}));
+  EXPECT_TRUE(more);
+  page = table->ScanPrincipal({1, 7, page->back(), 3}, &more);
+  EXPECT_EQ(*page, (std::vector<SessionKey>{SampleSession(5).key}));
+  EXPECT_FALSE(more);
+  EXPECT_EQ(KeysOf(*table, 8).size(), 1u);
+  EXPECT_TRUE(KeysOf(*table, 6).empty());
+  // Another principal, nobody's any more, unchanged, erased.
+  Persist change{.ticket = 2, .mutations = {}};
+  change.mutations = {
+      PutSession{std::make_shared<Session>(SampleSession(1)), 6, 1, 9, 7},
+      PutSession{std::make_shared<Session>(SampleSession(2)), 7, 2, 0, 7},
+      PutSession{std::make_shared<Session>(SampleSession(3)), 8, 3, 7, 7},
+      EraseSession{SampleSession(5).key, 5, 7},
+  };
+  ASSERT_TRUE(table->Write({&change, 1}, false).ok());
+  EXPECT_EQ(KeysOf(*table, 7), (std::vector<SessionKey>{SampleSession(3).key}));
+  EXPECT_EQ(KeysOf(*table, 9), (std::vector<SessionKey>{SampleSession(1).key}));
+}
+
+TEST(RocksTableTest, ADirectoryOfFormatOneGetsItsPrincipalIndex) {
+  const TestDirectory dir;
+  {
+    const auto table = OpenOrDie(dir.path());
+    Session nobodys = SampleSession(2);
+    nobodys.principal.clear();
+    nobodys.name_space.clear();
+    for (const Persist& batch : {PutBatch(1, SampleSession(1), 1), PutBatch(2, nobodys, 2)}) {
+      ASSERT_TRUE(table->Write({&batch, 1}, false).ok());
+    }
+  }
+  Tamper(dir.path(), [](rocksdb::DB* db, auto& families) {
+    const std::string format("\0\0\0\0\0\0\0\x01", 8);
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), families["node"], "format", format).ok());
+    ASSERT_TRUE(db->DropColumnFamily(families["principals"]).ok());
+  });
+  const uint64_t principal = PrincipalHash("shop", "user-1");
+  for (int opens = 0; opens < 2; ++opens) {
+    const auto table = OpenOrDie(dir.path());
+    EXPECT_EQ(KeysOf(*table, principal), (std::vector<SessionKey>{SampleSession(1).key}));
+    const auto recovered = table->Recover();
+    ASSERT_TRUE(recovered.ok());
+    ASSERT_EQ(recovered->sessions.size(), 2u);
+    EXPECT_EQ(recovered->sessions[0].principal, principal);
+    EXPECT_EQ(recovered->sessions[1].principal, 0u);
+  }
+}
+
 TEST(RocksTableTest, RefusesANewerStoreFormat) {
   const TestDirectory dir;
   OpenOrDie(dir.path()).reset();
-  {
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const char* name : {"default", "sessions", "node"}) {
-      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-    }
-    std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    rocksdb::DB* db = nullptr;
-    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+  Tamper(dir.path(), [](rocksdb::DB* db, auto& families) {
     rocksdb::ColumnFamilyHandle* extra = nullptr;
     ASSERT_TRUE(
         db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "from_the_future", &extra).ok());
     const std::string format("\0\0\0\0\0\0\0\x03", 8);
-    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[2], "format", format).ok());
-    handles.push_back(extra);
-    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
-    delete db;
-  }
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), families["node"], "format", format).ok());
+    db->DestroyColumnFamilyHandle(extra);
+  });
   const auto table = RocksTable::Open(dir.path(), kCluster, Options{});
   ASSERT_EQ(table.status().code(), absl::StatusCode::kFailedPrecondition) << table.status();
   EXPECT_NE(table.status().message().find("newer version"), std::string::npos);
@@ -276,18 +358,10 @@ TEST(RocksTableTest, ARecordThatCannotBeReadIsLeftOutAndCounted) {
     const std::vector<Persist> batches = {PutBatch(1, good, 1)};
     ASSERT_TRUE(table->Write(batches, false).ok());
   }
-  {
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const char* name : {"default", "sessions", "node"}) {
-      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-    }
-    std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    rocksdb::DB* db = nullptr;
-    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
-    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), handles[1], bad_key, "\x01garbage").ok());
-    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
-    delete db;
-  }
+  Tamper(dir.path(), [&](rocksdb::DB* db, auto& families) {
+    ASSERT_TRUE(
+        db->Put(rocksdb::WriteOptions(), families["sessions"], bad_key, "\x01garbage").ok());
+  });
   auto table = OpenOrDie(dir.path());
   const auto recovered = table->Recover();
   ASSERT_TRUE(recovered.ok());

@@ -257,6 +257,74 @@ class StoreLoopTest : public testing::Test {
   uint64_t version_ = 0;
 };
 
+TEST_F(StoreLoopTest, EveryMemberAnswersForItsSessionsOfOnePrincipal) {
+  AddNodes(3);
+  const uint64_t ann = PrincipalHash("shop", "ann");
+  for (uint64_t n = 1; n <= 9; ++n) {
+    CreateOp create = NewSession(n);
+    create.principal = n % 2 == 0 ? "ann" : "bob";
+    create.name_space = "shop";
+    ASSERT_TRUE(nodes_[n % 3]->Execute(create).status.ok());
+  }
+  const auto list = [&](ListQuery query) {
+    std::promise<ListPage> promise;
+    nodes_[0]->loop().List(query, [&](ListPage page) { promise.set_value(std::move(page)); });
+    return promise.get_future().get();
+  };
+  ListQuery query;
+  query.cluster = true;
+  EXPECT_EQ(list(query).entries.size(), 9u);
+  query.principal = ann;
+  query.limit = 3;
+  ListPage page = list(query);
+  EXPECT_TRUE(page.unanswered.empty());
+  EXPECT_EQ(page.entries.size(), 3u);
+  ASSERT_TRUE(page.more);
+  query.after = page.reached;
+  page = list(query);
+  EXPECT_EQ(page.entries.size(), 1u);
+  EXPECT_FALSE(page.more);
+  query.cluster = false;
+  query.after.reset();
+  // Of 2, 4, 6 and 8 it made 6.
+  page = list(query);
+  ASSERT_EQ(page.entries.size(), 1u);
+  EXPECT_EQ(page.entries[0].key, NewSession(6).key);
+  // Dead, but not known to be.
+  nodes_[2]->Stop();
+  query.cluster = true;
+  EXPECT_EQ(list(query).unanswered, std::vector<NodeId>{members_[2].id});
+}
+
+TEST_F(StoreLoopTest, ARotatedIdAndALockWorkFromEveryNode) {
+  AddNodes(3);
+  const CreateOp create = NewSession(1);
+  ASSERT_TRUE(nodes_[0]->Execute(create).status.ok());
+  RotateOp rotate;
+  rotate.key = create.key;
+  rotate.new_key = SessionKey{5, 6};
+  const OperationResult rotated = nodes_[1]->Execute(rotate);
+  ASSERT_TRUE(rotated.status.ok()) << rotated.status;
+  EXPECT_EQ(rotated.receipt.copies, 2u);
+  for (size_t i = 0; i < 3; ++i) {
+    const OperationResult got = nodes_[i]->Execute(GetOp{.key = create.key});
+    ASSERT_TRUE(got.status.ok()) << i << ": " << got.status;
+    EXPECT_EQ(got.session->key, rotate.new_key);
+  }
+  LockOp lock;
+  lock.key = create.key;
+  lock.lease_ms = 3'000;
+  const OperationResult held = nodes_[1]->Execute(lock);
+  ASSERT_TRUE(held.status.ok()) << held.status;
+  // Longer than other calls may take: until the lease ends.
+  lock.wait_ms = 30'000;
+  const OperationResult next = nodes_[2]->Execute(lock);
+  ASSERT_TRUE(next.status.ok()) << next.status;
+  EXPECT_GT(next.lock_token, held.lock_token);
+  EXPECT_EQ(nodes_[0]->Execute(UnlockOp{create.key, held.lock_token}).status.code(),
+            absl::StatusCode::kAborted);
+}
+
 TEST_F(StoreLoopTest, CreatePutAndGetOnOneNode) {
   AddNodes(1);
   const CreateOp create = NewSession(1);

@@ -278,6 +278,35 @@ TEST(OperationWireTest, OperationsRoundTrip) {
   EXPECT_FALSE(DecodeOperation(&encoded).ok());
 
   encoded.Clear();
+  LockOp lock{.key = session.key, .token = 7, .wait_ms = 8, .lease_ms = 900, .ack = Ack::kAll};
+  lock.next_in_line = true;
+  EncodeOperation(lock, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<LockOp>(*decoded).token, 7u);
+  EXPECT_EQ(std::get<LockOp>(*decoded).wait_ms, 8);
+  EXPECT_EQ(std::get<LockOp>(*decoded).lease_ms, 900);
+  EXPECT_EQ(std::get<LockOp>(*decoded).ack, Ack::kAll);
+  EXPECT_FALSE(std::get<LockOp>(*decoded).next_in_line) << "a peer may not jump the queue";
+  encoded.Clear();
+  EncodeOperation(UnlockOp{session.key, 9}, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<UnlockOp>(*decoded).token, 9u);
+  encoded.Clear();
+  EncodeOperation(ListOp{session.key, false, 5, 1'000}, &encoded);
+  decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<ListOp>(*decoded).key, session.key);
+  EXPECT_FALSE(std::get<ListOp>(*decoded).first);
+  EXPECT_EQ(std::get<ListOp>(*decoded).principal, 5u);
+  EXPECT_EQ(std::get<ListOp>(*decoded).limit, 1'000u);
+  for (const uint32_t bad : {0u, 1'001u}) {
+    encoded.mutable_list()->set_limit(bad);
+    EXPECT_FALSE(DecodeOperation(&encoded).ok());
+  }
+
+  encoded.Clear();
   EncodeOperation(GetOp{.key = session.key, .peek = true, .min_version = 9}, &encoded);
   decoded = DecodeOperation(&encoded);
   ASSERT_TRUE(decoded.ok());
@@ -300,6 +329,18 @@ TEST(OperationWireTest, ResultsRoundTrip) {
   result.owner = NodeId{5};
   result.idle_remaining_ms = 6;
   result.counter = -8;
+  result.lock_token = 31;
+  ListPage page;
+  page.entries.emplace_back();
+  page.entries[0].key = {1, 2};
+  page.entries[0].epoch = {3, NodeId{4}};
+  page.entries[0].version = 5;
+  page.entries[0].copy_set = {NodeId{4}, NodeId{6}};
+  page.entries[0].idle_remaining_ms = 7;
+  page.entries[0].size_bytes = 8;
+  page.more = true;
+  page.reached = {9, 9};
+  result.page = std::make_shared<const ListPage>(page);
   result.moved_to = SessionKey{8, 9};
   result.renewal_due_ms = 9;
   result.renewal_due = true;
@@ -313,9 +354,25 @@ TEST(OperationWireTest, ResultsRoundTrip) {
   EXPECT_EQ(*decoded->session, *result.session);
   EXPECT_EQ(decoded->owner, NodeId{5});
   EXPECT_EQ(decoded->counter, -8);
+  EXPECT_EQ(decoded->lock_token, 31u);
+  ASSERT_NE(decoded->page, nullptr);
+  ASSERT_EQ(decoded->page->entries.size(), 1u);
+  EXPECT_EQ(decoded->page->entries[0].key, page.entries[0].key);
+  EXPECT_EQ(decoded->page->entries[0].epoch, page.entries[0].epoch);
+  EXPECT_EQ(decoded->page->entries[0].copy_set, page.entries[0].copy_set);
+  EXPECT_EQ(decoded->page->entries[0].idle_remaining_ms, 7);
+  EXPECT_EQ(decoded->page->entries[0].size_bytes, 8u);
+  EXPECT_TRUE(decoded->page->more);
+  EXPECT_EQ(decoded->page->reached, page.reached);
   EXPECT_EQ(decoded->moved_to, result.moved_to);
   EXPECT_EQ(decoded->renewal_due_ms, 9);
   EXPECT_TRUE(decoded->renewal_due);
+  response.mutable_page()->set_reached("short");
+  EXPECT_FALSE(DecodeResult(&response).ok());
+  response.mutable_page()->set_reached(std::string(16, 'k'));
+  for (int i = 0; i < 1'000; ++i) response.mutable_page()->add_entries();
+  EXPECT_FALSE(DecodeResult(&response).ok());
+  response.clear_page();
   response.set_code(17);
   EXPECT_FALSE(DecodeResult(&response).ok());
 }
