@@ -144,7 +144,7 @@ void DiskPool::AwaitRoom(const std::vector<store::Persist>& batches, absl::Statu
       space_told_ = DiskSpace::kNone;
       if (space_.wait_for(lock, kFullPause, [&] { return stopping_; })) return;
     }
-    table_->Resume();
+    if (!table_->Resume().ok()) continue;
     *status = table_->Write(batches, options_.fsync == Fsync::kAlways);
   }
   full_.store(false);

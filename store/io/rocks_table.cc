@@ -355,6 +355,7 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
 
 absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   assert(database_ != nullptr);
+  if (broken_.load()) return absl::InternalError("store: write: an earlier write failed");
   rocksdb::WriteBatch batch;
   for (const Persist& persist : batches) {
     for (const Mutation& mutation : persist.mutations) {
@@ -365,10 +366,10 @@ absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   options.sync = sync;
   const rocksdb::Status status = database_->db->Write(options, &batch);
   if (status.ok()) return absl::OkStatus();
+  broken_.store(true);
   if (status.IsNoSpace()) {
     return absl::ResourceExhaustedError("node.data_dir: no space left on its disk");
   }
-  broken_.store(true);
   return DiskError("write", status);
 }
 
@@ -381,7 +382,13 @@ absl::Status RocksTable::Sync() {
   return DiskError("sync", status);
 }
 
-void RocksTable::Resume() { database_->db->Resume().PermitUncheckedError(); }
+absl::Status RocksTable::Resume() {
+  // Also begins a new log.
+  const rocksdb::Status status = database_->db->Resume();
+  if (!status.ok()) return DiskError("resume", status);
+  broken_.store(false);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<int64_t> RocksTable::FreeBytes() const {
   struct statvfs info = {};

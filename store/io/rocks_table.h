@@ -53,8 +53,8 @@ class RocksTable {
   // any other error is for good.
   absl::Status Write(absl::Span<const Persist> batches, bool sync);
   absl::Status Sync();
-  // After a full disk: lets RocksDB find out whether there is room again.
-  void Resume();
+  // After a full disk: OK if there is room again. Only then may Write be called again.
+  absl::Status Resume();
   // On the data directory's file system, for this process.
   absl::StatusOr<int64_t> FreeBytes() const;
 
@@ -76,7 +76,7 @@ class RocksTable {
   std::unique_ptr<Database> database_;
   Identity identity_;
   uint64_t corrupt_records_ = 0;
-  // A write or sync failed. RocksDB asserts that nobody syncs such a log again.
+  // A write or sync failed. RocksDB asserts that nobody touches such a log again.
   std::atomic<bool> broken_{false};
 };
 
