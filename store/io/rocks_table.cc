@@ -368,7 +368,8 @@ absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   if (status.ok()) return absl::OkStatus();
   broken_.store(true);
   if (status.IsNoSpace()) {
-    return absl::ResourceExhaustedError("node.data_dir: no space left on its disk");
+    return absl::ResourceExhaustedError(
+        "node.data_dir: no space left on its disk; make room and start the node again");
   }
   return DiskError("write", status);
 }
@@ -380,14 +381,6 @@ absl::Status RocksTable::Sync() {
   if (status.ok()) return absl::OkStatus();
   broken_.store(true);
   return DiskError("sync", status);
-}
-
-absl::Status RocksTable::Resume() {
-  // Also begins a new log.
-  const rocksdb::Status status = database_->db->Resume();
-  if (!status.ok()) return DiskError("resume", status);
-  broken_.store(false);
-  return absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> RocksTable::FreeBytes() const {

@@ -49,12 +49,9 @@ class RocksTable {
   absl::StatusOr<Recovered> Recover();
   uint64_t corrupt_records() const { return corrupt_records_; }
 
-  // All batches or none. RESOURCE_EXHAUSTED if the disk is full: may be tried again after Resume;
-  // any other error is for good.
+  // All batches or none. RESOURCE_EXHAUSTED if the disk is full. No error can be tried again.
   absl::Status Write(absl::Span<const Persist> batches, bool sync);
   absl::Status Sync();
-  // After a full disk: OK if there is room again. Only then may Write be called again.
-  absl::Status Resume();
   // On the data directory's file system, for this process.
   absl::StatusOr<int64_t> FreeBytes() const;
 
