@@ -7,7 +7,6 @@
 namespace roost::store {
 namespace {
 
-constexpr std::chrono::milliseconds kFullPause{200};
 // Less is none.
 constexpr int64_t kFullBytes = 1 << 20;
 constexpr std::chrono::milliseconds kSpaceInterval{1'000};
@@ -115,7 +114,6 @@ void DiskPool::RunWriter() {
 void DiskPool::Write(const std::vector<store::Persist>& batches, bool sync) {
   if (!failed_.load() && !batches.empty()) {
     absl::Status status = table_->Write(batches, options_.fsync == Fsync::kAlways);
-    if (absl::IsResourceExhausted(status)) AwaitRoom(batches, &status);
     if (status.ok()) {
       callbacks_.on_persisted(batches.back().ticket);
     } else {
@@ -131,23 +129,6 @@ void DiskPool::Write(const std::vector<store::Persist>& batches, bool sync) {
   readers_wake_.notify_all();
   if (!sync || failed_.load()) return;
   if (absl::Status status = table_->Sync(); !status.ok()) Fail(std::move(status));
-}
-
-void DiskPool::AwaitRoom(const std::vector<store::Persist>& batches, absl::Status* status) {
-  const Clock::time_point end = Clock::now() + kFullMax;
-  full_.store(true);
-  while (absl::IsResourceExhausted(*status) && Clock::now() < end) {
-    callbacks_.on_space(DiskSpace::kNone);
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      // Told anew once it is better.
-      space_told_ = DiskSpace::kNone;
-      if (space_.wait_for(lock, kFullPause, [&] { return stopping_; })) return;
-    }
-    table_->Resume();
-    *status = table_->Write(batches, options_.fsync == Fsync::kAlways);
-  }
-  full_.store(false);
 }
 
 void DiskPool::CheckSpace() {

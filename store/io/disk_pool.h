@@ -3,8 +3,7 @@
 // All batches that queued up while the last write ran go into the next one. A Load sees every
 // Persist that was handed over before it. The writer also forces the log to disk every
 // Options::fsync_interval. After the first failed write or sync nothing is reported persisted any
-// more: pages of a failed fsync can't be trusted, so the node must stop and come back. A full disk
-// is not such a failure: the write is tried again for kFullMax, and nothing is persisted meanwhile.
+// more: pages of a failed fsync can't be trusted, so the node must stop and come back.
 //
 // Persist blocks while kQueueBytesMax are queued: the disk is then slower than the network for a
 // long time, and waiting is what keeps memory bounded. saturated() says so well before.
@@ -48,8 +47,6 @@ class DiskPool {
   static constexpr size_t kReaders = 2;
   static constexpr size_t kQueueBytesSaturated = 32 << 20;
   static constexpr size_t kQueueBytesMax = 64 << 20;
-  // A full disk is waited for so long; then the copies should rather take over.
-  static constexpr std::chrono::seconds kFullMax{10};
 
   // `table` outlives the pool.
   DiskPool(RocksTable* table, const Options& options, Callbacks callbacks);
@@ -63,7 +60,7 @@ class DiskPool {
   void Load(const store::Load& load) { Queue(load); }
   void Scan(const store::Scan& scan) { Queue(scan); }
   // New writes should be refused for now.
-  bool saturated() const { return full_.load() || queued_bytes_.load() > kQueueBytesSaturated; }
+  bool saturated() const { return queued_bytes_.load() > kQueueBytesSaturated; }
   // Writes and syncs what is queued, drops queued loads, ends the threads.
   void Stop();
 
@@ -85,8 +82,6 @@ class DiskPool {
   void Do(const store::Load& load);
   void Do(const store::Scan& scan);
   void Fail(absl::Status status);
-  // Tries `batches` again until there is room, for kFullMax.
-  void AwaitRoom(const std::vector<store::Persist>& batches, absl::Status* status);
   void CheckSpace();
 
   RocksTable* const table_;
@@ -94,8 +89,6 @@ class DiskPool {
   const Callbacks callbacks_;
   std::atomic<size_t> queued_bytes_{0};
   std::atomic<bool> failed_{false};
-  // A write waits for room on the disk.
-  std::atomic<bool> full_{false};
 
   // Not absl::Mutex: its timed waits follow the wall clock, which may jump.
   std::mutex mutex_;

@@ -413,6 +413,7 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
 
 absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   assert(database_ != nullptr);
+  if (broken_.load()) return absl::InternalError("store: write: an earlier write failed");
   rocksdb::WriteBatch batch;
   for (const Persist& persist : batches) {
     for (const Mutation& mutation : persist.mutations) {
@@ -423,10 +424,11 @@ absl::Status RocksTable::Write(absl::Span<const Persist> batches, bool sync) {
   options.sync = sync;
   const rocksdb::Status status = database_->db->Write(options, &batch);
   if (status.ok()) return absl::OkStatus();
-  if (status.IsNoSpace()) {
-    return absl::ResourceExhaustedError("node.data_dir: no space left on its disk");
-  }
   broken_.store(true);
+  if (status.IsNoSpace()) {
+    return absl::ResourceExhaustedError(
+        "node.data_dir: no space left on its disk; make room and start the node again");
+  }
   return DiskError("write", status);
 }
 
@@ -438,8 +440,6 @@ absl::Status RocksTable::Sync() {
   broken_.store(true);
   return DiskError("sync", status);
 }
-
-void RocksTable::Resume() { database_->db->Resume().PermitUncheckedError(); }
 
 absl::StatusOr<int64_t> RocksTable::FreeBytes() const {
   struct statvfs info = {};

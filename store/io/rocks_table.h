@@ -53,12 +53,9 @@ class RocksTable {
   absl::StatusOr<Recovered> Recover();
   uint64_t corrupt_records() const { return corrupt_records_; }
 
-  // All batches or none. RESOURCE_EXHAUSTED if the disk is full: may be tried again after Resume;
-  // any other error is for good.
+  // All batches or none. RESOURCE_EXHAUSTED if the disk is full. No error can be tried again.
   absl::Status Write(absl::Span<const Persist> batches, bool sync);
   absl::Status Sync();
-  // After a full disk: lets RocksDB find out whether there is room again.
-  void Resume();
   // On the data directory's file system, for this process.
   absl::StatusOr<int64_t> FreeBytes() const;
 
@@ -85,7 +82,7 @@ class RocksTable {
   std::unique_ptr<Database> database_;
   Identity identity_;
   uint64_t corrupt_records_ = 0;
-  // A write or sync failed. RocksDB asserts that nobody syncs such a log again.
+  // A write or sync failed. RocksDB asserts that nobody touches such a log again.
   std::atomic<bool> broken_{false};
 };
 

@@ -376,7 +376,7 @@ class StoreLoop::Loop {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
     if (stopped_.load()) return absl::UnavailableError("the node is stopping");
     if (write && disk_.saturated())
-      return absl::ResourceExhaustedError("store: the disk is full or far behind");
+      return absl::ResourceExhaustedError("store: the disk is far behind");
     if (outstanding_.fetch_add(count) + count <= options_.pending_max) return absl::OkStatus();
     outstanding_ -= count;
     return absl::ResourceExhaustedError("store: more than store.pending_max calls under way");
