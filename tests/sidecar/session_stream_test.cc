@@ -28,6 +28,7 @@ class BatchStore final : public store::SessionStore {
  public:
   void Execute(store::Operation, ResultCallback) override { std::abort(); }
   void Resolve(store::SessionKey, OwnershipCallback) override { std::abort(); }
+  void List(store::ListQuery, ListCallback) override { std::abort(); }
   void Touch(std::vector<store::SessionKey>) override {}
   const store::OwnershipIndex& index() const override { return index_; }
 

@@ -252,6 +252,8 @@ void SessionCluster::Apply(int index, const store::IndexChange& change) {
       return owners.SetHeld(change.key, change.owner);
     case Kind::kDeleted:
       return owners.SetDeleted(change.key);
+    case Kind::kAlias:
+      return owners.SetAlias(change.key, change.target);
     case Kind::kLearned:
       return owners.SetLearned(change.key, change.owner);
     case Kind::kForget:
