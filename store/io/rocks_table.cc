@@ -240,6 +240,7 @@ struct RocksTable::Database {
       // The sequence in the record is the change index: what it replaces needs no write.
       status = batch->Put(sessions, put->session->key.ToBytes(),
                           EncodeStored(*put->session, put->sequence));
+      reindex(put->session->key, put->replaces_principal, put->principal);
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       status = batch->Delete(sessions, erase->key.ToBytes());
       reindex(erase->key, erase->replaces_principal, 0);
