@@ -297,9 +297,6 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
     }
     identity_.id.value = DecodeNumber(id->value_or("")).value_or(0);
     identity_.boot_epoch = DecodeNumber(boot_epoch->value_or("")).value_or(0);
-    if (number == 1) {
-      if (absl::Status moved = database_->MoveChanges(); !moved.ok()) return moved;
-    }
     if (number == 0 || !identity_.id || identity_.boot_epoch == 0) {
       return absl::DataLossError(absl::StrCat(field, "its identity record is corrupt"));
     }
@@ -307,6 +304,9 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
       return absl::FailedPreconditionError(
           absl::StrCat(field, "belongs to cluster \"", owner->value_or(""),
                        "\", but cluster.name is \"", cluster, "\""));
+    }
+    if (number == 1) {
+      if (absl::Status moved = database_->MoveChanges(); !moved.ok()) return moved;
     }
   } else {
     auto made = MakeNodeId();

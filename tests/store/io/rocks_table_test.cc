@@ -283,20 +283,14 @@ TEST(RocksTableTest, FormatOneIsBroughtToFormatTwo) {
   const Session one = SampleSession(1);
   const Session two = SampleSession(2);
   OpenOrDie(dir.path()).reset();
-  {
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const char* name : {"default", "sessions", "node"}) {
-      families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-    }
-    std::vector<rocksdb::ColumnFamilyHandle*> handles;
-    rocksdb::DB* db = nullptr;
-    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir.path(), families, &handles, &db).ok());
+  Tamper(dir.path(), [&](rocksdb::DB* db, auto& families) {
     rocksdb::ColumnFamilyHandle* changes = nullptr;
     ASSERT_TRUE(db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "changes", &changes).ok());
-    handles.push_back(changes);
     const rocksdb::WriteOptions options;
     for (const Session& session : {one, two}) {
-      ASSERT_TRUE(db->Put(options, handles[1], session.key.ToBytes(), EncodeStored(session)).ok());
+      ASSERT_TRUE(
+          db->Put(options, families["sessions"], session.key.ToBytes(), EncodeStored(session))
+              .ok());
     }
     const std::string gone = SampleSession(3).key.ToBytes();
     for (const auto& [sequence, key] :
@@ -306,10 +300,9 @@ TEST(RocksTableTest, FormatOneIsBroughtToFormatTwo) {
                                                        {13, gone}}) {
       ASSERT_TRUE(db->Put(options, changes, Number(sequence), key).ok());
     }
-    ASSERT_TRUE(db->Put(options, handles[2], "format", Number(1)).ok());
-    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
-    delete db;
-  }
+    ASSERT_TRUE(db->Put(options, families["node"], "format", Number(1)).ok());
+    db->DestroyColumnFamilyHandle(changes);
+  });
   const std::vector<std::pair<uint64_t, SessionKey>> changes = {{11, two.key}, {12, one.key}};
   for (const char* when : {"at the change", "after it"}) {
     auto table = OpenOrDie(dir.path());
