@@ -19,6 +19,13 @@ struct Ownership {
     kOrphaned,
     kDeleted,  // A tombstone: the session is gone for good.
   };
+  // What a node says that can't find out: "unknown" would let the session be made a second time.
+  static Ownership CannotTell() {
+    Ownership ownership;
+    ownership.state = State::kOrphaned;
+    return ownership;
+  }
+
   State state = State::kUnknown;
   membership::NodeId owner;
   Epoch epoch;

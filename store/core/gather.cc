@@ -26,6 +26,11 @@ void Gather::Fail(membership::NodeId member) {
   if (StopWaiting(member)) page_.unanswered.push_back(member);
 }
 
+void Gather::Add(membership::NodeId member, const OperationResult& result) {
+  const bool answered = result.status.ok() && result.page != nullptr;
+  return answered ? Add(member, *result.page) : Fail(member);
+}
+
 ListPage Gather::Take() {
   page_.unanswered.insert(page_.unanswered.end(), waiting_.begin(), waiting_.end());
   waiting_.clear();

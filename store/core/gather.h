@@ -9,6 +9,7 @@
 
 #include "membership/node_id.h"
 #include "store/listing.h"
+#include "store/operation_result.h"
 
 namespace roost::store {
 
@@ -18,9 +19,11 @@ class Gather {
   Gather(std::vector<membership::NodeId> members, size_t limit)
       : waiting_(std::move(members)), limit_(limit) {}
 
-  // Both ignore who is not waited for any more.
+  // All ignore who is not waited for any more.
   void Add(membership::NodeId member, const ListPage& page);
   void Fail(membership::NodeId member);
+  // Whichever of the two it is.
+  void Add(membership::NodeId member, const OperationResult& result);
   bool done() const { return waiting_.empty(); }
   // Who has not answered by now counts as unanswered.
   ListPage Take();

@@ -3,6 +3,8 @@
 // Thread: the store's loop only.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,6 +31,18 @@ struct Call {
   // Fixed at the first of them.
   membership::SteadyTime deadline = membership::kNever;
 };
+
+inline bool IsWrite(const Operation& operation) {
+  return !std::holds_alternative<GetOp>(operation) && !std::holds_alternative<TouchOp>(operation) &&
+         !std::holds_alternative<ListOp>(operation);
+}
+
+// How long the owner may let the caller wait, besides what every call may take.
+inline std::chrono::milliseconds WaitOf(const Operation& operation) {
+  const auto* lock = std::get_if<LockOp>(&operation);
+  return std::chrono::milliseconds(
+      lock == nullptr ? 0 : std::clamp<int64_t>(lock->wait_ms, 0, kLockWaitMsMax));
+}
 
 inline OperationResult Failure(absl::Status status) {
   OperationResult result;

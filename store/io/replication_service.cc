@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "grpcpp/server_builder.h"
 #include "store/io/frame_stream.h"
 
 namespace roost::store {
@@ -216,6 +217,18 @@ void ReplicationService::AwaitClosed() {
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(
       +[](absl::flat_hash_set<ServedStream*>* open) { return open->empty(); }, &open_));
+}
+
+void ReplicationService::RegisterOn(grpc::ServerBuilder* builder) {
+  builder->RegisterService(this);
+  builder->SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder->SetMaxSendMessageSize(kMessageBytesMax);
+  // Clients ping every 3 s, see peer_client.cc; gRPC's default takes that for an attack.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 3'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
 }  // namespace roost::store

@@ -30,6 +30,9 @@ class ReplicationService final : public peer::v1::Peer::CallbackService {
  public:
   static constexpr int kStreamsMax = 1'024;
 
+  // Adds it, and what its streams need of the server.
+  void RegisterOn(grpc::ServerBuilder* builder);
+
   struct Events {
     // On the store's loop. The sequence that a sender's stream goes on from.
     std::function<uint64_t(membership::NodeId)> applied_sequence;

@@ -10,13 +10,14 @@
 #include "absl/synchronization/notification.h"
 #include "grpcpp/server_builder.h"
 #include "store/core/gather.h"
+#include "store/core/index_change.h"
 #include "store/core/replica.h"
 #include "store/io/call_table.h"
 #include "store/io/disk_pool.h"
 #include "store/io/input_queue.h"
 #include "store/io/peer_client.h"
 #include "store/io/replication_service.h"
-#include "store/io/replication_wire.h"
+#include "store/io/running_batches.h"
 
 namespace roost::store {
 
@@ -38,24 +39,6 @@ Now ReadClocks() {
           .wall = std::chrono::duration_cast<milliseconds>(
                       std::chrono::system_clock::now().time_since_epoch())
                       .count()};
-}
-
-bool IsWrite(const Operation& operation) {
-  return !std::holds_alternative<GetOp>(operation) && !std::holds_alternative<TouchOp>(operation) &&
-         !std::holds_alternative<ListOp>(operation);
-}
-
-// How long the owner may let the caller wait, besides what every call may take.
-milliseconds WaitOf(const Operation& operation) {
-  const auto* lock = std::get_if<LockOp>(&operation);
-  return milliseconds(lock == nullptr ? 0 : std::clamp<int64_t>(lock->wait_ms, 0, kLockWaitMsMax));
-}
-
-// "Unknown" would let the session be made a second time.
-Ownership CannotTell() {
-  Ownership ownership;
-  ownership.state = Ownership::State::kOrphaned;
-  return ownership;
 }
 
 }  // namespace
@@ -121,12 +104,12 @@ class StoreLoop::Loop {
         for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(stopping));
         return batch->Flush();
       }
-      auto* const running = new RunningBatch{this, std::move(batch), count};
+      std::vector<Operation> operations = std::move(batch->operations);
+      const RunningBatches::Place running = batches_.Add(std::move(batch), count);
       const Now now = ReadClocks();
-      std::vector<Operation> operations = std::move(running->batch->operations);
       for (uint32_t i = 0; i < count; ++i) {
-        Begin(now, std::move(operations[i]), false, [running, i](OperationResult result) {
-          running->loop->BatchDone(running, i, std::move(result));
+        Begin(now, std::move(operations[i]), false, [this, running, i](OperationResult result) {
+          batches_.Done(running, i, std::move(result));
         });
       }
     };
@@ -134,11 +117,11 @@ class StoreLoop::Loop {
   }
 
   void Resolve(SessionKey key, OwnershipCallback done) {
-    if (!Admit(1, false).ok()) return done(CannotTell());
+    if (!Admit(1, false).ok()) return done(Ownership::CannotTell());
     PostOrRun([this, key, done = std::move(done)]() mutable {
       if (ended_.load()) {
         Leave();
-        return done(CannotTell());
+        return done(Ownership::CannotTell());
       }
       const uint64_t id = ++last_id_;
       lookups_.emplace(id, std::move(done));
@@ -160,11 +143,7 @@ class StoreLoop::Loop {
       auto gather = std::make_shared<Gather>(members, query.limit);
       const auto add = [gather, done = std::move(done)](NodeId member,
                                                         const OperationResult& result) {
-        if (result.status.ok() && result.page != nullptr) {
-          gather->Add(member, *result.page);
-        } else {
-          gather->Fail(member);
-        }
+        gather->Add(member, result);
         if (gather->done()) done(gather->Take());
       };
       const ListOp op{.key = query.after.value_or(SessionKey{}),
@@ -348,29 +327,6 @@ class StoreLoop::Loop {
     CarryOut();
   }
 
-  // A batch whose calls are not all done.
-  struct RunningBatch {
-    Loop* loop;
-    std::shared_ptr<CallBatch> batch;
-    uint32_t left;
-    bool dirty = false;
-  };
-
-  void BatchDone(RunningBatch* running, uint32_t place, OperationResult result) {
-    running->batch->Done(place, std::move(result));
-    --running->left;
-    if (!std::exchange(running->dirty, true)) dirty_batches_.push_back(running);
-  }
-
-  void FlushBatches() {
-    for (RunningBatch* running : dirty_batches_) {
-      running->dirty = false;
-      running->batch->Flush();
-      if (running->left == 0) delete running;
-    }
-    dirty_batches_.clear();
-  }
-
   // Takes `count` of pending_max places, each given back by Leave.
   absl::Status Admit(int count, bool write) {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
@@ -437,7 +393,7 @@ class StoreLoop::Loop {
 
   // Answers go out now; the rest is gathered until Flush, which keeps its order.
   void CarryOut() {
-    for (const IndexChange& change : effects_.index_changes) Apply(change);
+    for (const IndexChange& change : effects_.index_changes) Apply(change, &index_);
     if (effects_.persist.has_value()) persists_.push_back(*std::move(effects_.persist));
     for (Send& send : effects_.sends) {
       if (auto* to_receiver = std::get_if<ToReceiver>(&send.message)) {
@@ -463,31 +419,12 @@ class StoreLoop::Loop {
     loads_.clear();
     for (const store::Scan& scan : scans_) disk_.Scan(scan);
     scans_.clear();
-    FlushBatches();
+    batches_.Flush();
     if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
       recovered_.store(true, std::memory_order_release);
     }
     if (drain_waiters_.empty() || !replica_.drained()) return;
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
-  }
-
-  void Apply(const IndexChange& change) {
-    switch (change.kind) {
-      case IndexChange::Kind::kHeld:
-        return index_.SetHeld(change.key, change.owner);
-      case IndexChange::Kind::kDeleted:
-        return index_.SetDeleted(change.key);
-      case IndexChange::Kind::kAlias:
-        return index_.SetAlias(change.key, change.target);
-      case IndexChange::Kind::kLearned:
-        return index_.SetLearned(change.key, change.owner);
-      case IndexChange::Kind::kForget:
-        return index_.Forget(change.key);
-      case IndexChange::Kind::kErase:
-        return index_.Erase(change.key);
-      case IndexChange::Kind::kForgetLearned:
-        return index_.ForgetLearned();
-    }
   }
 
   void OnReply(Reply reply) {
@@ -567,8 +504,8 @@ class StoreLoop::Loop {
     for (const uint64_t id : calls_.Ids()) {
       Finish(id, NoAnswer(*calls_.Find(id)));
     }
-    FlushBatches();
-    for (auto& [id, done] : std::exchange(lookups_, {})) done(CannotTell());
+    batches_.Flush();
+    for (auto& [id, done] : std::exchange(lookups_, {})) done(Ownership::CannotTell());
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }
 
@@ -601,7 +538,7 @@ class StoreLoop::Loop {
   CallTable calls_;
   absl::flat_hash_map<uint64_t, OwnershipCallback> lookups_;
   std::vector<std::function<void()>> drain_waiters_;
-  std::vector<RunningBatch*> dirty_batches_;
+  RunningBatches batches_;
   uint64_t last_id_ = 0;
 };
 
@@ -617,15 +554,7 @@ absl::StatusOr<std::unique_ptr<StoreLoop>> StoreLoop::Create(const Options& opti
 }
 
 void StoreLoop::RegisterServices(grpc::ServerBuilder* builder) {
-  builder->RegisterService(&loop_->service());
-  builder->SetMaxReceiveMessageSize(kMessageBytesMax);
-  builder->SetMaxSendMessageSize(kMessageBytesMax);
-  // Clients ping every 3 s, see peer_client.cc; gRPC's default takes that for an attack.
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 3'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  loop_->service().RegisterOn(builder);
 }
 
 absl::Status StoreLoop::Start() { return loop_->Start(); }

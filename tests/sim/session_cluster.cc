@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "store/core/index_change.h"
 
 namespace roost::sim {
 
@@ -36,11 +37,11 @@ SessionCluster::SessionCluster(const ClusterSimOptions& options,
     : options_(options),
       store_options_(store_options),
       nodes_(options.nodes),
-      members_(ForMembers(options), false,
-               {.on_start = [this](int node) { OnStart(node); },
-                .on_stop = [this](int node) { OnStop(node); },
-                .on_view = [this](int node,
-                                  const membership::ViewPtr& view) { OnView(node, view); }}) {
+      members_(
+          ForMembers(options), false,
+          {.on_start = [this](int node) { OnStart(node); },
+           .on_stop = [this](int node) { OnStop(node); },
+           .on_view = [this](int node, const membership::ViewPtr& view) { OnView(node, view); }}) {
   checks_.Watch(this, options.trace);
   network().After(kStreamTick, [this] { TickStreams(); });
 }
@@ -48,8 +49,7 @@ SessionCluster::SessionCluster(const ClusterSimOptions& options,
 store::Now SessionCluster::now(int index) const {
   const SteadyTime global = const_cast<SessionCluster*>(this)->network().now();
   const auto passed = std::chrono::duration_cast<milliseconds>(global.time_since_epoch()).count();
-  return {members_.clock(index).Local(global),
-          kWallStart + passed + nodes_[index].wall_offset_ms};
+  return {members_.clock(index).Local(global), kWallStart + passed + nodes_[index].wall_offset_ms};
 }
 
 void SessionCluster::Awake(int index, std::function<void()> action) {
@@ -71,8 +71,7 @@ void SessionCluster::Later(int index, SteadyDuration delay, std::function<void()
 
 void SessionCluster::OnStart(int index) {
   Node& node = nodes_[index];
-  node.replica =
-      std::make_unique<Replica>(store_options_, members_.id(index), &node.counters);
+  node.replica = std::make_unique<Replica>(store_options_, members_.id(index), &node.counters);
   node.index = std::make_unique<store::OwnershipIndex>(1'000);
   const proxy::GraceOptions grace{.requests_max = kGraceMax};
   node.budget = std::make_unique<proxy::GraceBudget>(grace.requests_max, grace.bytes_max);
@@ -128,14 +127,15 @@ void SessionCluster::OnView(int index, const membership::ViewPtr& view) {
       BreakStream(index, other);
     }
   }
-  Do(index,
-     [this, index, view](Replica& replica, Effects* out) { replica.OnView(now(index), view, out); });
+  Do(index, [this, index, view](Replica& replica, Effects* out) {
+    replica.OnView(now(index), view, out);
+  });
 }
 
 void SessionCluster::Kill(int index, Death death) {
   const bool silent = death == Death::kSilent;
-  members_.Stop(index, silent ? MembershipCluster::Crash::kSilent
-                              : MembershipCluster::Crash::kKilled);
+  members_.Stop(index,
+                silent ? MembershipCluster::Crash::kSilent : MembershipCluster::Crash::kKilled);
   if (death != Death::kPowerCut) return;
   store::SimulatedDisk& disk = nodes_[index].disk;
   const size_t unsynced = disk.unsynced();
@@ -165,8 +165,7 @@ void SessionCluster::Backup(int index) {
 void SessionCluster::Drain(int index) {
   nodes_[index].draining = true;
   members_.SetDraining(index, true);
-  Do(index,
-     [this, index](Replica& replica, Effects* out) { replica.Drain(now(index), out); });
+  Do(index, [this, index](Replica& replica, Effects* out) { replica.Drain(now(index), out); });
 }
 
 bool SessionCluster::drained(int index) const {
@@ -223,7 +222,9 @@ void SessionCluster::Arm(int index) {
 
 void SessionCluster::CarryOut(int index, Effects* effects) {
   Node& node = nodes_[index];
-  for (const store::IndexChange& change : effects->index_changes) Apply(index, change);
+  for (const store::IndexChange& change : effects->index_changes) {
+    store::Apply(change, node.index.get());
+  }
   if (effects->persist.has_value()) {
     checks_.OnPersist(index, *effects->persist);
     node.unwritten.push_back(*std::move(effects->persist));
@@ -241,27 +242,6 @@ void SessionCluster::CarryOut(int index, Effects* effects) {
     const auto done = std::move(found->second);
     node.lookups.erase(found);
     done(reply.ownership);
-  }
-}
-
-void SessionCluster::Apply(int index, const store::IndexChange& change) {
-  using Kind = store::IndexChange::Kind;
-  store::OwnershipIndex& owners = *nodes_[index].index;
-  switch (change.kind) {
-    case Kind::kHeld:
-      return owners.SetHeld(change.key, change.owner);
-    case Kind::kDeleted:
-      return owners.SetDeleted(change.key);
-    case Kind::kAlias:
-      return owners.SetAlias(change.key, change.target);
-    case Kind::kLearned:
-      return owners.SetLearned(change.key, change.owner);
-    case Kind::kForget:
-      return owners.Forget(change.key);
-    case Kind::kErase:
-      return owners.Erase(change.key);
-    case Kind::kForgetLearned:
-      return owners.ForgetLearned();
   }
 }
 

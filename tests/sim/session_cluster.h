@@ -155,8 +155,7 @@ class SessionCluster {
   void Carry(int node, HeldRequest request, const proxy::Decision& decision);
   void HoldRequest(int node, HeldRequest request, std::chrono::milliseconds lookup_delay);
   void Lookup(int node, store::SessionKey key);
-  void OnGrace(int node, const proxy::GraceQueue::Effects& effects,
-               const store::Ownership* answer);
+  void OnGrace(int node, const proxy::GraceQueue::Effects& effects, const store::Ownership* answer);
   void ArmGrace(int node);
 
   // session_cluster_streams.cc: the network between the stores.
