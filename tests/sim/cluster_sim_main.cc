@@ -1,6 +1,4 @@
 // Runs simulated lives of whole nodes. See --help.
-#include <unistd.h>
-
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -13,8 +11,6 @@
 namespace roost::sim {
 namespace {
 
-constexpr char kPlantedBinary[] = "cluster_planted";
-
 constexpr char kHelp[] = R"(cluster_sim [OPTION VALUE]...
 
 Membership, store and grace cores together, with simulated network, disks, clocks and clients. A
@@ -26,7 +22,6 @@ seed decides everything: the same seed gives the same run.
   --mode NAME    available (default); fenced is not built yet
   --trace        with --seed: faults, calls and answers as they happen
   --json FILE    {seeds, mode, violations, trace_hash, sometimes}
-  --planted      runs the store core's planted bugs instead; with --json {planted, caught}
 
 Exits with 1 if a rule was broken; every line of a violation names its seed.
 )";
@@ -37,7 +32,6 @@ struct Flags {
   int nodes = 0;
   std::string mode = "available";
   bool trace = false;
-  bool planted = false;
   std::string json;
 };
 
@@ -60,26 +54,11 @@ bool ParseFlags(int argc, char** argv, Flags* flags) {
     const std::string flag = argv[i];
     if (flag == "--trace") {
       flags->trace = true;
-    } else if (flag == "--planted") {
-      flags->planted = true;
     } else if (i + 1 == argc || !ParseFlag(flag, argv[++i], flags)) {
       return false;
     }
   }
   return true;
-}
-
-// The planted bugs are in a core of their own, hence in a binary of their own, next to this one.
-int RunPlanted(const Flags& flags, const char* self) {
-  std::string path = self;
-  path.replace(path.rfind('/') + 1, std::string::npos, kPlantedBinary);
-  if (flags.json.empty()) {
-    execl(path.c_str(), kPlantedBinary, nullptr);
-  } else {
-    execl(path.c_str(), kPlantedBinary, "--json", flags.json.c_str(), nullptr);
-  }
-  std::fprintf(stderr, "can't run %s: build //tests/sim:%s\n", path.c_str(), kPlantedBinary);
-  return 2;
 }
 
 struct Summary {
@@ -114,7 +93,6 @@ int Main(int argc, char** argv) {
     std::fputs("--mode fenced: the store has no fenced mode yet; use --mode available\n", stderr);
     return 2;
   }
-  if (flags.planted) return RunPlanted(flags, argv[0]);
   Summary sum;
   const uint64_t first = flags.seed > 0 ? flags.seed : 1;
   const uint64_t last = flags.seed > 0 ? flags.seed : static_cast<uint64_t>(flags.seeds);
