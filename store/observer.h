@@ -20,9 +20,14 @@ struct Counters {
   std::atomic<uint64_t> takeovers{0};
   // Replication refused because the receiver knew a higher epoch: this node stepped down.
   std::atomic<uint64_t> step_downs{0};
-  // Sessions whose changes at this node lost, or may have lost, against a higher epoch: acknowledged
-  // writes among them may be gone (mode `available`). Counted too often rather than too rarely.
+  // Sessions of which two lines parted and were merged here.
   std::atomic<uint64_t> conflicts{0};
+  // Writes that a merge did not keep; they are in the conflict journal.
+  std::atomic<uint64_t> conflict_losses{0};
+  // Entries that the journal lost to newer ones.
+  std::atomic<uint64_t> conflicts_dropped{0};
+  // Attributes whose stamp lay too far in the future when they were merged.
+  std::atomic<uint64_t> refused_stamps{0};
   std::atomic<uint64_t> ack_timeouts{0};
   std::atomic<uint64_t> degraded_writes{0};
   std::atomic<uint64_t> refused_writes{0};

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "store/conflict.h"
 
 namespace roost::store {
 
@@ -38,6 +39,11 @@ struct Options {
   // Tombstones stay this much past the absolute deadline: the bound on clock differences between
   // nodes.
   std::chrono::milliseconds clock_bound{60'000};
+  MergePolicy merge_policy = MergePolicy::kPerAttribute;
+  // Bounds of the conflict journal: the oldest entries make room.
+  int conflicts_max = 10'000;
+  int64_t conflict_bytes_max = 64 << 20;
+  std::chrono::milliseconds conflict_retention{30LL * 24 * 3'600'000};
   // Rebalance and takeover work off this many sessions per step, so that requests get in between.
   int slice = 256;
 

@@ -20,8 +20,20 @@ struct Attribute {
   std::string schema;
   // Session version at which it was last written.
   uint64_t version = 0;
+  // Hybrid logical time of that write: milliseconds since the Unix epoch << 16, plus a counter.
+  uint64_t stamp = 0;
 
   friend bool operator==(const Attribute&, const Attribute&) = default;
+};
+
+// A run of epochs of one owner that a record goes back to, and the last version of it that the
+// record contains.
+struct Ancestor {
+  uint64_t first_n = 0;
+  Epoch last;
+  uint64_t version = 0;
+
+  friend bool operator==(const Ancestor&, const Ancestor&) = default;
 };
 
 struct Session {
@@ -45,6 +57,10 @@ struct Session {
   std::string principal;
   std::map<std::string, Attribute> attributes;
   bool tombstone = false;
+  // Where the record comes from, oldest first; not its own epoch. See lineage.h.
+  std::vector<Ancestor> lineage;
+  // Last written on a side that had lost the majority of the cluster.
+  bool minority = false;
 
   membership::NodeId owner() const {
     return copy_set.empty() ? membership::NodeId{} : copy_set.front();

@@ -16,6 +16,7 @@
 
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
+#include "store/conflict.h"
 #include "store/operations.h"
 #include "store/session.h"
 
@@ -44,6 +45,19 @@ struct CursorUpdate {
 struct Drop {
   SessionKey key;
   Epoch epoch;
+  // Of the record under `epoch`, so that the former holder knows whether it lacks anything.
+  uint64_t version = 0;
+  std::vector<Ancestor> lineage;
+};
+// The sender has a record that the owner may lack; `session` only once it was asked for. Sent again
+// until it is answered.
+struct Diverged {
+  uint64_t id = 0;
+  SessionKey key;
+  Epoch epoch;
+  uint64_t version = 0;
+  SessionPtr session;
+  int64_t idle_remaining_ms = 0;
 };
 // kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
 enum class QueryPurpose : uint8_t { kResolve = 1, kTakeover = 2, kValidate = 3, kClaim = 4 };
@@ -53,7 +67,7 @@ struct Query {
   QueryPurpose purpose = QueryPurpose::kResolve;
   std::vector<SessionKey> keys;
 };
-using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query>;
+using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query, Diverged>;
 
 // --- From the node that accepted a stream to the one that opened it.
 
@@ -81,7 +95,16 @@ struct QueryResult {
   uint64_t id = 0;
   std::vector<Answer> answers;
 };
-using ToSender = std::variant<ReplicateResult, QueryResult>;
+enum class DivergedAnswer : uint8_t {
+  kContained = 1,  // The owner has all of it, safely: forget it.
+  kSendIt = 2,
+  kNotOwner = 3,
+};
+struct DivergedResult {
+  uint64_t id = 0;
+  DivergedAnswer answer = DivergedAnswer::kNotOwner;
+};
+using ToSender = std::variant<ReplicateResult, QueryResult, DivergedResult>;
 
 struct Send {
   Send(membership::NodeId receiver, std::variant<ToReceiver, ToSender> what)
@@ -109,7 +132,15 @@ struct PutCursor {
   membership::NodeId sender;
   uint64_t sequence = 0;
 };
-using Mutation = std::variant<PutSession, EraseSession, PutCursor>;
+struct PutConflict {
+  ConflictPtr conflict;
+  // The conflict's record is the session's as the disk has it before this batch.
+  bool stored_record = false;
+};
+struct EraseConflict {
+  uint64_t id = 0;
+};
+using Mutation = std::variant<PutSession, EraseSession, PutCursor, PutConflict, EraseConflict>;
 
 struct Persist {
   // Tickets grow by one; OnPersisted(t) means that every batch up to t is persisted.
@@ -121,6 +152,8 @@ struct Persist {
 struct Load {
   uint64_t ticket = 0;
   SessionKey key;
+  // Not 0: the record of this entry of the conflict journal instead.
+  uint64_t conflict = 0;
 };
 
 // --- Answers to the callers.
@@ -181,6 +214,7 @@ struct Recovered {
   std::vector<std::pair<uint64_t, SessionKey>> changes;
   // Last applied sequence by sender.
   std::vector<std::pair<membership::NodeId, uint64_t>> cursors;
+  std::vector<ConflictHead> conflicts;
 };
 
 }  // namespace roost::store

@@ -10,6 +10,13 @@ using membership::NodeId;
 
 uint64_t Replica::State::Commit(Session next) {
   next.promised = std::max(next.promised, next.epoch);
+  next.minority = view_ != nullptr && view_->list().degraded;
+  uint64_t stamp = 0;
+  for (auto& [name, attribute] : next.attributes) {
+    if (attribute.stamp != 0) continue;
+    if (stamp == 0) stamp = NextStamp(next);
+    attribute.stamp = stamp;
+  }
   const uint64_t sequence = ++last_sequence_;
   Store(std::make_shared<const Session>(std::move(next)), sequence);
   return sequence;
@@ -85,7 +92,7 @@ bool Replica::State::MayLose(const SessionSummary& held, NodeId winner, uint64_t
 // wants held here it sends.
 void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict) {
   if (Find(key) == nullptr) return;
-  if (conflict) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+  if (conflict) KeepDiverged(key, epoch);
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);
@@ -156,6 +163,11 @@ Replica::State::Want& Replica::State::WantBody(SessionKey key) {
 }
 
 void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
+  if (const auto diverged = diverged_loads_.find(ticket); diverged != diverged_loads_.end()) {
+    const uint64_t id = diverged->second;
+    diverged_loads_.erase(diverged);
+    return OnDivergedLoaded(id, std::move(body));
+  }
   const auto load = loads_.find(ticket);
   if (load == loads_.end()) return;
   const SessionKey key = load->second;

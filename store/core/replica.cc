@@ -156,6 +156,7 @@ void Replica::State::Recover(Recovered recovered) {
     summary->sequence = sequence;
     outbox_.Add(sequence, key);
   }
+  for (const ConflictHead& head : recovered.conflicts) AddToJournal(head);
   outbox_.SetDurable(last_sequence_);
   last_sequence_ += kSequenceLeap;
   batch_.push_back(PutCursor{self_, last_sequence_});
@@ -166,6 +167,7 @@ void Replica::State::Recover(Recovered recovered) {
 void Replica::State::OnDeadline() {
   RunTimers();
   RunExpiry();
+  if (now_.steady >= offer_at_) OfferDiverged();
   if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep();
   if (sweep_pass_ != 0 && (sweep_at_ == membership::kNever || now_.steady >= sweep_at_)) Sweep();
 }
@@ -200,6 +202,7 @@ void Replica::State::RunTimers() {
 
 SteadyTime Replica::State::NextDeadline() const {
   SteadyTime next = sweep_pass_ != 0 && sweep_at_ == membership::kNever ? now_.steady : sweep_at_;
+  next = std::min(next, offer_at_);
   if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
   if (!write_deadlines_.empty()) next = std::min(next, write_deadlines_.front().first);
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
@@ -290,6 +293,8 @@ void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
   state_->Begin(now, out);
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     state_->OnReplicateResult(from, *result);
+  } else if (const auto* diverged = std::get_if<DivergedResult>(&message)) {
+    state_->OnDivergedResult(*diverged);
   } else {
     state_->OnQueryResult(from, std::get<QueryResult>(message));
   }
@@ -303,6 +308,8 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     state_->OnDrop(*drop);
+  } else if (const auto* diverged = std::get_if<Diverged>(&message)) {
+    state_->OnDiverged(from, *diverged);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }

@@ -57,6 +57,12 @@ struct Replica::State {
     NodeId owner;
     Epoch epoch;
   };
+  // A record that waits for the session's owner to merge it.
+  struct Offer {
+    SessionPtr record;  // Null until it is loaded.
+    bool loading = false;
+    bool wanted = false;
+  };
   enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
 
   State(const Options& options, NodeId self, Counters* counters);
@@ -172,6 +178,23 @@ struct Replica::State {
   void AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes);
   void SendDrops(SessionKey key);
 
+  // conflicts.cc: lines that parted.
+  void Journal(Conflict conflict, bool stored_record);
+  void AddToJournal(const ConflictHead& head);
+  void BoundJournal();
+  void EraseConflict(uint64_t id);
+  void KeepDiverged(SessionKey key, Epoch other);
+  void OfferDiverged();
+  void OfferOne(uint64_t id);
+  void LoadDiverged(uint64_t id);
+  void OnDivergedLoaded(uint64_t id, SessionPtr record);
+  void OnDivergedResult(const DivergedResult& result);
+  void OnDiverged(NodeId from, const Diverged& message);
+  bool Safe(const SessionSummary& summary);
+  bool MergeHere(SessionKey key, Epoch epoch, uint64_t version, SessionPtr theirs);
+  static uint64_t StampAt(WallMs wall) { return static_cast<uint64_t>(wall) << 16; }
+  uint64_t NextStamp(const Session& session);
+
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
   void StartSweep();
@@ -225,6 +248,14 @@ struct Replica::State {
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
   Claims claims_;
+  // By id; the oldest first.
+  absl::btree_map<uint64_t, ConflictHead> journal_;
+  int64_t journal_bytes_ = 0;
+  uint64_t last_conflict_ = 0;
+  absl::btree_map<uint64_t, Offer> offers_;
+  absl::flat_hash_map<uint64_t, uint64_t> diverged_loads_;
+  SteadyTime offer_at_ = membership::kNever;
+  uint64_t last_stamp_ = 0;
   // The session that the arbiter has just let this node make.
   std::optional<SessionKey> granted_;
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
@@ -235,6 +266,8 @@ struct Replica::State {
   // Former holders to be told, once the present ones have the session.
   struct Dropping {
     Epoch epoch;
+    uint64_t version = 0;
+    std::vector<Ancestor> lineage;
     std::vector<NodeId> former;
     std::vector<NodeId> present;
   };

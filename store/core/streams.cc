@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -139,6 +140,11 @@ void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<Nod
   const SessionSummary& summary = *Find(key);
   Dropping& dropping = dropping_[key];
   dropping.epoch = epoch;
+  // Just committed, so its body is at hand.
+  if (const SessionPtr body = Body(key)) {
+    dropping.version = body->version;
+    dropping.lineage = body->lineage;
+  }
   for (const NodeId node : nodes) {
     if (node != self_ && !absl::c_linear_search(dropping.former, node)) {
       dropping.former.push_back(node);
@@ -160,7 +166,7 @@ void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<Nod
 void Replica::State::SendDrops(SessionKey key) {
   const auto it = dropping_.find(key);
   for (const NodeId node : it->second.former) {
-    const Drop drop{key, it->second.epoch};
+    const Drop drop{key, it->second.epoch, it->second.version, it->second.lineage};
     if (outbox_.IsUp(node)) {
       out_->sends.emplace_back(node, ToReceiver(drop));
     } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
@@ -173,8 +179,12 @@ void Replica::State::SendDrops(SessionKey key) {
 void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
+  Session kept;
+  kept.epoch = drop.epoch;
+  kept.version = drop.version;
+  kept.lineage = drop.lineage;
   StepDown(drop.key, drop.epoch, drop.epoch.node,
-           MayLose(*summary, drop.epoch.node, kVersionUnknown));
+           !Contains(kept, summary->epoch, summary->version));
 }
 
 // --- The receiver.
@@ -229,8 +239,8 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
     if (next.epoch > held->epoch && next.owner() != self_) {
-      if (MayLose(*held, next.owner(), next.version)) {
-        counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+      if (!next.tombstone && !Contains(next, held->epoch, held->version)) {
+        KeepDiverged(key, next.epoch);
       }
       FailWaits(key, "the session moved to another node");
     }

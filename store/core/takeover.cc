@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -172,7 +173,7 @@ void Replica::State::ChangeCopies(SessionKey key) {
   const SessionSummary& summary = *Find(key);
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
-  next.epoch = Epoch{summary.epoch.n + 1, self_};
+  Succeed(&next, Epoch{summary.epoch.n + 1, self_});
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
   const Epoch epoch = next.epoch;
@@ -284,6 +285,9 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
       if (summary == nullptr) return Settle(key);
       return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
     }
+    if (summary != nullptr && !Contains(*best.session, summary->epoch, summary->version)) {
+      KeepDiverged(key, best.epoch);
+    }
     Session next = *best.session;
     next.last_access_ms = now_.wall - next.idle_ttl_ms + best.idle_remaining_ms;
     Adopt(next);
@@ -307,7 +311,7 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
-  next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
+  Succeed(&next, Epoch{std::max(counter_above, summary.epoch.n) + 1, self_});
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
   const Epoch epoch = next.epoch;
@@ -348,7 +352,7 @@ void Replica::State::HandOver(SessionKey key) {
   // Last in line, until the heir has placed the copies anew.
   next_set.push_back(self_);
   Session next = *body;
-  next.epoch = Epoch{summary.epoch.n + 1, self_};
+  Succeed(&next, Epoch{summary.epoch.n + 1, self_});
   next.copy_set = std::move(next_set);
   next.last_access_ms = summary.last_access_ms;
   Commit(std::move(next));

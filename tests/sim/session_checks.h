@@ -94,6 +94,7 @@ class SessionChecks {
 
   void CheckStored(int node, const store::PutSession& put);
   bool Holds(int node, int write) const;
+  bool MadeTwice(store::SessionKey key) const;
   bool Journalled(store::SessionKey key, const std::string& attribute,
                   const std::string& value) const;
   void CheckWrite(int write, const store::Session* session);

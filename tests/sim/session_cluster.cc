@@ -303,7 +303,7 @@ void SessionCluster::SyncLater(int index) {
 
 void SessionCluster::Load(int index, const store::Load& load) {
   Later(index, microseconds(network().Uniform(kLoadMax.count())), [this, index, load] {
-    const store::SessionPtr body = nodes_[index].disk.Find(load.key);
+    const store::SessionPtr body = nodes_[index].disk.Find(load);
     Do(index, [this, index, load, body](Replica& replica, Effects* out) {
       replica.OnLoaded(now(index), load.ticket, body, out);
     });

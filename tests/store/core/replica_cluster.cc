@@ -225,7 +225,7 @@ void ReplicaCluster::LoadOne(int node) {
   Node& n = nodes_[node];
   const Load load = n.loads.front();
   n.loads.pop_front();
-  const SessionPtr body = OnDisk(node, load.key);
+  const SessionPtr body = n.disk.Find(load);
   Do(node, [&](Replica& r, Effects* out) { r.OnLoaded(now(), load.ticket, body, out); });
 }
 

@@ -14,6 +14,12 @@ void SimulatedDisk::Content::Apply(const Persist& batch) {
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       sessions.erase(erase->key);
       if (erase->replaces_sequence != 0) changes.erase(erase->replaces_sequence);
+    } else if (const auto* conflict = std::get_if<PutConflict>(&mutation)) {
+      auto kept = std::make_shared<Conflict>(*conflict->conflict);
+      if (conflict->stored_record) kept->record = sessions.at(kept->key);
+      conflicts[kept->id] = std::move(kept);
+    } else if (const auto* gone = std::get_if<EraseConflict>(&mutation)) {
+      conflicts.erase(gone->id);
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       cursors[cursor.sender] = cursor.sequence;
@@ -49,6 +55,12 @@ uint64_t SimulatedDisk::Cursor(membership::NodeId sender) const {
   return it == written_.cursors.end() ? 0 : it->second;
 }
 
+SessionPtr SimulatedDisk::Find(const Load& load) const {
+  if (load.conflict == 0) return Find(load.key);
+  const auto it = written_.conflicts.find(load.conflict);
+  return it == written_.conflicts.end() ? nullptr : it->second->record;
+}
+
 Recovered SimulatedDisk::Recover() const {
   Recovered recovered;
   for (const auto& [key, session] : written_.sessions) {
@@ -58,6 +70,9 @@ Recovered SimulatedDisk::Recover() const {
   }
   recovered.changes.assign(written_.changes.begin(), written_.changes.end());
   recovered.cursors.assign(written_.cursors.begin(), written_.cursors.end());
+  for (const auto& [id, conflict] : written_.conflicts) {
+    recovered.conflicts.push_back(HeadOf(*conflict, false));
+  }
   return recovered;
 }
 

@@ -25,6 +25,9 @@ class SimulatedDisk {
   // The last change of `sender` that is applied here.
   uint64_t Cursor(membership::NodeId sender) const;
   const std::map<SessionKey, SessionPtr>& sessions() const { return written_.sessions; }
+  const std::map<uint64_t, ConflictPtr>& conflicts() const { return written_.conflicts; }
+  // What a Load asks for; null if it is not there.
+  SessionPtr Find(const Load& load) const;
   Recovered Recover() const;
 
  private:
@@ -32,6 +35,7 @@ class SimulatedDisk {
     std::map<SessionKey, SessionPtr> sessions;
     std::map<uint64_t, SessionKey> changes;
     std::map<membership::NodeId, uint64_t> cursors;
+    std::map<uint64_t, ConflictPtr> conflicts;
 
     void Apply(const Persist& batch);
   };
