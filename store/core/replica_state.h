@@ -202,6 +202,7 @@ struct Replica::State {
   void Review(SessionKey key, int pass);
   void ReviewOwned(SessionKey key, int pass);
   void Validate(SessionKey key);
+  void Correct(NodeId peer, const Answer& answer);
   void FinishValidate(SessionKey key, const Survey& survey);
   void StartTakeover(SessionKey key);
   void FinishTakeover(SessionKey key, const Survey& survey);

@@ -449,6 +449,7 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
 }
 
 void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
+  for (const Answer& answer : result.answers) Correct(from, answer);
   for (const SessionKey key : surveys_.OnResult(from, result)) CloseSurvey(key);
 }
 

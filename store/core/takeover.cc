@@ -117,7 +117,7 @@ void Replica::State::Sweep() {
   sweep_pass_ = 0;
   revalidate_ = false;
   // Absent members count as gone some time after a start, without a view that says so.
-  const bool starting = now_.steady < started_ + 5 * kJoinGrace;
+  const bool starting = now_.steady < std::max(started_ + 5 * kJoinGrace, unsettled_until_);
   const bool unsettled = unvalidated_ > 0 || draining_;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
 }
@@ -131,6 +131,7 @@ void Replica::State::Review(SessionKey key, int pass) {
   if (summary->unvalidated) return Validate(key);
   if (summary->owner() == self_) return ReviewOwned(key, pass);
   if (summary->tombstone) return;
+  if (revalidate_ && pass == 2) summary->doubtful = true;
   if (Gone(summary->owner())) {
     if (FirstInLine(*summary) == self_) StartTakeover(key);
     return;
@@ -141,7 +142,7 @@ void Replica::State::Review(SessionKey key, int pass) {
 void Replica::State::ReviewOwned(SessionKey key, int pass) {
   const SessionSummary& summary = *Find(key);
   if (draining_ && !summary.tombstone) return HandOver(key);
-  if (revalidate_ && pass == 2 && !summary.tombstone) Validate(key);
+  if ((revalidate_ && pass == 2) || summary.doubtful) Validate(key);
   const std::vector<NodeId> desired = DesiredCopies(key, self_, summary.copy_set);
   const bool lost = absl::c_any_of(summary.copy_set, [&](NodeId node) { return Gone(node); });
   const bool same = desired.size() == summary.copy_set.size() &&
@@ -215,12 +216,34 @@ void Replica::State::Validate(SessionKey key) {
   SetTimer(deadline, Timer::kSurvey, key);
 }
 
+// A peer that holds less than this node, which owns the session, and that no copy is sent to.
+void Replica::State::Correct(NodeId peer, const Answer& answer) {
+  SessionSummary* summary = Find(answer.key);
+  if (summary == nullptr || !answer.known || answer.tombstone || !OwnedHere(*summary)) return;
+  if (summary->tombstone) {
+    // A deleted session stays deleted: outrank whoever still has it.
+    if (summary->HasCopyAt(peer) && answer.epoch < summary->epoch) return;
+    if (!summary->HasCopyAt(peer)) summary->copy_set.push_back(peer);
+    return WriteTombstone(answer.key, std::max(answer.epoch.n, summary->epoch.n));
+  }
+  if (answer.epoch >= summary->epoch || summary->HasCopyAt(peer)) return;
+  const SessionPtr body = Body(answer.key);
+  if (body == nullptr) {
+    summary->doubtful = true;
+    WantBody(answer.key);
+    return;
+  }
+  const Drop drop{answer.key, body->epoch, body->version, body->lineage};
+  out_->sends.emplace_back(peer, ToReceiver(drop));
+}
+
 void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   SessionSummary* summary = Find(key);
   if (summary == nullptr) return Settle(key);
   const Answer& best = survey.best;
   const bool own = summary->owner() == self_;
-  summary->doubtful = false;
+  // Who did not answer may know better: again with the next sweep.
+  summary->doubtful = !survey.complete();
   if (summary->tombstone) return Settle(key);
   if (best.known && best.tombstone) {
     WriteTombstone(key, best.epoch.n);
@@ -228,7 +251,9 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   }
   if (best.known && best.epoch > summary->epoch) {
     if (own) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-    return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
+    // What a copy has of a line that its owner lost with its disk is nowhere else.
+    return StepDown(key, best.epoch, best.owner,
+                    !own || MayLose(*summary, best.owner, best.version));
   }
   if (!summary->unvalidated) return Settle(key);
   // The disk lost its last writes and a copy has them, or may have: the epoch must go up, or two

@@ -77,6 +77,9 @@ void SessionChecks::OnPersist(int node, const store::Persist& batch) {
   Hash(static_cast<uint64_t>(node), batch.mutations.size());
   for (const store::Mutation& mutation : batch.mutations) {
     if (const auto* put = std::get_if<store::PutSession>(&mutation)) CheckStored(node, *put);
+    if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
+      forgotten_.insert({node, erase->key});
+    }
   }
 }
 
@@ -91,7 +94,9 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
     Violation(absl::StrCat(NameOf(session), " has two contents, the second at node ", node));
   }
   const SessionPtr before = cluster_->disk(node).Find(session.key);
-  if (before == nullptr) return;
+  // Forgotten in a batch that is not on disk yet, and held anew.
+  const bool forgotten = forgotten_.erase({node, session.key}) > 0;
+  if (before == nullptr || forgotten) return;
   if (session.epoch < before->epoch) {
     Violation(absl::StrCat("node ", node, " went back from epoch ", before->epoch.n, " to ",
                            NameOf(session)));
@@ -458,7 +463,16 @@ void SessionChecks::CheckLast(SessionKey key, const Session& session) {
   for (const int write : keys_.at(key).writes) {
     const WriteRecord& other = writes_[static_cast<size_t>(write)];
     if (other.outcome != Outcome::kAcked || other.started <= winner.ended) continue;
-    if (other.destroyed >= other.copies || Journalled(key, kLast, absl::StrCat(write))) continue;
+    if (other.destroyed >= other.copies) continue;
+    // Itself, or what replaced it on its line, lost to the other line.
+    const auto& all = keys_.at(key).writes;
+    const bool journalled = std::any_of(all.begin(), all.end(), [&](int later) {
+      const WriteRecord& replaced_by = writes_[static_cast<size_t>(later)];
+      return (later == write || replaced_by.outcome == Outcome::kOpen ||
+              replaced_by.outcome == Outcome::kUnknown || replaced_by.ended > other.started) &&
+             Journalled(key, kLast, absl::StrCat(later));
+    });
+    if (journalled) continue;
     Violation(absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ",
                            last));
   }

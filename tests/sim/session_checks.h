@@ -112,6 +112,7 @@ class SessionChecks {
     int writer = -1;
   };
   std::map<store::SessionKey, std::map<Version, Content>> ledger_;
+  std::set<std::pair<int, store::SessionKey>> forgotten_;
   std::vector<uint64_t> held_before_loss_;
   std::map<std::string, uint64_t> sometimes_;
   std::vector<std::string> violations_;
