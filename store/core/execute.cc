@@ -48,7 +48,7 @@ Session Replica::State::NewSession(SessionKey key, int64_t idle_ttl_ms,
                                    int64_t absolute_ttl_ms) const {
   Session session;
   session.key = key;
-  session.epoch = Epoch{1, self_};
+  session.epoch = Epoch{forgotten_.Find(key) + 1, self_};
   session.version = 1;
   session.copy_set = DesiredCopies(key, self_, {});
   session.created_ms = session.last_access_ms = now_.wall;

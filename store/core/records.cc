@@ -68,6 +68,7 @@ void Replica::State::EraseRecord(SessionKey key) {
     batch_.push_back(PutCursor{self_, last_sequence_});
   }
   if (summary.unvalidated) --unvalidated_;
+  forgotten_.Remember(key, summary.epoch.n);
   AddTo(summary.standing, -1);
   expiry_.erase({summary.expiry_ms, key});
   bodies_.Erase(key);

@@ -19,7 +19,9 @@
 #include "store/core/claims.h"
 #include "store/core/held.h"
 #include "store/core/outbox.h"
+#include "store/core/recent_epochs.h"
 #include "store/core/replica.h"
+#include "store/core/replica_parts.h"
 #include "store/core/session_summary.h"
 #include "store/core/survey.h"
 #include "store/core/write_waits.h"
@@ -30,39 +32,9 @@ struct Replica::State {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
 
-  // Where a session is, as far as this node can tell now.
-  struct Place {
-    enum class Kind : uint8_t { kHere, kElsewhere, kDeleted, kNowhere, kWait, kOrphan };
-    Kind kind = Kind::kWait;
-    NodeId owner;
-    Epoch epoch;
-  };
-  // What goes on once a body is loaded, besides held callers.
-  struct Want {
-    uint64_t ticket = 0;
-    bool write_access = false;
-    bool change_copies = false;
-    // Take over with a counter above this; 0: do not.
-    uint64_t takeover_above = 0;
-  };
-  // What becomes true with one persisted batch.
-  struct Unpersisted {
-    uint64_t ticket = 0;
-    uint64_t sequence = 0;
-    std::vector<SessionPtr> bodies;
-    std::vector<std::pair<NodeId, ReplicateResult>> acks;
-    std::vector<SessionKey> written;
-  };
-  struct Learned {
-    NodeId owner;
-    Epoch epoch;
-  };
-  // A record that waits for the session's owner to merge it.
-  struct Offer {
-    SessionPtr record;  // Null until it is loaded.
-    bool loading = false;
-    bool wanted = false;
-  };
+  using Place = store::Place;
+  using Want = store::Want;
+
   enum class Timer : uint8_t { kRetry, kSurvey, kHeld };
 
   State(const Options& options, NodeId self, Counters* counters);
@@ -249,6 +221,8 @@ struct Replica::State {
   absl::flat_hash_map<SessionKey, Learned> learned_;
   std::deque<SessionKey> learned_order_;
   Claims claims_;
+  // Of sessions that were held here and given up.
+  RecentEpochs forgotten_;
   // By id; the oldest first.
   absl::btree_map<uint64_t, ConflictHead> journal_;
   int64_t journal_bytes_ = 0;
@@ -264,14 +238,6 @@ struct Replica::State {
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
   absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
 
-  // Former holders to be told, once the present ones have the session.
-  struct Dropping {
-    Epoch epoch;
-    uint64_t version = 0;
-    std::vector<Ancestor> lineage;
-    std::vector<NodeId> former;
-    std::vector<NodeId> present;
-  };
   absl::flat_hash_map<SessionKey, Dropping> dropping_;
   // Drops for peers that can't be reached now.
   absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;

@@ -137,7 +137,7 @@ void DiskPool::RunReader() {
 }
 
 void DiskPool::Read(const store::Load& load) {
-  absl::StatusOr<SessionPtr> session = table_->Load(load.key);
+  absl::StatusOr<SessionPtr> session = load.conflict == 0 ? table_->Load(load.key) : table_->LoadDiverged(load.conflict);
   if (session.ok()) {
     callbacks_.on_loaded(load.ticket, *std::move(session), false);
   } else if (absl::IsDataLoss(session.status())) {

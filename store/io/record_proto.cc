@@ -46,6 +46,7 @@ void EncodeAttributes(const std::map<std::string, Attribute>& attributes,
     encoded->set_value(attribute.value);
     encoded->set_schema(attribute.schema);
     encoded->set_version(attribute.version);
+    encoded->set_stamp(attribute.stamp);
   }
 }
 
@@ -67,7 +68,8 @@ absl::StatusOr<std::map<std::string, Attribute>> DecodeAttributes(
     decoded.emplace_hint(decoded.end(), std::move(*attribute.mutable_name()),
                          Attribute{.value = std::move(*attribute.mutable_value()),
                                    .schema = std::move(*attribute.mutable_schema()),
-                                   .version = attribute.version()});
+                                   .version = attribute.version(),
+                                   .stamp = attribute.stamp()});
     if (decoded.size() == before) return Bad("attribute name appears twice");
   }
   return decoded;
@@ -87,6 +89,32 @@ void EncodeRecord(const Session& session, peer::v1::Record* out) {
   out->set_principal(session.principal);
   EncodeAttributes(session.attributes, out->mutable_attributes());
   out->set_tombstone(session.tombstone);
+  EncodeLineage(session.lineage, out->mutable_lineage());
+  out->set_minority(session.minority);
+}
+
+void EncodeLineage(const std::vector<Ancestor>& lineage,
+                   google::protobuf::RepeatedPtrField<peer::v1::Ancestor>* out) {
+  for (const Ancestor& run : lineage) {
+    peer::v1::Ancestor* encoded = out->Add();
+    encoded->set_first_n(run.first_n);
+    EncodeEpoch(run.last, encoded->mutable_last());
+    encoded->set_version(run.version);
+  }
+}
+
+absl::StatusOr<std::vector<Ancestor>> DecodeLineage(
+    const google::protobuf::RepeatedPtrField<peer::v1::Ancestor>& lineage) {
+  if (lineage.size() > kRecordLineageMax) {
+    return Bad(absl::StrCat("lineage names more than ", kRecordLineageMax, " runs"));
+  }
+  std::vector<Ancestor> decoded;
+  decoded.reserve(lineage.size());
+  for (const peer::v1::Ancestor& run : lineage) {
+    decoded.push_back({run.first_n(), DecodeEpoch(run.last()), run.version()});
+    if (run.first_n() > run.last().n() || run.last().node() == 0) return Bad("lineage: bad run");
+  }
+  return decoded;
 }
 
 absl::Status CheckHolders(const std::vector<membership::NodeId>& copy_set) {
@@ -124,6 +152,10 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
   session.idle_ttl_ms = record->idle_ttl_ms();
   session.last_access_ms = record->last_access_ms();
   session.tombstone = record->tombstone();
+  session.minority = record->minority();
+  auto lineage = DecodeLineage(record->lineage());
+  if (!lineage.ok()) return lineage.status();
+  session.lineage = *std::move(lineage);
   absl::Status checked = CheckNumbers(session.epoch, session.version, session.absolute_deadline_ms,
                                       session.idle_ttl_ms);
   if (!checked.ok()) return checked;

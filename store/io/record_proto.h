@@ -18,6 +18,7 @@ namespace roost::store {
 inline constexpr size_t kRecordBytesMax = 8 << 20;
 inline constexpr size_t kRecordHoldersMax = 64;
 inline constexpr int kRecordAttributesMax = 65'536;
+inline constexpr int kRecordLineageMax = 16;
 inline constexpr size_t kAttributeNameBytesMax = 256;
 inline constexpr size_t kAttributeSchemaBytesMax = 128;
 inline constexpr size_t kPrincipalBytesMax = 256;
@@ -32,6 +33,11 @@ void EncodeAttributes(const std::map<std::string, Attribute>& attributes,
 // Moves names and values out of `attributes`.
 absl::StatusOr<std::map<std::string, Attribute>> DecodeAttributes(
     google::protobuf::RepeatedPtrField<peer::v1::Attribute>* attributes);
+
+void EncodeLineage(const std::vector<Ancestor>& lineage,
+                   google::protobuf::RepeatedPtrField<peer::v1::Ancestor>* out);
+absl::StatusOr<std::vector<Ancestor>> DecodeLineage(
+    const google::protobuf::RepeatedPtrField<peer::v1::Ancestor>& lineage);
 
 void EncodeRecord(const Session& session, peer::v1::Record* out);
 // Moves names and values out of `record`. INVALID_ARGUMENT names the field and its limit.

@@ -79,6 +79,23 @@ absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
   return query;
 }
 
+absl::StatusOr<ToReceiver> DecodeDiverged(peer::v1::Diverged* message) {
+  const auto key = DecodeKey(message->key());
+  if (!key.ok()) return key.status();
+  Diverged diverged;
+  diverged.id = message->id();
+  diverged.key = *key;
+  diverged.epoch = DecodeEpoch(message->epoch());
+  diverged.version = message->version();
+  if (!message->has_record()) return diverged;
+  auto session = DecodeTravelling(message->mutable_record());
+  if (!session.ok()) return session.status();
+  if ((*session)->key != *key) return Bad("diverged carries the record of another key");
+  diverged.session = *std::move(session);
+  diverged.idle_remaining_ms = message->record().idle_remaining_ms();
+  return diverged;
+}
+
 absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
   using Body = peer::v1::SenderMessage;
   switch (message->body_case()) {
@@ -89,8 +106,15 @@ absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
     case Body::kDrop: {
       const auto key = DecodeKey(message->drop().key());
       if (!key.ok()) return key.status();
-      return Drop{.key = *key, .epoch = DecodeEpoch(message->drop().epoch())};
+      auto lineage = DecodeLineage(message->drop().lineage());
+      if (!lineage.ok()) return lineage.status();
+      return Drop{.key = *key,
+                  .epoch = DecodeEpoch(message->drop().epoch()),
+                  .version = message->drop().version(),
+                  .lineage = *std::move(lineage)};
     }
+    case Body::kDiverged:
+      return DecodeDiverged(message->mutable_diverged());
     case Body::kCursor:
       return CursorUpdate{.sequence = message->cursor().sequence()};
     case Body::kHello:
@@ -157,6 +181,14 @@ absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
       return DecodeReplicateResult(message->result());
     case Body::kQueryResult:
       return DecodeQueryResult(message->mutable_query_result());
+    case Body::kDivergedResult: {
+      const int answer = message->diverged_result().answer();
+      if (answer < static_cast<int>(DivergedAnswer::kContained) ||
+          answer > static_cast<int>(DivergedAnswer::kNotOwner)) {
+        return Bad("diverged_result.answer is not known");
+      }
+      return DivergedResult{message->diverged_result().id(), static_cast<DivergedAnswer>(answer)};
+    }
     case Body::kHello:
       return Bad("a second hello");
     default:
@@ -197,6 +229,10 @@ size_t WireBytes(const ToReceiver& message) {
     return 32 + SessionBytes(replicate->session);
   }
   if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
+  if (const auto* drop = std::get_if<Drop>(&message)) return 64 + 40 * drop->lineage.size();
+  if (const auto* diverged = std::get_if<Diverged>(&message)) {
+    return 80 + SessionBytes(diverged->session);
+  }
   return 48;
 }
 
@@ -204,6 +240,7 @@ size_t WireBytes(const ToSender& message) {
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     return 32 + 64 * result->fenced.size();
   }
+  if (std::holds_alternative<DivergedResult>(message)) return 32;
   size_t bytes = 32;
   for (const Answer& answer : std::get<QueryResult>(message).answers) {
     bytes += 80 + SessionBytes(answer.session);
@@ -221,6 +258,17 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     out->mutable_drop()->set_key(drop->key.ToBytes());
     EncodeEpoch(drop->epoch, out->mutable_drop()->mutable_epoch());
+    out->mutable_drop()->set_version(drop->version);
+    EncodeLineage(drop->lineage, out->mutable_drop()->mutable_lineage());
+  } else if (const auto* diverged = std::get_if<Diverged>(&message)) {
+    peer::v1::Diverged* encoded = out->mutable_diverged();
+    encoded->set_id(diverged->id);
+    encoded->set_key(diverged->key.ToBytes());
+    EncodeEpoch(diverged->epoch, encoded->mutable_epoch());
+    encoded->set_version(diverged->version);
+    if (diverged->session != nullptr) {
+      EncodeTravelling(*diverged->session, diverged->idle_remaining_ms, encoded->mutable_record());
+    }
   } else {
     const auto& query = std::get<Query>(message);
     peer::v1::Query* encoded = out->mutable_query();
@@ -241,6 +289,10 @@ void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
       item->set_owner(fenced.owner.value);
       item->set_sequence(fenced.sequence);
     }
+  } else if (const auto* diverged = std::get_if<DivergedResult>(&message)) {
+    out->mutable_diverged_result()->set_id(diverged->id);
+    out->mutable_diverged_result()->set_answer(
+        static_cast<peer::v1::DivergedResult::Answer>(diverged->answer));
   } else {
     const auto& answers = std::get<QueryResult>(message);
     out->mutable_query_result()->set_id(answers.id);

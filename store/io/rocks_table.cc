@@ -18,6 +18,7 @@
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
+#include "store/io/conflict_codec.h"
 #include "store/io/record_codec.h"
 
 namespace roost::store {
@@ -25,6 +26,7 @@ namespace {
 
 constexpr char kSessions[] = "sessions";
 constexpr char kChanges[] = "changes";
+constexpr char kConflicts[] = "conflicts";
 constexpr char kNode[] = "node";
 constexpr uint64_t kStoreFormat = 1;
 
@@ -137,7 +139,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
                                                       const Options& options) {
   std::vector<std::string> names;
   if (!rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok()) names.clear();
-  for (const char* wanted : {"default", kSessions, kChanges, kNode}) {
+  for (const char* wanted : {"default", kSessions, kChanges, kConflicts, kNode}) {
     if (std::find(names.begin(), names.end(), wanted) == names.end()) names.push_back(wanted);
   }
   const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
@@ -163,6 +165,7 @@ struct RocksTable::Database {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::ColumnFamilyHandle* sessions = nullptr;
   rocksdb::ColumnFamilyHandle* changes = nullptr;
+  rocksdb::ColumnFamilyHandle* conflicts = nullptr;
   rocksdb::ColumnFamilyHandle* node = nullptr;
 
   ~Database() {
@@ -180,6 +183,23 @@ struct RocksTable::Database {
     return value;
   }
 
+  absl::Status ApplyConflict(const PutConflict& put, rocksdb::WriteBatch* batch) {
+    Conflict conflict = *put.conflict;
+    if (put.stored_record) {
+      std::string value;
+      const rocksdb::Status read =
+          db->Get(rocksdb::ReadOptions(), sessions, conflict.key.ToBytes(), &value);
+      if (!read.ok() && !read.IsNotFound()) return DiskError("read", read);
+      auto session = DecodeStored(value);
+      // A corrupt record has nothing to keep.
+      if (!session.ok()) return absl::OkStatus();
+      conflict.record = std::make_shared<const Session>(*std::move(session));
+    }
+    const rocksdb::Status status =
+        batch->Put(conflicts, EncodeNumber(conflict.id), EncodeConflict(conflict));
+    return status.ok() ? absl::OkStatus() : DiskError("batch", status);
+  }
+
   absl::Status Apply(const Mutation& mutation, rocksdb::WriteBatch* batch) {
     rocksdb::Status status;
     const auto forget_change = [&](uint64_t sequence) {
@@ -195,6 +215,10 @@ struct RocksTable::Database {
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       status = batch->Delete(sessions, erase->key.ToBytes());
       forget_change(erase->replaces_sequence);
+    } else if (const auto* conflict = std::get_if<PutConflict>(&mutation)) {
+      return ApplyConflict(*conflict, batch);
+    } else if (const auto* gone = std::get_if<EraseConflict>(&mutation)) {
+      status = batch->Delete(conflicts, EncodeNumber(gone->id));
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       status = batch->Put(node, CursorKey(cursor.sender), EncodeNumber(cursor.sequence));
@@ -221,6 +245,7 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
   for (rocksdb::ColumnFamilyHandle* handle : database->handles) {
     if (handle->GetName() == kSessions) database->sessions = handle;
     if (handle->GetName() == kChanges) database->changes = handle;
+    if (handle->GetName() == kConflicts) database->conflicts = handle;
     if (handle->GetName() == kNode) database->node = handle;
   }
   std::unique_ptr<RocksTable> table(new RocksTable(std::move(database)));
@@ -308,6 +333,13 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
     return true;
   });
   if (!status.ok()) return status;
+  status = scan(database_->conflicts, "", [&](absl::string_view key, absl::string_view value) {
+    auto conflict = DecodeConflict(value);
+    if (!conflict.ok() || DecodeNumber(key) != conflict->id) return false;
+    recovered.conflicts.push_back(HeadOf(*conflict, false));
+    return true;
+  });
+  if (!status.ok()) return status;
   status =
       scan(database_->node, kCursorPrefix, [&](absl::string_view key, absl::string_view value) {
         if (!absl::ConsumePrefix(&key, kCursorPrefix)) return true;
@@ -356,6 +388,25 @@ absl::StatusOr<SessionPtr> RocksTable::Load(SessionKey key) const {
   auto session = DecodeStored(View(value));
   if (!session.ok()) return absl::DataLossError(session.status().message());
   return std::make_shared<const Session>(*std::move(session));
+}
+
+absl::StatusOr<Conflict> RocksTable::LoadConflict(uint64_t id) const {
+  assert(database_ != nullptr);
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status status =
+      database_->db->Get(rocksdb::ReadOptions(), database_->conflicts, EncodeNumber(id), &value);
+  if (status.IsNotFound()) return absl::NotFoundError("no such conflict");
+  if (!status.ok()) return DiskError("read", status);
+  auto conflict = DecodeConflict(View(value));
+  if (!conflict.ok()) return absl::DataLossError(conflict.status().message());
+  return conflict;
+}
+
+absl::StatusOr<SessionPtr> RocksTable::LoadDiverged(uint64_t id) const {
+  auto conflict = LoadConflict(id);
+  if (absl::IsNotFound(conflict.status())) return SessionPtr();
+  if (!conflict.ok()) return conflict.status();
+  return conflict->record;
 }
 
 void RocksTable::Close() {

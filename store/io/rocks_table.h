@@ -1,8 +1,8 @@
 // RocksTable keeps a node's sessions, changes and identity on disk. The only file that sees
 // RocksDB.
 //
-// Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `node`
-// (format, cluster, node id, boot epoch, cursors). A write goes to the write-ahead log and from
+// Column families: `sessions` (key -> record), `changes` (big-endian sequence -> key), `conflicts`
+// (big-endian id -> entry of the journal), `node` (format, cluster, node id, boot epoch, cursors). A write goes to the write-ahead log and from
 // there to the operating system at once, so it survives the process; Sync makes it survive a power
 // cut.
 //
@@ -56,6 +56,11 @@ class RocksTable {
   // Null if there is no such session; DATA_LOSS if its record can't be decoded; INTERNAL if the
   // disk can't be read.
   absl::StatusOr<SessionPtr> Load(SessionKey key) const;
+
+  // NOT_FOUND if the conflict journal has no such entry; else as Load.
+  absl::StatusOr<Conflict> LoadConflict(uint64_t id) const;
+  // The record of an entry that waits to be merged; null if there is none.
+  absl::StatusOr<SessionPtr> LoadDiverged(uint64_t id) const;
 
   // Forces everything to disk, unless a write has failed before, and releases the directory.
   // Idempotent.

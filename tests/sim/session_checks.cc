@@ -309,11 +309,9 @@ void SessionChecks::EndDelete(SessionKey key, const store::OperationResult& resu
 bool SessionChecks::MadeTwice(SessionKey key) const {
   const auto versions = ledger_.find(key);
   if (versions == ledger_.end()) return false;
-  std::set<store::Epoch> first;
-  for (const auto& [version, content] : versions->second) {
-    if (version.first.n == 1) first.insert(version.first);
-  }
-  return first.size() > 1;
+  int first = 0;
+  for (const auto& [version, content] : versions->second) first += version.second == 1 ? 1 : 0;
+  return first > 1;
 }
 
 void SessionChecks::OnRead(SessionKey key, SteadyTime started,
@@ -446,6 +444,8 @@ void SessionChecks::CheckWrite(int write, const Session* session) {
       if (writes_[static_cast<size_t>(other)].removes == write) return;
     }
   }
+  // A line that was made without the attribute has nothing to show for its removal.
+  if (removal && MadeTwice(record.key)) return;
   if (record.destroyed >= record.copies || (removal && record.copies < 2)) {
     return Sometimes("a write was lost with all its copies");
   }

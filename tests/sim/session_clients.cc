@@ -17,8 +17,8 @@ namespace {
 constexpr int kPool = 8;
 constexpr size_t kWritesPerKeyMax = 24;
 constexpr int kTries = 3;
-// ack_timeout twice, here and at the owner, and some.
-constexpr seconds kAnswerMax{6};
+// ack_timeout twice, here and at the owner, and the longest sleep.
+constexpr seconds kAnswerMax{16};
 constexpr milliseconds kPauseMax{60};
 
 }  // namespace
