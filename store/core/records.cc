@@ -92,8 +92,15 @@ bool Replica::State::MayLose(const SessionSummary& held, NodeId winner, uint64_t
 // Another node owns the session under a higher epoch. The record here is behind; what the new owner
 // wants held here it sends.
 void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict) {
-  if (Find(key) == nullptr) return;
+  const SessionSummary* summary = Find(key);
+  if (summary == nullptr) return;
   if (conflict) KeepDiverged(key, epoch);
+  if (summary->owner() == self_) {
+    // The other holders of this line find out whether the new one contains it.
+    for (const NodeId node : summary->copy_set) {
+      if (node != self_ && node != owner) SendDrop(node, Drop{key, epoch, 0, {}});
+    }
+  }
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);

@@ -307,7 +307,7 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
     state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
-    state_->OnDrop(*drop);
+    state_->OnDrop(from, *drop);
   } else if (const auto* diverged = std::get_if<Diverged>(&message)) {
     state_->OnDiverged(from, *diverged);
   } else {

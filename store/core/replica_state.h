@@ -145,10 +145,11 @@ struct Replica::State {
   void OnFenced(const Fenced& fenced);
   void OnReplicate(NodeId from, const Replicate& message);
   void Accept(const Replicate& message, SessionSummary* held, std::vector<Fenced>* fenced);
-  void OnDrop(const Drop& drop);
+  void OnDrop(NodeId from, const Drop& drop);
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);
   void AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes);
   void SendDrops(SessionKey key);
+  void SendDrop(NodeId node, const Drop& drop);
 
   // conflicts.cc: lines that parted.
   void Journal(Conflict conflict, bool stored_record);

@@ -167,18 +167,26 @@ void Replica::State::SendDrops(SessionKey key) {
   const auto it = dropping_.find(key);
   for (const NodeId node : it->second.former) {
     const Drop drop{key, it->second.epoch, it->second.version, it->second.lineage};
-    if (outbox_.IsUp(node)) {
-      out_->sends.emplace_back(node, ToReceiver(drop));
-    } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
-      waiting.push_back(drop);
-    }
+    SendDrop(node, drop);
   }
   dropping_.erase(it);
 }
 
-void Replica::State::OnDrop(const Drop& drop) {
+void Replica::State::SendDrop(NodeId node, const Drop& drop) {
+  if (outbox_.IsUp(node)) {
+    out_->sends.emplace_back(node, ToReceiver(drop));
+  } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
+    waiting.push_back(drop);
+  }
+}
+
+void Replica::State::OnDrop(NodeId from, const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
-  if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
+  if (summary != nullptr && summary->epoch > drop.epoch) {
+    // Both raised their epochs before they met.
+    return Correct(from, {drop.key, true, drop.epoch, drop.version, from, false, nullptr, 0});
+  }
+  if (summary == nullptr || summary->tombstone || summary->epoch == drop.epoch) return;
   Session kept;
   kept.epoch = drop.epoch;
   kept.version = drop.version;
@@ -237,6 +245,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
     if (next.epoch == held->epoch && !(next.tombstone && !held->tombstone)) {
       if (next.version < held->version) return;
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
+    }
+    if (next.epoch > held->epoch && held->owner() == self_) {
+      // The new owner need not know who else holds this line.
+      const Drop drop{key, next.epoch, next.version, next.lineage};
+      for (const NodeId node : held->copy_set) {
+        if (node != self_ && !absl::c_linear_search(next.copy_set, node)) SendDrop(node, drop);
+      }
     }
     if (next.epoch > held->epoch && next.owner() != self_) {
       if (!next.tombstone && !Contains(next, held->epoch, held->version)) {
