@@ -156,8 +156,14 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
                c.takeovers);
   out->Counter("roost_store_step_downs_total",
                "Sessions given up because a copy knew a higher epoch.", c.step_downs);
-  out->Counter("roost_store_conflicts_total", "Changes that lost against a higher epoch.",
+  out->Counter("roost_store_conflicts_total", "Sessions that both sides of a split changed, merged.",
                c.conflicts);
+  out->Counter("roost_store_conflict_losses_total", "Writes that lost in a merge; in the journal.",
+               c.conflict_losses);
+  out->Counter("roost_store_conflicts_dropped_total", "Journal entries that made room for newer.",
+               c.conflicts_dropped);
+  out->Counter("roost_store_refused_stamps_total", "Attribute times too far ahead in a merge.",
+               c.refused_stamps);
   out->Counter("roost_store_ack_timeouts_total", "Writes whose copies did not answer in time.",
                c.ack_timeouts);
   out->Counter("roost_store_degraded_writes_total",

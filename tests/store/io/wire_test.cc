@@ -109,7 +109,7 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   }
   const auto decoded = DecodeFrame(&frame);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
-  ASSERT_EQ(decoded->size(), 6u);
+  ASSERT_EQ(decoded->size(), 7u);
   const auto& replicate = std::get<Replicate>((*decoded)[0]);
   session.last_access_ms = 0;  // Does not travel.
   EXPECT_EQ(*replicate.session, session);
