@@ -6,6 +6,7 @@
 #include "store/core/limits.h"
 #include "store/core/lineage.h"
 #include "store/core/merge.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -65,7 +66,7 @@ void Replica::State::EraseConflict(uint64_t id) {
 // The record here is about to give way to `other`, which may lack some of it.
 void Replica::State::KeepDiverged(SessionKey key, Epoch other) {
   const SessionSummary& summary = *Find(key);
-  if (summary.tombstone) return;
+  if (summary.tombstone || Planted(Bug::kForgetDiverged)) return;
   Conflict conflict;
   conflict.key = key;
   conflict.epoch = summary.epoch;
@@ -166,6 +167,7 @@ void Replica::State::OnDiverged(NodeId from, const Diverged& message) {
     return answer(DivergedAnswer::kContained);
   }
   if (!OwnedHere(*summary)) return answer(DivergedAnswer::kNotOwner);
+  if (Planted(Bug::kDivergedIsContained)) return answer(DivergedAnswer::kContained);
   const SessionPtr body = Body(message.key);
   if (body == nullptr) {
     // Asked again soon.
@@ -217,7 +219,7 @@ bool Replica::State::MergeHere(SessionKey key, Epoch epoch, uint64_t version, Se
   counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
   counters_->refused_stamps.fetch_add(merged.refused_stamps, std::memory_order_relaxed);
   const auto journal = [&](const Session& line, const Session& other, std::vector<Loss> losses) {
-    if (losses.empty()) return;
+    if (losses.empty() || Planted(Bug::kLoseSilently)) return;
     counters_->conflict_losses.fetch_add(losses.size(), std::memory_order_relaxed);
     Conflict conflict;
     conflict.key = key;

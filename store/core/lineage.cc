@@ -1,4 +1,5 @@
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 
 #include <algorithm>
 #include <vector>
@@ -50,6 +51,7 @@ bool Contains(const Session& session, Epoch epoch, uint64_t version) {
 
 uint64_t SharedVersion(const Session& a, const Session& b) {
   uint64_t shared = 0;
+  if (Planted(Bug::kMergeWithoutAncestor)) return shared;
   const std::vector<Ancestor> others = RunsOf(b);
   for (const Ancestor& run : RunsOf(a)) {
     for (const Ancestor& other : others) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -249,16 +250,18 @@ void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
   next.idle_ttl_ms = summary.idle_ttl_ms;
   next.last_access_ms = summary.last_access_ms;
   next.tombstone = true;
+  if (Planted(Bug::kDeleteStaysLocal)) return Adopt(next);
   Commit(std::move(next));
 }
 
 void Replica::State::ScheduleExpiry(SessionKey key) {
   SessionSummary& summary = *Find(key);
   WallMs at = summary.absolute_deadline_ms + options_.clock_bound.count();
+  if (Planted(Bug::kTombstoneForgottenEarly) && summary.tombstone) at = now_.wall + 50;
   if (!summary.tombstone && now_.wall < summary.absolute_deadline_ms) {
     at = summary.absolute_deadline_ms;
     // Only the owner decides idle expiry.
-    if (OwnedHere(summary)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+    if (OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
   }
   expiry_.erase({summary.expiry_ms, key});
   summary.expiry_ms = at;
@@ -270,13 +273,15 @@ void Replica::State::RunExpiry() {
     if (expiry_.empty() || expiry_.begin()->first > now_.wall) return;
     const SessionKey key = expiry_.begin()->second;
     const SessionSummary& summary = *Find(key);
-    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count()) {
+    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count() ||
+        (Planted(Bug::kTombstoneForgottenEarly) && summary.tombstone)) {
       FailWaits(key, "the session expired");
       EraseRecord(key);
     } else if (!summary.tombstone && now_.wall >= summary.absolute_deadline_ms) {
       counters_->expired_absolute.fetch_add(1, std::memory_order_relaxed);
       ScheduleExpiry(key);
-    } else if (!summary.tombstone && OwnedHere(summary) && summary.Expired(now_.wall)) {
+    } else if (!summary.tombstone && (OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone)) &&
+               summary.Expired(now_.wall)) {
       counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
       WriteTombstone(key, 0);
     } else {

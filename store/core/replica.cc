@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -141,7 +142,8 @@ void Replica::State::Recover(Recovered recovered) {
     summary.last_access_ms = summary.written_access_ms = stored.last_access_ms;
     summary.size_bytes = static_cast<uint32_t>(stored.size_bytes);
     summary.tombstone = stored.tombstone;
-    summary.unvalidated = !stored.tombstone && summary.owner() == self_;
+    summary.unvalidated = !stored.tombstone && summary.owner() == self_ &&
+                          !Planted(Bug::kServeUnvalidated);
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     if (summary.unvalidated) ++unvalidated_;
     Recount(&(FindOrAdd(stored.key) = std::move(summary)));
@@ -151,7 +153,7 @@ void Replica::State::Recover(Recovered recovered) {
   for (const auto& [sequence, key] : recovered.changes) {
     last_sequence_ = std::max(last_sequence_, sequence);
     SessionSummary* summary = Find(key);
-    if (summary == nullptr) continue;
+    if (summary == nullptr || Planted(Bug::kForgetChanges)) continue;
     if (summary->sequence != 0) outbox_.Remove(summary->sequence);
     summary->sequence = sequence;
     outbox_.Add(sequence, key);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -332,6 +333,7 @@ void Replica::State::ExpireHeld(SessionKey key) {
   } else {
     it->second = std::move(rest);
   }
+  if (Planted(Bug::kForgetHeld)) return;
   for (const Held& held : late) GiveUp(key, held);
 }
 

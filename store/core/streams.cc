@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -118,6 +119,7 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
 }
 
 void Replica::State::OnFenced(const Fenced& fenced) {
+  if (Planted(Bug::kForgetFenced)) return;
   const SessionSummary* summary = Find(fenced.key);
   if (summary == nullptr || summary->epoch >= fenced.epoch) return;
   if (summary->tombstone) {
@@ -173,6 +175,7 @@ void Replica::State::SendDrops(SessionKey key) {
 }
 
 void Replica::State::SendDrop(NodeId node, const Drop& drop) {
+  if (Planted(Bug::kNoDrops)) return;
   if (outbox_.IsUp(node)) {
     out_->sends.emplace_back(node, ToReceiver(drop));
   } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
@@ -216,6 +219,7 @@ void Replica::State::OnReplicate(NodeId from, const Replicate& message) {
   counters_->replicated_in.fetch_add(1, std::memory_order_relaxed);
   std::vector<Fenced> fenced;
   Accept(message, Find(message.session->key), &fenced);
+  if (Planted(Bug::kResultBeforePersist)) SendResult(from, {message.sequence, {}});
   Acknowledge(from, message.sequence, std::move(fenced));
 }
 
@@ -226,13 +230,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
   // Wall clocks differ between nodes; the time that is left does not.
   next.last_access_ms = now_.wall - next.idle_ttl_ms + message.idle_remaining_ms;
   if (held != nullptr) {
-    if (next.epoch < held->epoch) {
+    if (next.epoch < held->epoch && !Planted(Bug::kSkipEpochCheck)) {
       // Two tombstones need no quarrel.
       if (held->tombstone && next.tombstone) return;
       fenced->push_back({key, held->epoch, held->owner(), message.sequence});
       return;
     }
-    if (held->tombstone && !next.tombstone) {
+    if (held->tombstone && !next.tombstone && !Planted(Bug::kTombstoneLoses)) {
       if (next.epoch == held->epoch && next.version <= held->version) return;
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -150,6 +151,7 @@ void Replica::State::ReviewOwned(SessionKey key, int pass) {
   // A lost copy that nobody can replace stays named: it may come back with the session.
   const bool gain = absl::c_any_of(desired, [&](NodeId node) { return !summary.HasCopyAt(node); });
   if (same || (lost && !gain)) return;
+  if (Planted(Bug::kNoReview)) return;
   if (lost || desired.size() > summary.copy_set.size() || pass == 2) ChangeCopies(key);
 }
 
@@ -271,6 +273,7 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
 // --- Takeover.
 
 void Replica::State::StartTakeover(SessionKey key) {
+  if (Planted(Bug::kNoTakeover)) return;
   if (view_ == nullptr || surveys_.IsOpen(key)) return;
   if (const auto want = wants_.find(key);
       want != wants_.end() && want->second.takeover_above != 0) {
@@ -302,7 +305,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     if (summary != nullptr) WriteTombstone(key, best.epoch.n);
     return Settle(key);
   }
-  if (newer) {
+  if (newer && (summary == nullptr || !Planted(Bug::kAdoptOlder))) {
     const bool holder =
         best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
     if (!holder) {
@@ -336,7 +339,9 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
-  Succeed(&next, Epoch{std::max(counter_above, summary.epoch.n) + 1, self_});
+  if (!Planted(Bug::kTakeOverWithoutEpoch)) {
+    Succeed(&next, Epoch{std::max(counter_above, summary.epoch.n) + 1, self_});
+  }
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
   const Epoch epoch = next.epoch;
