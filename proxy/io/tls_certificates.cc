@@ -25,6 +25,10 @@ namespace {
 
 constexpr absl::Duration kLookInterval = absl::Seconds(1);
 constexpr absl::string_view kDefaultStem = "default";
+// In place of the size of what is no regular file.
+constexpr int64_t kNoFile = -1;
+// Of the folder; far beyond what is ever used, so that a look at it ends.
+constexpr size_t kEntriesMax = 100'000;
 
 template <auto Free>
 struct Freer {
@@ -155,8 +159,10 @@ struct TlsCertificates::Callbacks {
 
 void TlsCertificates::FreeContext::operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
 
-TlsCertificates::TlsCertificates(const Options& options, OnRejected on_rejected)
-    : folder_(options.tls_dir),
+TlsCertificates::TlsCertificates(const Options& options, OnRejected on_rejected,
+                                 size_t certificates_max)
+    : certificates_max_(certificates_max),
+      folder_(options.tls_dir),
       min_version_(options.tls_min_version),
       on_rejected_(std::move(on_rejected)) {}
 
@@ -169,8 +175,10 @@ TlsCertificates::~TlsCertificates() {
 }
 
 absl::StatusOr<std::unique_ptr<TlsCertificates>> TlsCertificates::Open(const Options& options,
-                                                                       OnRejected on_rejected) {
-  std::unique_ptr<TlsCertificates> made(new TlsCertificates(options, std::move(on_rejected)));
+                                                                       OnRejected on_rejected,
+                                                                       size_t certificates_max) {
+  std::unique_ptr<TlsCertificates> made(
+      new TlsCertificates(options, std::move(on_rejected), certificates_max));
   absl::StatusOr<Context> context = made->NewContext();
   if (!context.ok()) return context.status();
   made->context_ = *std::move(context);
@@ -238,9 +246,10 @@ absl::StatusOr<TlsCertificates::Trace> TlsCertificates::Look() const {
     if (!IsCertificateFile(name) && !absl::EndsWith(name, ".key")) continue;
     struct stat status {};
     if (stat(absl::StrCat(folder_, "/", name).c_str(), &status) != 0) continue;
-    trace.emplace_back(name, status.st_ino, status.st_size,
+    // To read anything else than a file might wait for ever.
+    trace.emplace_back(name, status.st_ino, S_ISREG(status.st_mode) ? status.st_size : kNoFile,
                        status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec);
-    if (trace.size() >= 2 * kCertificatesMax) break;
+    if (trace.size() >= kEntriesMax) break;
   }
   std::sort(trace.begin(), trace.end());
   return trace;
@@ -251,10 +260,13 @@ absl::StatusOr<TlsCertificates::CertificatePtr> TlsCertificates::Read(const std:
   const std::string path = absl::StrCat(folder_, "/", file);
   std::string key_path = path;
   for (const auto& [name, inode, size, changed] : trace) {
-    if (name == file && size > static_cast<int64_t>(kFileBytesMax)) {
-      return Unusable(absl::StrCat("larger than ", kFileBytesMax >> 10, " KiB"));
+    const bool key = name == Stem(file) + ".key";
+    if (name != file && !key) continue;
+    if (size == kNoFile) return Unusable(absl::StrCat(name, " is no regular file"));
+    if (size > static_cast<int64_t>(kFileBytesMax)) {
+      return Unusable(absl::StrCat(name, " is larger than ", kFileBytesMax >> 10, " KiB"));
     }
-    if (name == Stem(file) + ".key") key_path = absl::StrCat(folder_, "/", name);
+    if (key) key_path = absl::StrCat(folder_, "/", name);
   }
   const BioPtr in(BIO_new_file(path.c_str(), "r"));
   if (in == nullptr) return Unusable("cannot be read");
@@ -299,7 +311,10 @@ void TlsCertificates::Load(const Trace& trace) {
   CertificateStats stats;
   for (const auto& [file, inode, size, changed] : trace) {
     if (!IsCertificateFile(file)) continue;
-    absl::StatusOr<CertificatePtr> read = Read(file, trace);
+    absl::StatusOr<CertificatePtr> read =
+        good.size() < certificates_max_
+            ? Read(file, trace)
+            : Unusable(absl::StrCat("there are more than ", certificates_max_, " certificates"));
     ERR_clear_error();
     if (read.ok()) {
       good[file] = *std::move(read);

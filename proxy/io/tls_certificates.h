@@ -44,8 +44,8 @@ class TlsCertificates {
   using OnRejected = std::function<void(absl::string_view file, absl::string_view why)>;
 
   // Reads the folder. Fails, naming proxy.tls_dir, if there is none.
-  static absl::StatusOr<std::unique_ptr<TlsCertificates>> Open(const Options& options,
-                                                               OnRejected on_rejected);
+  static absl::StatusOr<std::unique_ptr<TlsCertificates>> Open(
+      const Options& options, OnRejected on_rejected, size_t certificates_max = kCertificatesMax);
   ~TlsCertificates();
   TlsCertificates(const TlsCertificates&) = delete;
   TlsCertificates& operator=(const TlsCertificates&) = delete;
@@ -76,7 +76,7 @@ class TlsCertificates {
   using Trace = std::vector<std::tuple<std::string, uint64_t, int64_t, int64_t>>;
   struct Callbacks;  // OpenSSL's.
 
-  TlsCertificates(const Options& options, OnRejected on_rejected);
+  TlsCertificates(const Options& options, OnRejected on_rejected, size_t certificates_max);
   absl::StatusOr<Context> NewContext() const;
   absl::StatusOr<Trace> Look() const;
   void Load(const Trace& trace);
@@ -84,6 +84,7 @@ class TlsCertificates {
   void Watch();
   std::shared_ptr<const Choice> choice() const;
 
+  const size_t certificates_max_;
   const std::string folder_;
   const TlsVersion min_version_;
   const OnRejected on_rejected_;

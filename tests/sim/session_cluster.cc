@@ -1,6 +1,7 @@
 #include "tests/sim/session_cluster.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "absl/strings/str_cat.h"
 #include "store/core/index_change.h"
@@ -232,6 +233,7 @@ void SessionCluster::CarryOut(int index, Effects* effects) {
   }
   for (store::Send& send : effects->sends) Send(index, std::move(send));
   for (const store::Load& load : effects->loads) Load(index, load);
+  assert(effects->scans.empty());  // No client lists yet; an unanswered scan would hang its call.
   for (store::Reply& reply : effects->replies) OnReply(index, std::move(reply));
   for (store::OwnershipReply& reply : effects->ownership_replies) {
     const auto found = node.lookups.find(reply.operation_id);

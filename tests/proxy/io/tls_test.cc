@@ -1,5 +1,9 @@
 // HTTPS: the handshake, the choice of the certificate, the watched folder, tickets, and messages of
 // all sizes through it.
+#include <sys/stat.h>
+
+#include <map>
+
 #include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -184,6 +188,44 @@ TEST_F(TlsTest, BadFilesAreSkippedAndAFormerGoodOneStays) {
   EXPECT_EQ(CertificateFor("shop.example"), "shop");
   EXPECT_EQ(CertificateFor("other.example"), "");
   EXPECT_EQ(CertificateFor("e.example"), "");
+}
+
+TEST_F(TlsTest, WhatIsNoFileIsReportedAndNotWaitedFor) {
+  const TestCertificate good = MakeCertificate("good", {"good.example"});
+  folder_.Write("good.pem", good);
+  folder_.Write("long.pem", good.certificate);
+  folder_.Write("long.key", std::string(300 << 10, 'x'));
+  const std::string pipe = folder_.path() + "/pipe.pem";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::map<std::string, std::string> rejected;
+  const auto certificates =
+      TlsCertificates::Open(options_, [&](absl::string_view file, absl::string_view why) {
+        rejected[std::string(file)] = std::string(why);
+      });
+  ASSERT_TRUE(certificates.ok()) << certificates.status();
+  EXPECT_EQ((*certificates)->stats().certificates, 1u);
+  ASSERT_EQ(rejected.size(), 2u);
+  EXPECT_THAT(rejected["pipe.pem"], HasSubstr("no regular file"));
+  EXPECT_THAT(rejected["long.pem"], HasSubstr("long.key is larger than 256 KiB"));
+  folder_.Remove("pipe.pem");
+}
+
+TEST_F(TlsTest, CertificatesBeyondTheLimitAreReported) {
+  for (const char* name : {"a", "b", "c"}) {
+    folder_.Write(absl::StrCat(name, ".pem"),
+                  MakeCertificate(name, {absl::StrCat(name, ".example")}));
+  }
+  std::vector<std::string> rejected;
+  const auto certificates = TlsCertificates::Open(
+      options_,
+      [&](absl::string_view file, absl::string_view why) {
+        EXPECT_THAT(std::string(why), HasSubstr("more than 2 certificates"));
+        rejected.emplace_back(file);
+      },
+      2);
+  ASSERT_TRUE(certificates.ok()) << certificates.status();
+  EXPECT_EQ((*certificates)->stats().certificates, 2u);
+  EXPECT_EQ(rejected, std::vector<std::string>{"c.pem"});
 }
 
 TEST_F(TlsTest, MissingFolderIsAnError) {
