@@ -104,17 +104,14 @@ struct Send {
 
 struct PutSession {
   SessionPtr session;
-  // The change index entry to write, and the one of the same key to delete (0: none). 0 if nothing
-  // needs to be replicated.
+  // Its place in the change index, kept with the record; 0 if nothing needs to be replicated.
   uint64_t sequence = 0;
-  uint64_t replaces_sequence = 0;
-  // The same for the principal index.
+  // The principal index entry to write, and the one of the same key to delete. 0: none.
   uint64_t principal = 0;
   uint64_t replaces_principal = 0;
 };
 struct EraseSession {
   SessionKey key;
-  uint64_t replaces_sequence = 0;
   uint64_t replaces_principal = 0;
 };
 // Last sequence of `sender` that this node has applied.

@@ -41,7 +41,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   const uint64_t principal =
       body->principal.empty() ? 0 : PrincipalHash(body->name_space, body->principal);
   const uint64_t former = std::exchange(summary.principal, principal);
-  batch_.push_back(PutSession{body, sequence, replaced, principal, former});
+  batch_.push_back(PutSession{body, sequence, principal, former});
   // The index entry with the highest sequence may be gone now; the counter must not go back.
   if (sequence == 0 && replaced != 0) batch_.push_back(PutCursor{self_, last_sequence_});
   sealing_.sequence = std::max(sealing_.sequence, sequence);
@@ -61,7 +61,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return;
   const SessionSummary& summary = *it->second;
-  batch_.push_back(EraseSession{key, summary.sequence, summary.principal});
+  batch_.push_back(EraseSession{key, summary.principal});
   if (summary.sequence != 0) {
     outbox_.Remove(summary.sequence);
     batch_.push_back(PutCursor{self_, last_sequence_});

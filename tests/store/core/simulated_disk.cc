@@ -9,13 +9,13 @@ void SimulatedDisk::Content::Apply(const Persist& batch) {
   for (const Mutation& mutation : batch.mutations) {
     if (const auto* put = std::get_if<PutSession>(&mutation)) {
       sessions[put->session->key] = put->session;
-      if (put->replaces_sequence != 0) changes.erase(put->replaces_sequence);
-      if (put->sequence != 0) changes[put->sequence] = put->session->key;
+      sequences.erase(put->session->key);
+      if (put->sequence != 0) sequences[put->session->key] = put->sequence;
       principals.erase({put->replaces_principal, put->session->key});
       if (put->principal != 0) principals.insert({put->principal, put->session->key});
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       sessions.erase(erase->key);
-      if (erase->replaces_sequence != 0) changes.erase(erase->replaces_sequence);
+      sequences.erase(erase->key);
       principals.erase({erase->replaces_principal, erase->key});
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
@@ -74,7 +74,10 @@ Recovered SimulatedDisk::Recover() const {
     }
     recovered.sessions.push_back(std::move(stored));
   }
-  recovered.changes.assign(written_.changes.begin(), written_.changes.end());
+  for (const auto& [key, sequence] : written_.sequences) {
+    recovered.changes.emplace_back(sequence, key);
+  }
+  std::sort(recovered.changes.begin(), recovered.changes.end());
   recovered.cursors.assign(written_.cursors.begin(), written_.cursors.end());
   return recovered;
 }

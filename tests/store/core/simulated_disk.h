@@ -35,7 +35,8 @@ class SimulatedDisk {
  private:
   struct Content {
     std::map<SessionKey, SessionPtr> sessions;
-    std::map<uint64_t, SessionKey> changes;
+    // The change index, kept with the records.
+    std::map<SessionKey, uint64_t> sequences;
     std::map<membership::NodeId, uint64_t> cursors;
     std::set<std::pair<uint64_t, SessionKey>> principals;
 

@@ -89,8 +89,8 @@ class DiskFullTest : public testing::Test {
     session.attributes["large"].value.assign(64 << 10, 'v');
     std::vector<Persist> batches(1);
     batches[0].ticket = ticket;
-    batches[0].mutations.push_back(PutSession{
-        .session = std::make_shared<Session>(session), .sequence = 0, .replaces_sequence = 0});
+    batches[0].mutations.push_back(
+        PutSession{.session = std::make_shared<Session>(session), .sequence = 0});
     pool_->Persist(&batches);
   }
 

@@ -41,8 +41,8 @@ class DiskPoolTest : public testing::Test {
     session.version = version;
     std::vector<Persist> batches(1);
     batches[0].ticket = ticket;
-    batches[0].mutations.push_back(PutSession{
-        .session = std::make_shared<Session>(session), .sequence = 0, .replaces_sequence = 0});
+    batches[0].mutations.push_back(
+        PutSession{.session = std::make_shared<Session>(session), .sequence = 0});
     pool_->Persist(&batches);
   }
   template <typename Condition>
@@ -108,8 +108,7 @@ TEST_F(DiskPoolTest, SaturatesBeforeItBlocks) {
   for (uint64_t i = 1; i <= 33; ++i) {
     std::vector<Persist> batches(1);
     batches[0].ticket = i;
-    batches[0].mutations.push_back(
-        PutSession{.session = session, .sequence = 0, .replaces_sequence = 0});
+    batches[0].mutations.push_back(PutSession{.session = session, .sequence = 0});
     pool_->Persist(&batches);
   }
   EXPECT_TRUE(pool_->saturated());

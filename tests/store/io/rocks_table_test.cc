@@ -27,11 +27,10 @@ std::unique_ptr<RocksTable> OpenOrDie(const std::string& dir) {
   return table.ok() ? *std::move(table) : nullptr;
 }
 
-Persist PutBatch(uint64_t ticket, Session session, uint64_t sequence, uint64_t replaces = 0) {
+Persist PutBatch(uint64_t ticket, Session session, uint64_t sequence) {
   Persist persist{.ticket = ticket, .mutations = {}};
   persist.mutations.push_back(PutSession{.session = std::make_shared<Session>(std::move(session)),
                                          .sequence = sequence,
-                                         .replaces_sequence = replaces,
                                          .principal = 0,
                                          .replaces_principal = 0});
   return persist;
@@ -92,7 +91,7 @@ TEST(RocksTableTest, ReopenFindsSessionsChangesAndCursors) {
     batch.mutations.push_back(PutCursor{.sender = membership::NodeId{7}, .sequence = 300});
     batch.mutations.push_back(PutCursor{.sender = membership::NodeId{8}, .sequence = 1});
     const std::vector<Persist> batches = {std::move(batch), PutBatch(2, two, 11),
-                                          PutBatch(3, one_newer, 12, 10)};
+                                          PutBatch(3, one_newer, 12)};
     ASSERT_TRUE(table->Write(batches, false).ok());
   }
   auto table = OpenOrDie(dir.path());
@@ -119,7 +118,7 @@ TEST(RocksTableTest, EraseForgetsTheSessionAndItsChange) {
   auto table = OpenOrDie(dir.path());
   const Session session = SampleSession(1);
   Persist erase{.ticket = 2, .mutations = {}};
-  erase.mutations.push_back(EraseSession{.key = session.key, .replaces_sequence = 5});
+  erase.mutations.push_back(EraseSession{.key = session.key});
   const std::vector<Persist> batches = {PutBatch(1, session, 5), std::move(erase)};
   ASSERT_TRUE(table->Write(batches, true).ok());
   const auto recovered = table->Recover();
@@ -200,7 +199,7 @@ TEST(RocksTableTest, PrincipalIndexIsPagedAndFollowsTheRecords) {
   Persist batch{.ticket = 1, .mutations = {}};
   for (uint64_t n = 1; n <= 5; ++n) {
     batch.mutations.push_back(
-        PutSession{std::make_shared<Session>(SampleSession(n)), n, 0, n == 4 ? 8u : 7u, 0});
+        PutSession{std::make_shared<Session>(SampleSession(n)), n, n == 4 ? 8u : 7u, 0});
   }
   ASSERT_TRUE(table->Write({&batch, 1}, false).ok());
   bool more = false;
@@ -217,10 +216,10 @@ TEST(RocksTableTest, PrincipalIndexIsPagedAndFollowsTheRecords) {
   // Another principal, nobody's any more, unchanged, erased.
   Persist change{.ticket = 2, .mutations = {}};
   change.mutations = {
-      PutSession{std::make_shared<Session>(SampleSession(1)), 6, 1, 9, 7},
-      PutSession{std::make_shared<Session>(SampleSession(2)), 7, 2, 0, 7},
-      PutSession{std::make_shared<Session>(SampleSession(3)), 8, 3, 7, 7},
-      EraseSession{SampleSession(5).key, 5, 7},
+      PutSession{std::make_shared<Session>(SampleSession(1)), 6, 9, 7},
+      PutSession{std::make_shared<Session>(SampleSession(2)), 7, 0, 7},
+      PutSession{std::make_shared<Session>(SampleSession(3)), 8, 7, 7},
+      EraseSession{SampleSession(5).key, 7},
   };
   ASSERT_TRUE(table->Write({&change, 1}, false).ok());
   EXPECT_EQ(KeysOf(*table, 7), (std::vector<SessionKey>{SampleSession(3).key}));

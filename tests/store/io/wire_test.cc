@@ -125,9 +125,8 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
                    frame.add_messages());
   EncodeToReceiver(CursorUpdate{.sequence = 9}, frame.add_messages());
   EncodeToReceiver(Drop{.key = session.key, .epoch = session.epoch}, frame.add_messages());
-  for (const auto purpose :
-       {QueryPurpose::kResolve, QueryPurpose::kTakeover, QueryPurpose::kValidate,
-        QueryPurpose::kClaim}) {
+  for (const auto purpose : {QueryPurpose::kResolve, QueryPurpose::kTakeover,
+                             QueryPurpose::kValidate, QueryPurpose::kClaim}) {
     EncodeToReceiver(Query{.id = 3, .purpose = purpose, .keys = {session.key}},
                      frame.add_messages());
   }
