@@ -412,6 +412,30 @@ TEST(StreamTest, RefusalsAreBoundedPerMessageAndEachPartAnswersForItsOwn) {
 // --- Bodies.
 
 // A replica whose cache has dropped the body of kKey, which it holds as a copy of node 2's session.
+// A deleter on the other side of a cut knows only its own copies.
+TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
+  LoneReplica lone(4);
+  Session session;
+  session.key = kKey;
+  session.epoch = {2, LoneReplica::kSelf};
+  session.version = 5;
+  session.copy_set = {LoneReplica::kSelf, NodeId{3}};
+  session.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  session.idle_ttl_ms = 3'600'000;
+  lone.Receive(2, Replicate{1, std::make_shared<Session>(session), {3'600'000}});
+  session.epoch = {3, NodeId{2}};
+  session.copy_set = {NodeId{2}, LoneReplica::kSelf};
+  session.tombstone = true;
+  lone.Receive(2, Replicate{2, std::make_shared<Session>(session), {3'600'000}});
+  lone.StreamUp(3);
+  lone.PersistAll();
+  const auto sent = lone.TakeSent<Replicate>();
+  ASSERT_FALSE(sent.empty()) << "its copy would keep the session";
+  EXPECT_TRUE(sent.back().session->tombstone);
+  EXPECT_GT(sent.back().session->epoch, session.epoch);
+  EXPECT_TRUE(absl::c_linear_search(sent.back().session->copy_set, NodeId{2}));
+}
+
 class BodyTest : public testing::Test {
  protected:
   void SetUp() override {
