@@ -45,10 +45,11 @@ void Replica::State::Perform(const Held& held) {
 // --- Making sessions.
 
 Session Replica::State::NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
-                                   int64_t renewal_ttl_ms) const {
+                                   int64_t renewal_ttl_ms) {
   Session session;
   session.key = key;
   session.epoch = Epoch{1, self_};
+  session.line = NewLine();
   session.version = 1;
   session.copy_set = DesiredCopies(key, self_, {});
   session.created_ms = session.last_access_ms = session.renewed_ms = now_.wall;

@@ -31,8 +31,9 @@ ListEntry Replica::State::EntryOf(SessionKey key, const SessionSummary& summary)
 // missing while it is taken over.
 bool Replica::State::Lists(const SessionSummary& summary) const {
   if (summary.tombstone || summary.Expired(now_.wall)) return false;
+  if (summary.superseded) return false;
   if (summary.owner() == self_) return true;
-  return Gone(summary.owner()) && FirstInLine(summary) == self_;
+  return Gone(summary.owner()) && FirstInLine(summary.copy_set) == self_;
 }
 
 void Replica::State::StartList(uint64_t id, const ListOp& op) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -9,6 +10,17 @@ namespace roost::store {
 using membership::NodeId;
 
 uint64_t Replica::State::Commit(Session next) {
+  const SessionSummary* held = Find(next.key);
+  if (held != nullptr && held->line_ended && !next.tombstone && next.line == held->line) {
+    Succeed(&next, Epoch{next.epoch.n + 1, self_}, NewLine());
+  }
+  next.minority = view_ != nullptr && view_->list().degraded;
+  uint64_t stamp = 0;
+  for (auto& [name, attribute] : next.attributes) {
+    if (attribute.stamp != 0 || attribute.version != next.version) continue;
+    if (stamp == 0) stamp = NextStamp(next);
+    attribute.stamp = stamp;
+  }
   next.promised = std::max(next.promised, next.epoch);
   const uint64_t sequence = ++last_sequence_;
   Store(std::make_shared<const Session>(std::move(next)), sequence);
@@ -28,7 +40,15 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   if (replaced != 0) outbox_.Remove(replaced);
   if (sequence != 0) outbox_.Add(sequence, key);
   if (summary.unvalidated) --unvalidated_;
-  summary.unvalidated = summary.doubtful = false;
+  summary.unvalidated = summary.doubtful = summary.line_ended = false;
+  if (std::exchange(summary.superseded, false)) superseded_.erase(key);
+  summary.line = body->line;
+  summary.conflicts = static_cast<uint16_t>(body->conflicts.size());
+  if (summary.conflicts > 0) {
+    conflicted_.insert(key);
+  } else if (!conflicted_.empty()) {
+    conflicted_.erase(key);
+  }
   summary.epoch = body->epoch;
   summary.version = body->version;
   summary.copy_set.assign(body->copy_set.begin(), body->copy_set.end());
@@ -73,27 +93,18 @@ void Replica::State::EraseRecord(SessionKey key) {
   handing_over_.erase(key);
   dropping_.erase(key);
   aliases_.erase(key);
+  superseded_.erase(key);
+  conflicted_.erase(key);
   if (locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);
   found_ = nullptr;
   sessions_.erase(it);
   Reindex(key);
 }
 
-// May changes that are held here be missing from what `winner` has under a higher epoch, at
-// `version` (kVersionUnknown)? Sure only if not.
-bool Replica::State::MayLose(const SessionSummary& held, NodeId winner, uint64_t version) {
-  // Versions never go back along one line of owners.
-  if (version < held.version) return true;
-  if (!OwnedHere(held)) return false;
-  const PeerStream* stream = outbox_.Find(winner);
-  return !held.HasCopyAt(winner) || stream == nullptr || stream->acked < held.sequence;
-}
-
-// Another node owns the session under a higher epoch. The record here is behind; what the new owner
-// wants held here it sends.
-void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict) {
+// Another node owns the session under a higher epoch and has all that is here; what it wants held
+// here it sends.
+void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
   if (Find(key) == nullptr) return;
-  if (conflict) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);
@@ -109,6 +120,9 @@ void Replica::State::Reindex(SessionKey key) {
     out_->index_changes.push_back({IndexChange::Kind::kAlias, key, {}, alias->second});
   } else if (summary->tombstone) {
     out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}, {}});
+  } else if (summary->superseded) {
+    out_->index_changes.push_back(
+        {IndexChange::Kind::kHeld, key, superseded_.at(key).by.owner, {}});
   } else if (!summary->unvalidated) {
     out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner(), {}});
   }
@@ -118,7 +132,7 @@ void Replica::State::Reindex(SessionKey key) {
 
 Standing Replica::State::StandingOf(const SessionSummary& summary) const {
   if (summary.tombstone) return Standing::kTombstone;
-  if (summary.owner() != self_) return Standing::kCopied;
+  if (summary.owner() != self_ || summary.superseded) return Standing::kCopied;
   const auto live = absl::c_count_if(summary.copy_set, [&](NodeId node) { return !Gone(node); });
   return live <= options_.copies ? Standing::kOwnedThin : Standing::kOwned;
 }
@@ -191,6 +205,7 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
     again = want;
     return;
   }
+  if (want.merge != nullptr) MergeHere(key, want.merge);
   if (want.takeover_above != 0) TakeOver(key, want.takeover_above - 1);
   if (want.change_copies) Review(key, 2);
   if (want.write_access) WriteAccess(key);

@@ -107,8 +107,8 @@ bool Replica::State::Gone(NodeId node) const {
   return now_.steady >= started_ + kAbsentGrace;
 }
 
-NodeId Replica::State::FirstInLine(const SessionSummary& summary) const {
-  for (const NodeId node : summary.copy_set) {
+NodeId Replica::State::FirstInLine(absl::Span<const NodeId> copy_set) const {
+  for (const NodeId node : copy_set) {
     if (!Gone(node)) return node;
   }
   return {};
@@ -138,6 +138,11 @@ void Replica::State::Recover(Recovered recovered) {
     summary.principal = stored.principal;
     summary.unvalidated = !stored.tombstone && summary.owner() == self_;
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
+    summary.line = stored.line;
+    // Its last writes may be lost here and held elsewhere.
+    summary.line_ended = true;
+    summary.conflicts = static_cast<uint16_t>(stored.conflicts);
+    if (stored.conflicts > 0) conflicted_.insert(stored.key);
     if (summary.unvalidated) ++unvalidated_;
     if (stored.alias != SessionKey{} && !summary.Expired(now_.wall)) {
       aliases_[stored.key] = stored.alias;
@@ -195,6 +200,9 @@ void Replica::State::RunTimers() {
         break;
       case Timer::kLock:
         ReviewLock(key);
+        break;
+      case Timer::kOffer:
+        OfferAgain(key);
         break;
     }
   }
@@ -309,6 +317,8 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     state_->OnDrop(*drop);
+  } else if (const auto* offer = std::get_if<Offer>(&message)) {
+    state_->OnOffer(from, *offer);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }

@@ -32,10 +32,10 @@ struct Replica::State : ReplicaData {
   SessionSummary* Find(SessionKey key);
   SessionSummary& FindOrAdd(SessionKey key);
   bool OwnedHere(const SessionSummary& summary) const {
-    return summary.owner() == self_ && !summary.unvalidated;
+    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded;
   }
   bool Gone(NodeId node) const;
-  NodeId FirstInLine(const SessionSummary& summary) const;
+  NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
   void Recover(Recovered recovered);
 
   // records.cc: changing what is stored.
@@ -43,9 +43,7 @@ struct Replica::State : ReplicaData {
   void Adopt(Session next);
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
-  static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
-  bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
-  void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
+  void StepDown(SessionKey key, Epoch epoch, NodeId owner);
   void Reindex(SessionKey key);
   void Recount(SessionSummary* summary);
   Standing StandingOf(const SessionSummary& summary) const;
@@ -79,7 +77,7 @@ struct Replica::State : ReplicaData {
   void Do(uint64_t id, const ListOp& op) { StartList(id, op); }
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
-                     int64_t renewal_ttl_ms) const;
+                     int64_t renewal_ttl_ms);
   void Write(uint64_t id, Session next, Ack ack, OperationResult result);
   void ReportClocks(const SessionSummary& summary, OperationResult* result) const;
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
@@ -132,6 +130,21 @@ struct Replica::State : ReplicaData {
   void UndoAlias(SessionKey key, Epoch epoch, NodeId owner);
   void FinishValidateAlias(SessionKey key, const Survey& survey);
 
+  // diverged.cc: lines of a session that parted.
+  uint64_t NewLine();
+  uint64_t NextStamp(const Session& session);
+  void Supersede(SessionKey key, Epoch epoch, NodeId owner);
+  void Resume(SessionKey key);
+  void SendOffer(SessionKey key);
+  void OfferAgain(SessionKey key);
+  void FinishOffer(SessionKey key, const Survey& survey);
+  void OnOffer(NodeId from, const Offer& offer);
+  void AnswerOffer(NodeId from, SessionKey key, const Session& ours);
+  bool Safe(SessionKey key, const SessionSummary& summary);
+  void FinishMerge(SessionKey key, const Survey& survey);
+  void MergeHere(SessionKey key, SessionPtr theirs);
+  void TrimConflicts(Session* session);
+
   // resolve.cc: who owns a session.
   // `claim`: the caller is about to make the session if nobody knows it.
   Place Locate(SessionKey key, bool claim = false);
@@ -175,7 +188,7 @@ struct Replica::State : ReplicaData {
   void Accept(const Replicate& message, SessionSummary* held, std::vector<Fenced>* fenced);
   void OnDrop(const Drop& drop);
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);
-  void AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes);
+  void AddDrops(SessionKey key, const std::vector<NodeId>& nodes);
   void SendDrops(SessionKey key);
 
   // takeover.cc: what a view means for the sessions.

@@ -52,6 +52,13 @@ Place Replica::State::Locate(SessionKey key, bool claim) {
     if (summary->tombstone || now_.wall >= summary->absolute_deadline_ms) {
       return {Kind::kDeleted, owner, summary->epoch};
     }
+    if (summary->superseded) {
+      const Learned by = superseded_.at(key).by;
+      if (by.owner != self_ && !Gone(by.owner)) return {Kind::kElsewhere, by.owner, by.epoch};
+      Validate(key);
+      summary = Find(key);
+      if (summary == nullptr || summary->superseded) return {Kind::kOrphan, by.owner, by.epoch};
+    }
     if (summary->unvalidated) {
       Validate(key);
       // Validation may have ended at once.
@@ -64,7 +71,7 @@ Place Replica::State::Locate(SessionKey key, bool claim) {
     }
     if (!Gone(owner)) return {Kind::kElsewhere, owner, summary->epoch};
     const Place orphan{Kind::kOrphan, owner, summary->epoch};
-    const NodeId first = FirstInLine(*summary);
+    const NodeId first = FirstInLine(summary->copy_set);
     if (first == self_) {
       StartTakeover(key);
       summary = Find(key);
@@ -258,7 +265,7 @@ void Replica::State::Settle(SessionKey key, bool nowhere) {
 // Was the caller answered?
 bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   using Kind = Place::Kind;
-  if (held.kind == Held::Kind::kPeer && held.purpose == QueryPurpose::kTakeover) {
+  if (held.kind == Held::Kind::kPeer && AsksForRecord(held.purpose)) {
     // Answered with what is here, whoever the owner is: the candidate waits for it.
     if (Find(key) != nullptr && Body(key) == nullptr) {
       WantBody(key);
@@ -428,9 +435,14 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose, NodeId as
   answer.epoch = summary->epoch;
   answer.version = summary->version;
   answer.owner = summary->owner();
+  if (summary->superseded && !AsksForRecord(purpose) && purpose != QueryPurpose::kValidate) {
+    const Learned& by = superseded_.at(key).by;
+    answer.epoch = by.epoch;
+    answer.owner = by.owner;
+  }
   answer.tombstone = summary->tombstone;
   answer.alias = AliasOf(key).value_or(SessionKey{});
-  if (purpose == QueryPurpose::kTakeover) answer.session = Body(key);
+  if (AsksForRecord(purpose)) answer.session = Body(key);
   answer.remaining = RemainingOf(*summary, answer.session.get());
   return answer;
 }
@@ -451,12 +463,12 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
     if (summary != nullptr && summary->tombstone) {
       later = query.purpose == QueryPurpose::kResolve && summary->unvalidated;
     } else if (summary != nullptr) {
-      if (query.purpose == QueryPurpose::kTakeover && Body(key) == nullptr) {
+      if (AsksForRecord(query.purpose) && Body(key) == nullptr) {
         WantBody(key);
         later = true;
-      } else if (query.purpose != QueryPurpose::kTakeover &&
-                 query.purpose != QueryPurpose::kValidate && Gone(summary->owner()) &&
-                 FirstInLine(*summary) == self_) {
+      } else if (!AsksForRecord(query.purpose) && query.purpose != QueryPurpose::kValidate &&
+                 Gone(summary->owner()) && !summary->superseded &&
+                 FirstInLine(summary->copy_set) == self_) {
         StartTakeover(key);
         summary = Find(key);
         later = summary != nullptr && Gone(summary->owner());
@@ -500,6 +512,8 @@ void Replica::State::CloseSurvey(SessionKey key) {
       return FinishTakeover(key, survey);
     case QueryPurpose::kValidate:
       return FinishValidate(key, survey);
+    case QueryPurpose::kMerge:
+      return FinishMerge(key, survey);
   }
 }
 

@@ -101,6 +101,8 @@ void Replica::State::Do(uint64_t id, const RotateOp& op) {
   // Above every epoch, version and token that the visitor has seen under the former id.
   next.epoch = Epoch{body->epoch.n + 1, self_};
   next.promised = next.epoch;
+  next.line = NewLine();
+  next.ancestors.clear();
   ++next.version;
   next.copy_set = DesiredCopies(op.new_key, self_, {});
   next.next_copy_set.clear();
@@ -210,7 +212,8 @@ void Replica::State::UndoAlias(SessionKey key, Epoch epoch, NodeId owner) {
   if (!told && made != nullptr && made->owner() == self_ && !made->tombstone) {
     WriteTombstone(new_key, 0);
   }
-  StepDown(key, epoch, owner, /*conflict=*/told);
+  if (told) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+  StepDown(key, epoch, owner);
 }
 
 void Replica::State::FinishValidateAlias(SessionKey key, const Survey& survey) {

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -96,11 +97,15 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
   absl::flat_hash_set<uint64_t> refused;
   for (const Fenced& fenced : result.fenced) refused.insert(fenced.sequence);
   for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
-    if (refused.contains(item.sequence)) continue;
+    if (refused.contains(item.sequence)) {
+      refused_.insert({from, item.key});
+      continue;
+    }
+    if (!refused_.empty()) refused_.erase({from, item.key});
     writes_.Reached(item.key, from, item.version);
     if (!unreleased_.empty()) ReleaseAlias(item.key);
     if (const auto it = dropping_.find(item.key);
-        it != dropping_.end() && item.epoch >= it->second.epoch) {
+        it != dropping_.end() && item.epoch >= it->second.drop.epoch) {
       auto& present = it->second.present;
       present.erase(std::remove(present.begin(), present.end(), from), present.end());
       if (present.empty()) SendDrops(item.key);
@@ -129,18 +134,16 @@ void Replica::State::OnFenced(const Fenced& fenced) {
     return;
   }
   counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-  // Another copy may have taken, and acknowledged, what this one refused.
-  const bool refused = OwnedHere(*summary) && fenced.sequence >= summary->sequence;
-  StepDown(fenced.key, fenced.epoch, fenced.owner,
-           refused || MayLose(*summary, fenced.owner, kVersionUnknown));
+  Supersede(fenced.key, fenced.epoch, fenced.owner);
 }
 
 // --- Former holders.
 
-void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes) {
+// REQUIRES: just changed here.
+void Replica::State::AddDrops(SessionKey key, const std::vector<NodeId>& nodes) {
   const SessionSummary& summary = *Find(key);
   Dropping& dropping = dropping_[key];
-  dropping.epoch = epoch;
+  dropping.drop = DropOf(*Body(key));
   for (const NodeId node : nodes) {
     if (node != self_ && !absl::c_linear_search(dropping.former, node)) {
       dropping.former.push_back(node);
@@ -162,7 +165,7 @@ void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<Nod
 void Replica::State::SendDrops(SessionKey key) {
   const auto it = dropping_.find(key);
   for (const NodeId node : it->second.former) {
-    const Drop drop{key, it->second.epoch};
+    const Drop& drop = it->second.drop;
     if (outbox_.IsUp(node)) {
       out_->sends.emplace_back(node, ToReceiver(drop));
     } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
@@ -175,8 +178,10 @@ void Replica::State::SendDrops(SessionKey key) {
 void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
-  StepDown(drop.key, drop.epoch, drop.epoch.node,
-           MayLose(*summary, drop.epoch.node, kVersionUnknown));
+  if (Contains(drop, *summary)) {
+    return StepDown(drop.key, drop.epoch, drop.epoch.node);
+  }
+  Supersede(drop.key, drop.epoch, drop.epoch.node);
 }
 
 // --- The receiver.
@@ -234,6 +239,19 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version < held->version) return;
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
+    if (held->superseded && next.epoch < superseded_.at(key).by.epoch && !next.tombstone) {
+      const Learned& by = superseded_.at(key).by;
+      fenced->push_back({key, by.epoch, by.owner, message.sequence});
+      return;
+    }
+    if (next.epoch > held->epoch && !next.tombstone && !held->tombstone &&
+        !Contains(next, *held)) {
+      // Not before what is here is merged into it.
+      fenced->push_back({key, held->epoch, held->owner(), message.sequence});
+      const Epoch epoch = next.epoch;
+      if (next.owner() == self_) return MergeHere(key, std::make_shared<const Session>(next));
+      return Supersede(key, epoch, next.owner());
+    }
     if (next.epoch > held->epoch && next.tombstone && held->owner() == self_ &&
         absl::c_any_of(held->copy_set, [&](NodeId node) {
           return !absl::c_linear_search(next.copy_set, node);
@@ -247,15 +265,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       return Settle(key);
     }
     if (next.epoch > held->epoch && next.owner() != self_) {
-      if (MayLose(*held, next.owner(), next.version)) {
-        counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
-      }
       FailWaits(key, "the session moved to another node");
     }
   }
   // Handed over by a draining owner: its copies are this node's business now.
   const bool handed_over = next.owner() == self_ && !next.tombstone;
   Adopt(std::move(next));
+  if (handed_over) Find(key)->line_ended = true;
   handing_over_.erase(key);
   dropping_.erase(key);
   Settle(key);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -131,7 +132,8 @@ void Replica::State::Sweep() {
   sweep_pass_ = 0;
   revalidate_ = false;
   // Absent members count as gone some time after a start, without a view that says so.
-  const bool starting = now_.steady < started_ + 5 * kJoinGrace;
+  const bool starting =
+      now_.steady < started_ + 5 * kJoinGrace || std::exchange(compare_again_, false);
   const bool unsettled = unvalidated_ > 0 || draining_;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
 }
@@ -142,11 +144,13 @@ void Replica::State::Review(SessionKey key, int pass) {
   if (summary == nullptr || view_ == nullptr) return;
   Recount(summary);
   if (now_.wall >= summary->absolute_deadline_ms) return;
+  if (summary->superseded) return;
   if (summary->unvalidated) return Validate(key);
+  if (revalidate_ && pass == 2 && !summary->tombstone) summary->doubtful = true;
   if (summary->owner() == self_) return ReviewOwned(key, pass);
   if (summary->tombstone) return;
   if (Gone(summary->owner())) {
-    if (FirstInLine(*summary) == self_) StartTakeover(key);
+    if (FirstInLine(summary->copy_set) == self_) StartTakeover(key);
     return;
   }
   if (summary->doubtful) Validate(key);
@@ -156,7 +160,10 @@ void Replica::State::ReviewOwned(SessionKey key, int pass) {
   const SessionSummary& summary = *Find(key);
   if (Unreleased(summary)) return;
   if (draining_ && !summary.tombstone) return HandOver(key);
-  if (revalidate_ && pass == 2 && !summary.tombstone) Validate(key);
+  if (summary.doubtful) {
+    Validate(key);
+    if (Find(key) != &summary || !OwnedHere(summary)) return;
+  }
   const std::vector<NodeId> desired = DesiredCopies(key, self_, summary.copy_set);
   const bool lost = absl::c_any_of(summary.copy_set, [&](NodeId node) { return Gone(node); });
   const bool same = desired.size() == summary.copy_set.size() &&
@@ -191,9 +198,8 @@ void Replica::State::ChangeCopies(SessionKey key) {
   next.epoch = Epoch{summary.epoch.n + 1, self_};
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
-  const Epoch epoch = next.epoch;
   Commit(std::move(next));
-  AddDrops(key, epoch, former);
+  AddDrops(key, former);
 }
 
 // --- Validation.
@@ -224,6 +230,10 @@ void Replica::State::Validate(SessionKey key) {
     }
   }
   std::vector<NodeId> peers = HolderPeers(key, summary);
+  if (summary.superseded) {
+    const NodeId by = superseded_.at(key).by.owner;
+    if (by != self_ && view_->IsLive(by) && !absl::c_linear_search(peers, by)) peers.push_back(by);
+  }
   if (peers.empty()) return FinishValidate(key, Survey{});
   const auto deadline = now_.steady + kValidateTimeout;
   surveys_.Open(key, QueryPurpose::kValidate, std::move(peers), deadline);
@@ -234,23 +244,26 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   SessionSummary* summary = Find(key);
   if (summary == nullptr) return Settle(key);
   const Answer& best = survey.best;
-  const bool own = summary->owner() == self_;
-  summary->doubtful = false;
+  // Who did not answer may know better: asked again with the next sweep.
+  summary->doubtful = !survey.complete();
+  compare_again_ |= summary->doubtful;
   if (summary->tombstone && summary->unvalidated) return FinishValidateAlias(key, survey);
   if (summary->tombstone) return Settle(key);
   if (best.known && best.tombstone) {
     WriteTombstone(key, best.epoch.n);
     return Settle(key);
   }
+  if (summary->superseded) return FinishOffer(key, survey);
   if (best.known && best.epoch > summary->epoch) {
-    if (own) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-    return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
+    if (summary->owner() == self_) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
+    return Supersede(key, best.epoch, best.owner);
   }
-  if (!summary->unvalidated) return Settle(key);
   // The disk lost its last writes and a copy has them, or may have: the epoch must go up, or two
   // writes would share a version.
   const bool behind = best.known && best.epoch == summary->epoch && best.version > summary->version;
-  if (behind || !survey.complete()) return StartTakeover(key);
+  const bool own = summary->owner() == self_;
+  if (own && (behind || (summary->unvalidated && !survey.complete()))) return StartTakeover(key);
+  if (!summary->unvalidated) return Settle(key);
   summary->unvalidated = false;
   --unvalidated_;
   Reindex(key);
@@ -262,7 +275,7 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
 // --- Takeover.
 
 void Replica::State::StartTakeover(SessionKey key) {
-  if (view_ == nullptr || surveys_.IsOpen(key)) return;
+  if (view_ == nullptr || surveys_.IsOpen(key) || Find(key)->superseded) return;
   if (const auto want = wants_.find(key);
       want != wants_.end() && want->second.takeover_above != 0) {
     return;
@@ -284,7 +297,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
       return survey.complete() ? Settle(key, /*nowhere=*/true) : RetrySoon(key);
     }
     // The owner may have come back meanwhile.
-    if (FirstInLine(*summary) != self_) return Settle(key);
+    if (FirstInLine(summary->copy_set) != self_) return Settle(key);
     return TakeOver(key, summary->epoch.n);
   }
   const bool newer = summary == nullptr || best.epoch > summary->epoch ||
@@ -296,17 +309,21 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
   if (newer) {
     const bool holder =
         best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
-    if (!holder) {
-      // The copies were moved away from here before the owner died.
-      if (summary == nullptr) return Settle(key);
-      return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
-    }
+    // Else the copies were moved away from here before the owner died.
+    if (!holder && summary == nullptr) return Settle(key);
+    if (!holder) return Supersede(key, best.epoch, best.owner);
     Session next = *best.session;
     SetClocks(best.remaining, &next);
+    if (summary != nullptr && !Contains(next, *summary)) {
+      if (FirstInLine(best.session->copy_set) != self_) {
+        return Supersede(key, best.epoch, best.owner);
+      }
+      return MergeHere(key, std::make_shared<const Session>(std::move(next)));
+    }
     Adopt(std::move(next));
     summary = Find(key);
   }
-  if (FirstInLine(*summary) != self_) return Settle(key);
+  if (FirstInLine(summary->copy_set) != self_) return Settle(key);
   TakeOver(key, std::max(best.epoch.n, summary->epoch.n));
 }
 
@@ -319,18 +336,17 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   const SessionSummary& summary = *Find(key);
   // Decided anew: the body may have taken its time.
   const bool taken = OwnedHere(summary) && summary.epoch.n > counter_above;
-  if (summary.tombstone || taken || FirstInLine(summary) != self_) {
+  if (summary.tombstone || taken || summary.superseded || FirstInLine(summary.copy_set) != self_) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
-  next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
+  Succeed(&next, Epoch{std::max(counter_above, summary.epoch.n) + 1, self_}, NewLine());
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
-  const Epoch epoch = next.epoch;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);
   Commit(std::move(next));
-  AddDrops(key, epoch, former);
+  AddDrops(key, former);
   Settle(key);
 }
 
@@ -379,7 +395,7 @@ bool Replica::State::drained() const {
     if (member.id != self_ && member.live() && !member.draining) heirs = true;
   }
   if (!heirs) return true;
-  return handing_over_.empty() && stats_.owned == 0;
+  return handing_over_.empty() && superseded_.empty() && stats_.owned == 0;
 }
 
 }  // namespace roost::store

@@ -43,7 +43,19 @@ uint64_t ContentHash(const Session& session) {
   }
   for (const membership::NodeId node : session.copy_set) hash = Fold(hash, node.value);
   hash = Fold(hash, static_cast<uint64_t>(session.absolute_deadline_ms));
+  for (const store::Conflict& conflict : session.conflicts) hash = Fold(hash, conflict.id);
   return Fold(hash, session.tombstone ? 1 : 0);
+}
+
+// In the record, or in the journal that it carries.
+bool Shows(const Session& session, const std::string& attribute) {
+  if (session.attributes.count(attribute) > 0) return true;
+  for (const store::Conflict& conflict : session.conflicts) {
+    for (const store::Loss& loss : conflict.losses) {
+      if (loss.name == attribute && !loss.removed) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -77,6 +89,9 @@ void SessionChecks::OnPersist(int node, const store::Persist& batch) {
   Hash(static_cast<uint64_t>(node), batch.mutations.size());
   for (const store::Mutation& mutation : batch.mutations) {
     if (const auto* put = std::get_if<store::PutSession>(&mutation)) CheckStored(node, *put);
+    if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
+      forgotten_.insert({node, erase->key});
+    }
   }
 }
 
@@ -86,12 +101,14 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   const uint64_t hash = ContentHash(session);
   const int writer = put.sequence != 0 ? node : -1;
   const auto [it, first] =
-      ledger_[session.key].try_emplace({session.epoch, session.version}, Content{hash, writer});
+      ledger_[session.key].try_emplace(VersionOf(session), Content{hash, writer});
   if (!first && it->second.hash != hash) {
     Violation(absl::StrCat(NameOf(session), " has two contents, the second at node ", node));
   }
   const SessionPtr before = cluster_->disk(node).Find(session.key);
-  if (before == nullptr) return;
+  // Forgotten in a batch that is not on disk yet, and held anew.
+  const bool forgotten = forgotten_.erase({node, session.key}) > 0;
+  if (before == nullptr || forgotten) return;
   if (session.epoch < before->epoch) {
     Violation(absl::StrCat("node ", node, " went back from epoch ", before->epoch.n, " to ",
                            NameOf(session)));
@@ -131,22 +148,27 @@ void SessionChecks::OnWritten(int node, const store::Persist& batch) {
                           absl::StrAppend(out, id.value);
                         })));
     }
-    for (const auto& [name, attribute] : put->session->attributes) {
-      absl::string_view number = name;
-      int write = 0;
-      if (!absl::ConsumePrefix(&number, "w") || !absl::SimpleAtoi(number, &write)) continue;
-      const uint64_t bit = uint64_t{1} << node;
-      WriteRecord& record = writes_[static_cast<size_t>(write)];
-      if ((record.held_by & bit) == 0 && record.destroyed > 0) --record.destroyed;
-      record.held_by |= bit;
+    for (const auto& [name, attribute] : put->session->attributes) OnHeld(node, name);
+    for (const store::Conflict& conflict : put->session->conflicts) {
+      Sometimes("a write lost to another line");
+      for (const store::Loss& loss : conflict.losses) OnHeld(node, loss.name);
     }
   }
+}
+
+void SessionChecks::OnHeld(int node, absl::string_view attribute) {
+  int write = 0;
+  if (!absl::ConsumePrefix(&attribute, "w") || !absl::SimpleAtoi(attribute, &write)) return;
+  const uint64_t bit = uint64_t{1} << node;
+  WriteRecord& record = writes_[static_cast<size_t>(write)];
+  if ((record.held_by & bit) == 0 && record.destroyed > 0) --record.destroyed;
+  record.held_by |= bit;
 }
 
 bool SessionChecks::Holds(int node, int write) const {
   const WriteRecord& record = writes_[static_cast<size_t>(write)];
   const SessionPtr body = cluster_->disk(node).Find(record.key);
-  return body != nullptr && body->attributes.count(AttributeOf(write)) > 0;
+  return body != nullptr && Shows(*body, AttributeOf(write));
 }
 
 void SessionChecks::BeforeDataLoss() {
@@ -173,7 +195,7 @@ void SessionChecks::AfterDataLoss() {
       bool somewhere = false;
       for (int node = 0; node < cluster_->nodes() && !somewhere; ++node) {
         const SessionPtr body = cluster_->disk(node).Find(key);
-        somewhere = body != nullptr && Version{body->epoch, body->version} == it->first;
+        somewhere = body != nullptr && VersionOf(*body) == it->first;
       }
       it = somewhere ? std::next(it) : versions.erase(it);
     }
@@ -362,8 +384,31 @@ std::string SessionChecks::NotConverged() const {
   return "";
 }
 
-bool SessionChecks::Journalled(SessionKey, const std::string&, const std::string&) const {
+// `value` empty: that it was removed.
+bool SessionChecks::Journalled(SessionKey key, const std::string& attribute,
+                               const std::string& value) const {
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    const SessionPtr body = cluster_->disk(node).Find(key);
+    if (body == nullptr) continue;
+    for (const store::Conflict& conflict : body->conflicts) {
+      for (const store::Loss& loss : conflict.losses) {
+        const bool same = value.empty() ? loss.removed : loss.attribute.value == value;
+        if (loss.name == attribute && same) return true;
+      }
+    }
+  }
   return false;
+}
+
+// By nodes that did not know of each other.
+bool SessionChecks::MadeTwice(SessionKey key) const {
+  const auto versions = ledger_.find(key);
+  if (versions == ledger_.end()) return false;
+  std::set<uint64_t> lines;
+  for (const auto& [version, content] : versions->second) {
+    if (std::get<1>(version) == 1) lines.insert(std::get<2>(version));
+  }
+  return lines.size() > 1;
 }
 
 void SessionChecks::CheckFinalRead(int node, SessionKey key,
@@ -405,6 +450,8 @@ void SessionChecks::CheckWrite(int write, const Session* session) {
       if (writes_[static_cast<size_t>(other)].removes == write) return;
     }
   }
+  // A line that was made without the attribute has nothing to show for its removal.
+  if (removal && MadeTwice(record.key)) return;
   if (record.destroyed >= record.copies || (removal && record.copies < 2)) {
     return Sometimes("a write was lost with all its copies");
   }
@@ -422,7 +469,16 @@ void SessionChecks::CheckLast(SessionKey key, const Session& session) {
   for (const int write : keys_.at(key).writes) {
     const WriteRecord& other = writes_[static_cast<size_t>(write)];
     if (other.outcome != Outcome::kAcked || other.started <= winner.ended) continue;
-    if (other.destroyed >= other.copies || Journalled(key, kLast, absl::StrCat(write))) continue;
+    if (other.destroyed >= other.copies) continue;
+    // Itself, or what replaced it on its line, lost to the other line.
+    const auto& all = keys_.at(key).writes;
+    const bool journalled = std::any_of(all.begin(), all.end(), [&](int later) {
+      const WriteRecord& replaced_by = writes_[static_cast<size_t>(later)];
+      return (later == write || replaced_by.outcome == Outcome::kOpen ||
+              replaced_by.outcome == Outcome::kUnknown || replaced_by.ended > other.started) &&
+             Journalled(key, kLast, absl::StrCat(later));
+    });
+    if (journalled) continue;
     Violation(absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ",
                            last));
   }
