@@ -11,8 +11,9 @@ using membership::NodeId;
 
 uint64_t Replica::State::Commit(Session next) {
   const SessionSummary* held = Find(next.key);
-  if (held != nullptr && held->line_ended && !next.tombstone && next.line == held->line) {
-    Succeed(&next, Epoch{next.epoch.n + 1, self_}, NewLine());
+  if (held != nullptr && held->line_ended && next.line == held->line) {
+    const Epoch epoch{next.epoch.n + 1, self_};
+    next.tombstone ? void(next.epoch = epoch) : Succeed(&next, epoch, NewLine());
   }
   next.minority = view_ != nullptr && view_->list().degraded;
   uint64_t stamp = 0;
@@ -258,6 +259,7 @@ Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
   next.key = key;
   next.epoch = summary.epoch;
   next.version = summary.version + 1;
+  next.line = summary.line;
   next.copy_set.assign(summary.copy_set.begin(), summary.copy_set.end());
   if (counter_above != 0) {
     next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};

@@ -81,14 +81,20 @@ inline int64_t SizeOf(const Conflict& conflict) {
   return size;
 }
 
-// Estimate of a record's encoded size.
-inline int64_t SizeOf(const Session& session) {
+// Estimate of what a session's record takes without its journal: what its limit is about.
+inline int64_t ContentSizeOf(const Session& session) {
   int64_t size = 160 + static_cast<int64_t>(session.principal.size());
   for (const auto& [name, attribute] : session.attributes) {
-    size += 32 + name.size() + attribute.value.size() + attribute.schema.size();
+    size += 24 + name.size() + attribute.value.size() + attribute.schema.size();
   }
+  return size;
+}
+
+// Estimate of a record's encoded size.
+inline int64_t SizeOf(const Session& session) {
+  int64_t size = ContentSizeOf(session) + 16 * static_cast<int64_t>(session.ancestors.size());
   for (const Conflict& conflict : session.conflicts) size += SizeOf(conflict);
-  return size + 20 * static_cast<int64_t>(session.ancestors.size());
+  return size;
 }
 
 }  // namespace roost::store

@@ -252,8 +252,8 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.owner() == self_) return MergeHere(key, std::make_shared<const Session>(next));
       return Supersede(key, epoch, next.owner());
     }
-    if (next.epoch > held->epoch && next.tombstone && held->owner() == self_ &&
-        absl::c_any_of(held->copy_set, [&](NodeId node) {
+    if (next.epoch > held->epoch && next.tombstone && !held->tombstone &&
+        next.line != held->line && absl::c_any_of(held->copy_set, [&](NodeId node) {
           return !absl::c_linear_search(next.copy_set, node);
         })) {
       // Who deleted it does not know all who hold this line of it.

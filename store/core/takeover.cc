@@ -56,8 +56,9 @@ void Replica::State::OnView(membership::ViewPtr view) {
   for (const membership::Member& member : view_->members()) {
     const membership::Member* before =
         previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
-    if (before == nullptr || member.id == self_) continue;
-    if (member.live() && !before->live()) revalidate_ = true;
+    if (member.id == self_) continue;
+    if (member.live() && (before == nullptr || !before->live())) revalidate_ = true;
+    if (before == nullptr) continue;
     if (!member.live() && before->live()) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
     }
@@ -234,7 +235,10 @@ void Replica::State::Validate(SessionKey key) {
     const NodeId by = superseded_.at(key).by.owner;
     if (by != self_ && view_->IsLive(by) && !absl::c_linear_search(peers, by)) peers.push_back(by);
   }
-  if (peers.empty()) return FinishValidate(key, Survey{});
+  if (peers.empty()) {
+    // A copy is compared once there is somebody to compare it with.
+    return summary.owner() == self_ || summary.superseded ? FinishValidate(key, Survey{}) : void();
+  }
   const auto deadline = now_.steady + kValidateTimeout;
   surveys_.Open(key, QueryPurpose::kValidate, std::move(peers), deadline);
   SetTimer(deadline, Timer::kSurvey, key);

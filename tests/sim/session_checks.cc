@@ -208,7 +208,13 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), message.index());
   const auto* replicate = std::get_if<store::Replicate>(&message);
   if (replicate == nullptr) {
-    if (std::holds_alternative<store::Drop>(message)) Sometimes("a former holder was told to drop");
+    if (const auto* drop = std::get_if<store::Drop>(&message)) {
+      Sometimes("a former holder was told to drop");
+      if (trace_) Note(absl::StrCat(from, " to ", to, ": drop ", NameOf(drop->key)));
+    } else if (const auto* offer = std::get_if<store::Offer>(&message)) {
+      Sometimes("a superseded record was offered");
+      if (trace_) Note(absl::StrCat(from, " to ", to, ": offers ", NameOf(offer->key)));
+    }
     return;
   }
   const Session& session = *replicate->session;
@@ -224,6 +230,15 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
 void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), 100 + message.index());
   const auto* result = std::get_if<store::ReplicateResult>(&message);
+  if (result == nullptr && trace_) {
+    for (const store::Answer& answer : std::get<store::QueryResult>(message).answers) {
+      Note(absl::StrCat(from, " to ", to, ": ", NameOf(answer.key), " ",
+                        answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/",
+                                                    answer.epoch.node.value, " version ",
+                                                    answer.version, " of ", answer.owner.value)
+                                     : "is not known"));
+    }
+  }
   if (result == nullptr) return;
   if (!result->fenced.empty()) Sometimes("a copy refused a lower epoch");
   if (trace_) {
