@@ -19,6 +19,7 @@
 #include "sidecar/gossip_keys.h"
 #include "sidecar/view_board.h"
 #include "store/listing.h"
+#include "store/operations.h"
 #include "store/session_key.h"
 
 namespace roost::sidecar {
@@ -70,9 +71,10 @@ class OperatorApi final : public v1::Operator::CallbackService {
     // Fills all but the counts of sessions.
     std::function<void(v1::StatusResponse*)> status;
     std::function<void(std::function<void(store::StoreStats)>)> stats;
-    std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
+    std::function<void(std::optional<store::SessionKey> after, store::ListOf which, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
+    std::function<void(store::Operation, std::function<void(store::OperationResult)>)> execute;
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };
@@ -86,6 +88,12 @@ class OperatorApi final : public v1::Operator::CallbackService {
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const v1::ListSessionsRequest* request,
                                          v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* ShowConflicts(grpc::CallbackServerContext* context,
+                                          const v1::ShowConflictsRequest* request,
+                                          v1::ShowConflictsResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeConflict(grpc::CallbackServerContext* context,
+                                           const v1::ChangeConflictRequest* request,
+                                           v1::ChangeConflictResponse* response) override;
   grpc::ServerUnaryReactor* ListKeys(grpc::CallbackServerContext* context,
                                      const v1::ListKeysRequest* request,
                                      v1::KeysResponse* response) override;

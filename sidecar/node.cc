@@ -308,8 +308,10 @@ absl::Status Node::Parts::BuildApi() {
       OperatorApi::Sources{
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
           .stats = [this](auto done) { store->Stats(std::move(done)); },
-          .list = [this](auto after, bool owned_only, size_t limit,
-                         auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
+          .list = [this](auto after, store::ListOf which, size_t limit,
+                         auto done) { store->ListHeld(after, which, limit, std::move(done)); },
+          .execute = [this](store::Operation operation,
+                            auto done) { store->Execute(std::move(operation), std::move(done)); },
           .keys = keys.get()},
       &board);
   auto server = BuildApiServer(

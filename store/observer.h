@@ -40,6 +40,7 @@ struct Counters {
   std::atomic<uint64_t> conflicts{0};
   std::atomic<uint64_t> conflict_losses{0};
   std::atomic<uint64_t> conflicts_dropped{0};
+  std::atomic<uint64_t> conflicts_restored{0};
   // Stamps of writes from further in the future than clocks may differ.
   std::atomic<uint64_t> refused_stamps{0};
   // Records here that gave way to a line that may lack what they hold, until it was merged.

@@ -23,6 +23,8 @@ struct Attribute {
   // Hybrid logical time of that write: milliseconds since the Unix epoch << 16, plus a counter. 0:
   // unknown, older than any other.
   uint64_t stamp = 0;
+  // Session::line at that write: with `version`, it tells this write from any other.
+  uint64_t line = 0;
 
   friend bool operator==(const Attribute&, const Attribute&) = default;
 };

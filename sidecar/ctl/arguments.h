@@ -19,8 +19,12 @@ enum class Command {
   kSessions,
   kKeys,
   kCerts,
-  kBroadcast
+  kBroadcast,
+  kConflicts
 };
+
+// Of `roostctl conflicts`.
+enum class ConflictsAction { kNone, kList, kShow, kRestore, kForget };
 
 // Of `roostctl keys`.
 enum class KeysAction { kNone, kGenerate, kList, kAdd, kUse, kRemove };
@@ -35,7 +39,7 @@ struct Arguments {
   bool json = false;
   bool watch = false;   // members
   bool owned = false;   // sessions
-  int64_t limit = 100;  // sessions: 1 to 100,000
+  int64_t limit = 100;  // sessions, conflicts list: 1 to 100,000
   // owner: one of the two.
   std::string id;
   std::string key;
@@ -43,6 +47,8 @@ struct Arguments {
   KeysAction keys_action = KeysAction::kNone;
   // keys: the file of `add` ("-": standard input), the key id of `use` and `remove`.
   std::string operand;
+  ConflictsAction conflicts_action = ConflictsAction::kNone;
+  std::string conflict;  // conflicts: the id of an entry; its session's key is in `key`.
   std::string topic;    // broadcast
   std::string payload;  // broadcast
   CertsAction certs_action = CertsAction::kNone;

@@ -63,8 +63,7 @@ void Replica::State::Supersede(SessionKey key, Epoch epoch, NodeId owner) {
     counters_->superseded.fetch_add(1, std::memory_order_relaxed);
     if (std::exchange(summary.unvalidated, false)) --unvalidated_;
     summary.doubtful = false;
-    // What the owner leaves here of a lower epoch is behind in any case.
-    dropping_.erase(key);
+    TellFormer(key, epoch);
     handing_over_.erase(key);
     FailWaits(key, "the session moved to another node");
     if (locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);

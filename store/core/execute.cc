@@ -190,6 +190,36 @@ void Replica::State::Do(uint64_t id, const IncrementOp& op) {
   Write(id, std::move(next), op.ack, std::move(result));
 }
 
+void Replica::State::Do(uint64_t id, const ConflictOp& op) {
+  const SessionPtr body = Body(op.key);
+  if (body == nullptr) return Fail(id, absl::NotFoundError("no such session"));
+  Session next = *body;
+  const auto entry = absl::c_find_if(
+      next.conflicts, [&](const Conflict& conflict) { return conflict.id == op.conflict; });
+  if (entry == next.conflicts.end()) {
+    return Fail(id, absl::NotFoundError("the session has no such conflict"));
+  }
+  ++next.version;
+  if (op.forget) {
+    next.conflicts.erase(entry);
+    return Write(id, std::move(next), op.ack, {});
+  }
+  Count(&counters_->conflicts_restored);
+  for (Loss& loss : entry->losses) {
+    const auto present = next.attributes.find(loss.name);
+    Loss replaced{loss.name, present == next.attributes.end(), {}};
+    if (!replaced.removed) replaced.attribute = std::move(present->second);
+    if (loss.removed) {
+      next.attributes.erase(loss.name);
+    } else {
+      next.attributes[loss.name] = {std::move(loss.attribute.value), loss.attribute.schema,
+                                    next.version};
+    }
+    loss = std::move(replaced);
+  }
+  Write(id, std::move(next), op.ack, {});
+}
+
 // Of a session that exists; `next` has its new version.
 void Replica::State::Write(uint64_t id, Session next, Ack ack, OperationResult result) {
   next.last_access_ms = now_.wall;
@@ -297,6 +327,8 @@ void Replica::State::CheckWaits(SessionKey key) {
     if (result.receipt.degraded) Count(&counters_->degraded_writes);
     Finish(wait.operation_id, std::move(result));
   }
+  // Readers wait for the write that made the session.
+  if (!done.empty() && held_.contains(key)) Settle(key);
 }
 
 void Replica::State::FailWaits(SessionKey key, const std::string& why) {

@@ -9,14 +9,6 @@
 namespace roost::store {
 namespace {
 
-// Up to which version `line` is contained; 0: not at all.
-uint64_t VersionIn(uint64_t line, const Session& session) {
-  if (line == session.line) return session.version;
-  const auto it =
-      absl::c_find_if(session.ancestors, [&](const Ancestor& a) { return a.line == line; });
-  return it == session.ancestors.end() ? 0 : it->version;
-}
-
 void Add(std::vector<Ancestor>* ancestors, Ancestor added) {
   if (added.line == 0) return;
   const auto it = absl::c_find_if(*ancestors, [&](Ancestor a) { return a.line == added.line; });
@@ -49,14 +41,6 @@ bool Contains(uint64_t line, uint64_t version, absl::Span<const Ancestor> ancest
   return absl::c_any_of(ancestors, [&](const Ancestor& a) {
     return a.line == other_line && a.version >= other_version;
   });
-}
-
-uint64_t SharedVersion(const Session& a, const Session& b) {
-  uint64_t shared = std::min(VersionIn(b.line, a), b.version);
-  for (const Ancestor& ancestor : b.ancestors) {
-    shared = std::max(shared, std::min(VersionIn(ancestor.line, a), ancestor.version));
-  }
-  return shared;
 }
 
 void AddAncestors(Session* session, const Session& other) {

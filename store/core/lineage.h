@@ -29,11 +29,14 @@ inline bool Contains(const Session& session, const Session& other) {
   return Contains(session.line, session.version, session.ancestors, other.line, other.version);
 }
 inline bool Contains(const Drop& drop, const SessionSummary& other) {
-  return Contains(drop.line, drop.version, drop.ancestors, other.line, other.version);
+  return drop.line == 0 ||
+         Contains(drop.line, drop.version, drop.ancestors, other.line, other.version);
 }
 
-// The highest version whose writes both contain. 0: none.
-uint64_t SharedVersion(const Session& a, const Session& b);
+// Does the session, or a session that it went on from, show that write?
+inline bool Contains(const Session& session, const Attribute& write) {
+  return Contains(session.line, session.version, session.ancestors, write.line, write.version);
+}
 
 // `session` contains all that `other` does from now on.
 void AddAncestors(Session* session, const Session& other);

@@ -24,6 +24,7 @@ ListEntry Replica::State::EntryOf(SessionKey key, const SessionSummary& summary)
       std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
   entry.tombstone = summary.tombstone;
   entry.size_bytes = summary.size_bytes;
+  entry.conflicts = summary.conflicts;
   return entry;
 }
 
@@ -84,16 +85,25 @@ void Replica::State::ReplyPage(uint64_t id, std::shared_ptr<const ListPage> page
   Reply(id, std::move(result));
 }
 
-std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owned_only,
+std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, ListOf which,
                                      size_t limit) const {
   state_->now_ = now;
   std::vector<ListEntry> entries;
+  if (which == ListOf::kConflicted) {
+    const auto& keys = state_->conflicted_;
+    for (auto it = after == nullptr ? keys.begin() : keys.upper_bound(*after);
+         it != keys.end() && entries.size() < limit; ++it) {
+      const SessionSummary& summary = *state_->Find(*it);
+      if (state_->OwnedHere(summary)) entries.push_back(state_->EntryOf(*it, summary));
+    }
+    return entries;
+  }
   const SessionTable& sessions = state_->sessions_;
   for (auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
        it != sessions.end() && entries.size() < limit; ++it) {
     const SessionSummary& summary = *it->second;
-    if (owned_only && (summary.tombstone || summary.owner() != state_->self_)) continue;
-    entries.push_back(state_->EntryOf(it->first, summary));
+    const bool owned = !summary.tombstone && state_->OwnedHere(summary);
+    if (which == ListOf::kHeld || owned) entries.push_back(state_->EntryOf(it->first, summary));
   }
   return entries;
 }

@@ -18,8 +18,7 @@ class Merger {
       : ours_(ours),
         theirs_(theirs),
         policy_(policy),
-        stamp_max_(stamp_max),
-        parted_(SharedVersion(ours, theirs)) {}
+        stamp_max_(stamp_max) {}
 
   Merged Run() {
     Session& session = merged_.session;
@@ -100,14 +99,17 @@ class Merger {
     return higher;
   }
 
-  // One that both had when they parted, and that one has no more, was removed by it.
+  // A write that one side knows of and does not show any more, it replaced or removed. One that
+  // replaced what the other side removed counts: a removal leaves no trace of its own.
   void MergeOne(const std::string& name, bool theirs_win) {
     const Attribute* our = In(ours_, name);
     const Attribute* their = In(theirs_, name);
-    const bool we_wrote = our != nullptr ? our->version > parted_
-                                         : their != nullptr && their->version <= parted_;
-    const bool they_wrote = their != nullptr ? their->version > parted_
-                                             : our != nullptr && our->version <= parted_;
+    if (our != nullptr && their != nullptr && our->line == their->line &&
+        our->version == their->version) {
+      return;
+    }
+    const bool we_wrote = our != nullptr ? !Contains(theirs_, *our) : Contains(ours_, *their);
+    const bool they_wrote = their != nullptr ? !Contains(ours_, *their) : Contains(theirs_, *our);
     if (!they_wrote && !we_wrote) return;
     bool take_theirs = they_wrote;
     if (policy_ != MergePolicy::kLatestUpdate) {
@@ -123,9 +125,7 @@ class Merger {
       merged_.session.attributes.erase(name);
       return;
     }
-    // Versions of the two lines do not compare: whatever changed since is as new as the merge.
-    Attribute& result = merged_.session.attributes[name] = *taken;
-    result.version = merged_.session.version;
+    merged_.session.attributes[name] = *taken;
   }
 
   bool Later(const Attribute& a, const Attribute& b) {
@@ -145,7 +145,6 @@ class Merger {
   const Session& theirs_;
   const MergePolicy policy_;
   const uint64_t stamp_max_;
-  const uint64_t parted_;
   Merged merged_;
 };
 

@@ -12,8 +12,7 @@ using membership::NodeId;
 uint64_t Replica::State::Commit(Session next) {
   const SessionSummary* held = Find(next.key);
   if (held != nullptr && held->line_ended && next.line == held->line) {
-    const Epoch epoch{next.epoch.n + 1, self_};
-    next.tombstone ? void(next.epoch = epoch) : Succeed(&next, epoch, NewLine());
+    Succeed(&next, Epoch{next.epoch.n + kEpochLeap, self_}, NewLine());
   }
   next.minority = view_ != nullptr && view_->list().degraded;
   uint64_t stamp = 0;
@@ -21,6 +20,7 @@ uint64_t Replica::State::Commit(Session next) {
     if (attribute.stamp != 0 || attribute.version != next.version) continue;
     if (stamp == 0) stamp = NextStamp(next);
     attribute.stamp = stamp;
+    attribute.line = next.line;
   }
   next.promised = std::max(next.promised, next.epoch);
   const uint64_t sequence = ++last_sequence_;

@@ -369,6 +369,10 @@ bool Replica::drained() const { return state_->drained(); }
 
 bool Replica::recovered() const { return state_->unvalidated_ == 0; }
 
-StoreStats Replica::Stats() const { return state_->stats_; }
+StoreStats Replica::Stats() const {
+  StoreStats stats = state_->stats_;
+  stats.conflicted = state_->conflicted_.size();
+  return stats;
+}
 
 }  // namespace roost::store

@@ -87,8 +87,7 @@ class Replica {
   // Sessions one failure away from loss are counted as of the last sweep.
   StoreStats Stats() const;
   // Keys after `after` (exclusive), ascending, at most `limit`.
-  std::vector<ListEntry> List(Now now, const SessionKey* after, bool owned_only,
-                              size_t limit) const;
+  std::vector<ListEntry> List(Now now, const SessionKey* after, ListOf which, size_t limit) const;
 
  private:
   struct State;

@@ -44,6 +44,8 @@ struct Replica::State : ReplicaData {
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
   void StepDown(SessionKey key, Epoch epoch, NodeId owner);
+  // Above any epoch whose change of the session a disk may have lost here.
+  static constexpr uint64_t kEpochLeap = 1 << 10;
   void Reindex(SessionKey key);
   void Recount(SessionSummary* summary);
   Standing StandingOf(const SessionSummary& summary) const;
@@ -74,6 +76,7 @@ struct Replica::State : ReplicaData {
   void Do(uint64_t id, const RotateOp& op);
   void Do(uint64_t id, const LockOp& op);
   void Do(uint64_t id, const UnlockOp& op);
+  void Do(uint64_t id, const ConflictOp& op);
   void Do(uint64_t id, const ListOp& op) { StartList(id, op); }
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
@@ -190,6 +193,8 @@ struct Replica::State : ReplicaData {
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);
   void AddDrops(SessionKey key, const std::vector<NodeId>& nodes);
   void SendDrops(SessionKey key);
+  void SendDrop(NodeId node, const Drop& drop);
+  void TellFormer(SessionKey key, Epoch epoch);
 
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);

@@ -22,7 +22,8 @@ bool NeedsBody(const Operation& operation) {
   return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation) ||
          std::holds_alternative<IncrementOp>(operation) ||
          std::holds_alternative<RotateOp>(operation) || std::holds_alternative<LockOp>(operation) ||
-         std::holds_alternative<UnlockOp>(operation);
+         std::holds_alternative<UnlockOp>(operation) ||
+         std::holds_alternative<ConflictOp>(operation);
 }
 
 bool MakesSession(const Operation& operation) {
@@ -315,6 +316,9 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   }
   switch (place.kind) {
     case Kind::kHere:
+      // Two nodes that did not see each other may both have made it: not shown before a copy has
+      // taken it, which takes one of them.
+      if (std::holds_alternative<GetOp>(held.operation) && writes_.Waits(key, 1)) return false;
       if (NeedsBody(held.operation) && Body(key) == nullptr) {
         WantBody(key);
         return false;

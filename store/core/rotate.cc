@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "store/core/limits.h"
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -99,10 +100,8 @@ void Replica::State::Do(uint64_t id, const RotateOp& op) {
   Session next = *body;
   next.key = op.new_key;
   // Above every epoch, version and token that the visitor has seen under the former id.
-  next.epoch = Epoch{body->epoch.n + 1, self_};
+  Succeed(&next, Epoch{body->epoch.n + 1, self_}, NewLine());
   next.promised = next.epoch;
-  next.line = NewLine();
-  next.ancestors.clear();
   ++next.version;
   next.copy_set = DesiredCopies(op.new_key, self_, {});
   next.next_copy_set.clear();

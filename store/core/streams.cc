@@ -165,13 +165,26 @@ void Replica::State::AddDrops(SessionKey key, const std::vector<NodeId>& nodes) 
 void Replica::State::SendDrops(SessionKey key) {
   const auto it = dropping_.find(key);
   for (const NodeId node : it->second.former) {
-    const Drop& drop = it->second.drop;
-    if (outbox_.IsUp(node)) {
-      out_->sends.emplace_back(node, ToReceiver(drop));
-    } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
-      waiting.push_back(drop);
-    }
+    SendDrop(node, it->second.drop);
   }
+  dropping_.erase(it);
+}
+
+void Replica::State::SendDrop(NodeId node, const Drop& drop) {
+  if (outbox_.IsUp(node)) {
+    out_->sends.emplace_back(node, ToReceiver(drop));
+  } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
+    waiting.push_back(drop);
+  }
+}
+
+// Another node has the session under `epoch`, and need not know the former holders that this one
+// was about to tell. Nothing is said to contain what they have: they offer it there.
+void Replica::State::TellFormer(SessionKey key, Epoch epoch) {
+  const auto it = dropping_.find(key);
+  if (it == dropping_.end()) return;
+  const Drop drop{key, epoch, NewLine(), 0, {}};
+  for (const NodeId node : it->second.former) SendDrop(node, drop);
   dropping_.erase(it);
 }
 
@@ -179,6 +192,7 @@ void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
   if (Contains(drop, *summary)) {
+    TellFormer(drop.key, drop.epoch);
     return StepDown(drop.key, drop.epoch, drop.epoch.node);
   }
   Supersede(drop.key, drop.epoch, drop.epoch.node);
@@ -270,10 +284,10 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
   }
   // Handed over by a draining owner: its copies are this node's business now.
   const bool handed_over = next.owner() == self_ && !next.tombstone;
+  TellFormer(key, next.epoch);
   Adopt(std::move(next));
   if (handed_over) Find(key)->line_ended = true;
   handing_over_.erase(key);
-  dropping_.erase(key);
   Settle(key);
   if (handed_over) Review(key, 2);
 }

@@ -106,6 +106,10 @@ void Surveys::OnStreamDown(NodeId peer) {
   if (unsent.empty()) unsent_.erase(peer);
 }
 
+void Surveys::OnJoin() {
+  for (auto& [key, survey] : open_) survey.partial = true;
+}
+
 std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {
   std::vector<SessionKey> done;
   unsent_.erase(peer);

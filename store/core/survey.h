@@ -21,11 +21,13 @@ struct Survey {
   // Peers that have not answered yet.
   std::vector<membership::NodeId> waiting;
   membership::SteadyTime deadline;
+  // Somebody who was not asked joined meanwhile.
+  bool partial = false;
   // The newest answer; a tombstone beats every live record. `known` is false if there is none.
   Answer best;
 
   // Has everybody who could be asked answered? Otherwise "not known" means nothing.
-  bool complete() const { return waiting.empty(); }
+  bool complete() const { return waiting.empty() && !partial; }
 };
 
 class Surveys {
@@ -47,6 +49,7 @@ class Surveys {
   // Both return the sessions whose surveys nobody needs to answer any more.
   std::vector<SessionKey> OnResult(membership::NodeId peer, const QueryResult& result);
   std::vector<SessionKey> OnPeerGone(membership::NodeId peer);
+  void OnJoin();
   // What `peer` has not answered is asked again.
   void OnStreamDown(membership::NodeId peer);
 

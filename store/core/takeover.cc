@@ -57,7 +57,10 @@ void Replica::State::OnView(membership::ViewPtr view) {
     const membership::Member* before =
         previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
     if (member.id == self_) continue;
-    if (member.live() && (before == nullptr || !before->live())) revalidate_ = true;
+    if (member.live() && (before == nullptr || !before->live())) {
+      revalidate_ = true;
+      surveys_.OnJoin();
+    }
     if (before == nullptr) continue;
     if (!member.live() && before->live()) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
@@ -266,6 +269,8 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   // writes would share a version.
   const bool behind = best.known && best.epoch == summary->epoch && best.version > summary->version;
   const bool own = summary->owner() == self_;
+  // Asked again at once.
+  if (summary->unvalidated && survey.partial && !behind) return;
   if (own && (behind || (summary->unvalidated && !survey.complete()))) return StartTakeover(key);
   if (!summary->unvalidated) return Settle(key);
   summary->unvalidated = false;
@@ -345,7 +350,8 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
-  Succeed(&next, Epoch{std::max(counter_above, summary.epoch.n) + 1, self_}, NewLine());
+  const uint64_t above = std::max(counter_above, summary.epoch.n);
+  Succeed(&next, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_}, NewLine());
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);

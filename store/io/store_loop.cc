@@ -582,11 +582,10 @@ void StoreLoop::Stats(std::function<void(StoreStats)> done) {
 
 void StoreLoop::List(ListQuery query, ListCallback done) { loop_->List(query, std::move(done)); }
 
-void StoreLoop::ListHeld(std::optional<SessionKey> after, bool owned_only, size_t limit,
+void StoreLoop::ListHeld(std::optional<SessionKey> after, ListOf which, size_t limit,
                          std::function<void(std::vector<ListEntry>)> done) {
-  loop_->Post([loop = loop_.get(), after, owned_only, limit, done = std::move(done)] {
-    done(loop->replica().List(ReadClocks(), after.has_value() ? &*after : nullptr, owned_only,
-                              limit));
+  loop_->Post([loop = loop_.get(), after, which, limit, done = std::move(done)] {
+    done(loop->replica().List(ReadClocks(), after.has_value() ? &*after : nullptr, which, limit));
   });
 }
 

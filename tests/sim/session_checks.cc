@@ -148,6 +148,14 @@ void SessionChecks::OnWritten(int node, const store::Persist& batch) {
                           absl::StrAppend(out, id.value);
                         })));
     }
+    if (put->session->tombstone) {
+      KeyRecord& record = keys_[put->session->key];
+      const uint64_t bit = uint64_t{1} << node;
+      if ((record.tombstone_at & bit) == 0 && record.tombstones_destroyed > 0) {
+        --record.tombstones_destroyed;
+      }
+      record.tombstone_at |= bit;
+    }
     for (const auto& [name, attribute] : put->session->attributes) OnHeld(node, name);
     for (const store::Conflict& conflict : put->session->conflicts) {
       Sometimes("a write lost to another line");
@@ -187,6 +195,15 @@ void SessionChecks::AfterDataLoss() {
       if ((held_before_loss_[write] & bit) == 0 || Holds(node, static_cast<int>(write))) continue;
       ++writes_[write].destroyed;
       writes_[write].held_by &= ~bit;
+    }
+  }
+  for (auto& [key, record] : keys_) {
+    for (int node = 0; node < cluster_->nodes(); ++node) {
+      const uint64_t bit = uint64_t{1} << node;
+      const SessionPtr body = cluster_->disk(node).Find(key);
+      if ((record.tombstone_at & bit) == 0 || (body != nullptr && body->tombstone)) continue;
+      ++record.tombstones_destroyed;
+      record.tombstone_at &= ~bit;
     }
   }
   // A version that is nowhere any more may be written anew.
@@ -327,6 +344,7 @@ void SessionChecks::EndDelete(SessionKey key, const store::OperationResult& resu
   if (!result.status.ok() || record.deletion == Outcome::kAcked) return;
   record.deletion = Outcome::kAcked;
   record.deleted = Now();
+  record.deletion_copies = result.receipt.copies;
 }
 
 void SessionChecks::OnRead(SessionKey key, SteadyTime started,
@@ -433,6 +451,10 @@ void SessionChecks::CheckFinalRead(int node, SessionKey key,
   if (!result.status.ok() && !absl::IsNotFound(result.status)) {
     return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key), " in the end: ",
                                   std::string(result.status.message())));
+  }
+  const bool lost = record.tombstones_destroyed >= record.deletion_copies;
+  if (session != nullptr && record.deletion == Outcome::kAcked && lost) {
+    return Sometimes("a delete was lost with all its copies");
   }
   if (session != nullptr && record.deletion == Outcome::kAcked) {
     return Violation(absl::StrCat("node ", node, " shows the deleted ", NameOf(key)));

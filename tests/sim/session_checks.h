@@ -43,6 +43,11 @@ struct KeyRecord {
   std::vector<int> writes;
   Outcome deletion = Outcome::kRefused;  // kRefused: nobody tried.
   SteadyTime deleted{};
+  uint32_t deletion_copies = 0;
+  // Nodes (by bit) whose disks have it as deleted, and such disks that lost it since the last new
+  // one got it.
+  uint64_t tombstone_at = 0;
+  uint32_t tombstones_destroyed = 0;
   // Its clocks are so short that it is gone before the end.
   bool short_lived = false;
 };

@@ -329,7 +329,7 @@ SessionPtr ReplicaCluster::OnDisk(int node, SessionKey key) const {
 
 std::optional<ListEntry> ReplicaCluster::Entry(int node, SessionKey key) const {
   if (!running(node)) return std::nullopt;
-  for (ListEntry& entry : nodes_[node].replica->List(now(), nullptr, false, 100'000)) {
+  for (ListEntry& entry : nodes_[node].replica->List(now(), nullptr, ListOf::kHeld, 100'000)) {
     if (entry.key == key) return entry;
   }
   return std::nullopt;
@@ -348,7 +348,7 @@ void ReplicaCluster::ExpectStatsAreTrue() const {
   for (int i = 0; i < size(); ++i) {
     if (!running(i)) continue;
     StoreStats listed;
-    for (const ListEntry& entry : nodes_[i].replica->List(now(), nullptr, false, 100'000)) {
+    for (const ListEntry& entry : nodes_[i].replica->List(now(), nullptr, ListOf::kHeld, 100'000)) {
       if (entry.tombstone) {
         ++listed.tombstones;
       } else {
