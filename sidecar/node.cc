@@ -407,6 +407,7 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .cluster = config.cluster().name(),
                                     .ready = WhyNotReady().empty(),
                                     .membership = &gossip->counters(),
+                                    .broadcasts = &broadcasts->counters(),
                                     .store = &store->counters(),
                                     .proxy = proxy->counters(),
                                     .certificates = proxy->certificates(),
