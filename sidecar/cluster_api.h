@@ -73,6 +73,10 @@ class OperatorApi final : public v1::Operator::CallbackService {
     std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
+    // Of the sessions after the key, some at a time.
+    std::function<void(std::optional<store::SessionKey> after,
+                       std::function<void(store::StopRisk)>)>
+        risk;
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };
@@ -80,9 +84,15 @@ class OperatorApi final : public v1::Operator::CallbackService {
   OperatorApi(Sources sources, const ViewBoard* board)
       : sources_(std::move(sources)), board_(board) {}
 
+  // Once, on the store's loop.
+  void CountRisk(std::function<void(v1::SafeToStopResponse)> done);
+
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* SafeToStop(grpc::CallbackServerContext* context,
+                                       const v1::SafeToStopRequest* request,
+                                       v1::SafeToStopResponse* response) override;
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const v1::ListSessionsRequest* request,
                                          v1::ListSessionsResponse* response) override;
@@ -94,6 +104,7 @@ class OperatorApi final : public v1::Operator::CallbackService {
                                        v1::KeysResponse* response) override;
 
  private:
+  void CountRisk(store::StopRisk counted, std::function<void(v1::SafeToStopResponse)> done);
   absl::StatusOr<membership::KeyringPtr> Change(const v1::ChangeKeysRequest& request);
 
   const Sources sources_;

@@ -20,6 +20,18 @@ struct StoreStats {
   uint64_t under_replicated = 0;
 };
 
+// What would be lost if the node's process ended now, without handing anything over.
+struct StopRisk {
+  // False: this node still compares what it found on its disk with others, or has met nobody yet.
+  bool recovered = false;
+  uint64_t owned = 0;
+  // Sessions of which no other member that lives has all that this node has.
+  uint64_t at_risk = 0;
+  // Where the count stands: every session up to `reached` was looked at.
+  bool more = false;
+  SessionKey reached;
+};
+
 // One row of a listing.
 struct ListEntry {
   SessionKey key;
