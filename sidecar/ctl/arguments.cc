@@ -19,10 +19,10 @@ constexpr int64_t kDaysMax = 3'650;
 
 const std::map<std::string, Command>& Commands() {
   static const auto* commands = new std::map<std::string, Command>{
-      {"help", Command::kHelp},          {"version", Command::kVersion},
-      {"status", Command::kStatus},      {"members", Command::kMembers},
-      {"owner", Command::kOwner},        {"sessions", Command::kSessions},
-      {"keys", Command::kKeys},          {"certs", Command::kCerts},
+      {"help", Command::kHelp},           {"version", Command::kVersion},
+      {"status", Command::kStatus},       {"members", Command::kMembers},
+      {"owner", Command::kOwner},         {"sessions", Command::kSessions},
+      {"keys", Command::kKeys},           {"certs", Command::kCerts},
       {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop}};
   return *commands;
 }

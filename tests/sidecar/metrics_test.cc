@@ -71,11 +71,11 @@ TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
        {"roost_proxy_requests_total 7\n", "roost_grace_requests_total{outcome=\"held\"} 5\n",
         "roost_grace_held_requests 2\n", "roost_store_takeovers_total 6\n",
         "roost_member_deaths_total 7\n", "roost_broadcasts_total{kind=\"incomplete\"} 12\n",
-         "roost_sessions{role=\"owned\"} 8\n",
-        "roost_sessions{role=\"copied\"} 9\n", "roost_sessions{role=\"tombstone\"} 10\n",
-        "roost_proxy_tls_certificates 3\n", "roost_proxy_tls_certificates_rejected 2\n",
-        "roost_members{state=\"alive\"} 1\n", "roost_members{state=\"dead\"} 1\n",
-        "roost_proxy_routed_total{route=\"no_session\"} 0\n", "roost_ready 1\n"}) {
+        "roost_sessions{role=\"owned\"} 8\n", "roost_sessions{role=\"copied\"} 9\n",
+        "roost_sessions{role=\"tombstone\"} 10\n", "roost_proxy_tls_certificates 3\n",
+        "roost_proxy_tls_certificates_rejected 2\n", "roost_members{state=\"alive\"} 1\n",
+        "roost_members{state=\"dead\"} 1\n", "roost_proxy_routed_total{route=\"no_session\"} 0\n",
+        "roost_ready 1\n"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line));
   }
 }
