@@ -223,36 +223,12 @@ grpc::ServerUnaryReactor* OperatorApi::Status(grpc::CallbackServerContext* conte
   return reactor;
 }
 
-void OperatorApi::CountRisk(std::function<void(v1::SafeToStopResponse)> done) {
-  CountRisk({}, std::move(done));
-}
-
-void OperatorApi::CountRisk(store::StopRisk counted,
-                            std::function<void(v1::SafeToStopResponse)> done) {
-  const auto after = counted.more ? std::make_optional(counted.reached) : std::nullopt;
-  sources_.risk(after, [this, counted, done = std::move(done)](store::StopRisk step) mutable {
-    step.owned += counted.owned;
-    step.at_risk += counted.at_risk;
-    if (step.more) return CountRisk(step, std::move(done));
-    v1::SafeToStopResponse response;
-    response.set_safe(step.recovered && step.at_risk == 0);
-    response.set_sessions_at_risk(step.at_risk);
-    response.set_sessions_owned(step.owned);
-    if (!step.recovered) {
-      response.set_reason("the node still compares its sessions with other members");
-    } else if (step.at_risk > 0) {
-      response.set_reason(absl::StrCat(step.at_risk, " sessions are on no other live member"));
-    }
-    done(std::move(response));
-  });
-}
-
 grpc::ServerUnaryReactor* OperatorApi::SafeToStop(grpc::CallbackServerContext* context,
                                                   const v1::SafeToStopRequest*,
                                                   v1::SafeToStopResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  CountRisk([reactor, response](v1::SafeToStopResponse counted) {
-    *response = std::move(counted);
+  CountRisk(sources_.risk, [reactor, response](const v1::SafeToStopResponse& counted) {
+    *response = counted;
     reactor->Finish(grpc::Status::OK);
   });
   return reactor;

@@ -17,6 +17,7 @@
 #include "proto/cluster.grpc.pb.h"
 #include "sidecar/broadcast_hub.h"
 #include "sidecar/gossip_keys.h"
+#include "sidecar/stop_risk.h"
 #include "sidecar/view_board.h"
 #include "store/listing.h"
 #include "store/session_key.h"
@@ -73,19 +74,13 @@ class OperatorApi final : public v1::Operator::CallbackService {
     std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
-    // Of the sessions after the key, some at a time.
-    std::function<void(std::optional<store::SessionKey> after,
-                       std::function<void(store::StopRisk)>)>
-        risk;
+    RiskSource risk;
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };
 
   OperatorApi(Sources sources, const ViewBoard* board)
       : sources_(std::move(sources)), board_(board) {}
-
-  // Once, on the store's loop.
-  void CountRisk(std::function<void(v1::SafeToStopResponse)> done);
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
@@ -104,7 +99,6 @@ class OperatorApi final : public v1::Operator::CallbackService {
                                        v1::KeysResponse* response) override;
 
  private:
-  void CountRisk(store::StopRisk counted, std::function<void(v1::SafeToStopResponse)> done);
   absl::StatusOr<membership::KeyringPtr> Change(const v1::ChangeKeysRequest& request);
 
   const Sources sources_;

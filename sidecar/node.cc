@@ -310,7 +310,7 @@ absl::Status Node::Parts::BuildApi() {
           .stats = [this](auto done) { store->Stats(std::move(done)); },
           .list = [this](auto after, bool owned_only, size_t limit,
                          auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
-          .risk = [this](auto after, auto done) { store->Risk(after, std::move(done)); },
+          .risk = [this](auto query, auto done) { store->Risk(std::move(query), std::move(done)); },
           .keys = keys.get()},
       &board);
   auto server = BuildApiServer(
@@ -329,17 +329,10 @@ absl::Status Node::Parts::BuildAdmin() {
     deliver({.status = problem.empty() ? 200 : 503,
              .body = problem.empty() ? "ready\n" : problem + "\n"});
   };
-  const auto safe_to_stop = [this](AdminServer::Deliver deliver) {
-    operator_api->CountRisk([deliver = std::move(deliver)](const v1::SafeToStopResponse& found) {
-      deliver({.status = found.safe() ? 200 : 503,
-               .body = (found.safe() ? "safe" : found.reason()) + "\n"});
-    });
-  };
   auto created = AdminServer::Create(
       {.listen = *Address::Parse(config.admin().listen()),
        .pages = {{"/livez", [](AdminServer::Deliver deliver) { deliver({.body = "alive\n"}); }},
                  {"/readyz", ready},
-                 {"/safe-to-stop", safe_to_stop},
                  {"/metrics",
                   [this](AdminServer::Deliver deliver) { RenderPage(std::move(deliver)); }}}});
   if (!created.ok()) return created.status();

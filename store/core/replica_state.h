@@ -115,6 +115,7 @@ struct Replica::State : ReplicaData {
 
   // stop_risk.cc: what only this node has.
   bool HeldElsewhere(const SessionSummary& summary) const;
+  void AddRisk(SessionKey key, const SessionSummary& summary, StopRisk* risk) const;
 
   // rotate.cc: another id for a session, and what the former one stands for.
   std::optional<SessionKey> AliasOf(SessionKey key);

@@ -2,6 +2,12 @@
 #include "store/core/replica_state.h"
 
 namespace roost::store {
+namespace {
+
+// In one go: a millisecond or so.
+constexpr size_t kLookedAtMax = 5'000;
+
+}  // namespace
 
 // Has another member, that surely lives, answered for all that this node has of the session?
 bool Replica::State::HeldElsewhere(const SessionSummary& summary) const {
@@ -19,18 +25,28 @@ bool Replica::State::HeldElsewhere(const SessionSummary& summary) const {
   return false;
 }
 
-StopRisk Replica::Risk(Now now, const SessionKey* after, size_t limit) const {
+void Replica::State::AddRisk(SessionKey key, const SessionSummary& summary, StopRisk* risk) const {
+  if (summary.tombstone || summary.Expired(now_.wall)) return;
+  if (summary.owner() == self_) ++risk->owned;
+  if (view_ != nullptr && HeldElsewhere(summary)) return;
+  ++risk->at_risk;
+  if (risk->keys.size() < StopRisk::kKeysMax) risk->keys.push_back(key);
+}
+
+StopRisk Replica::Risk(Now now, const RiskQuery& query) const {
   state_->now_ = now;
   StopRisk risk;
   risk.recovered = recovered() && state_->view_ != nullptr;
   const SessionTable& sessions = state_->sessions_;
-  auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
-  for (size_t looked = 0; it != sessions.end() && looked < limit; ++it, ++looked) {
+  for (const SessionKey key : query.only) {
+    const auto it = sessions.find(key);
+    if (it != sessions.end()) state_->AddRisk(key, *it->second, &risk);
+  }
+  if (!query.only.empty()) return risk;
+  auto it = query.after ? sessions.upper_bound(*query.after) : sessions.begin();
+  for (size_t looked = 0; it != sessions.end() && looked < kLookedAtMax; ++it, ++looked) {
     risk.reached = it->first;
-    const SessionSummary& summary = *it->second;
-    if (summary.tombstone || summary.Expired(now.wall)) continue;
-    if (summary.owner() == state_->self_) ++risk.owned;
-    if (state_->view_ == nullptr || !state_->HeldElsewhere(summary)) ++risk.at_risk;
+    state_->AddRisk(it->first, *it->second, &risk);
   }
   risk.more = it != sessions.end();
   return risk;

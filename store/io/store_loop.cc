@@ -34,8 +34,6 @@ constexpr size_t kInputsPerFlush = 64;
 constexpr milliseconds kGiveUpSlack{50};
 constexpr milliseconds kRetryPauseMin{5};
 constexpr milliseconds kRetryPauseMax{100};
-// Sessions looked at in one go: a millisecond or so.
-constexpr size_t kRiskStep = 5'000;
 
 }  // namespace
 
@@ -576,9 +574,9 @@ void StoreLoop::Stats(std::function<void(StoreStats)> done) {
   loop_->Post([loop = loop_.get(), done = std::move(done)] { done(loop->replica().Stats()); });
 }
 
-void StoreLoop::Risk(std::optional<SessionKey> after, std::function<void(StopRisk)> done) {
-  loop_->Post([loop = loop_.get(), after, done = std::move(done)] {
-    done(loop->replica().Risk(ReadClocks(), after.has_value() ? &*after : nullptr, kRiskStep));
+void StoreLoop::Risk(RiskQuery query, std::function<void(StopRisk)> done) {
+  loop_->Post([loop = loop_.get(), query = std::move(query), done = std::move(done)] {
+    done(loop->replica().Risk(ReadClocks(), query));
   });
 }
 

@@ -11,7 +11,7 @@ namespace {
 StopRisk RiskOf(ReplicaCluster& cluster, int node) {
   const Now now{membership::SteadyTime(std::chrono::microseconds(cluster.steady_us())),
                 cluster.wall()};
-  return cluster.replica(node).Risk(now, nullptr, 1'000);
+  return cluster.replica(node).Risk(now, {});
 }
 
 TEST(StopRiskTest, WhatACopyAnsweredForIsSafe) {
@@ -69,17 +69,24 @@ TEST(StopRiskTest, WhatIsDeletedIsNoLoss) {
 
 TEST(StopRiskTest, AloneEverythingIsAtRiskAndTheCountGoesInSteps) {
   LoneReplica replica;
-  for (uint64_t n = 1; n <= 5; ++n) {
+  constexpr uint64_t kSessions = 5'003;  // A step and a bit.
+  for (uint64_t n = 1; n <= kSessions; ++n) {
     ASSERT_TRUE(replica.Call(Create(SessionKey{n, n}, "a", Ack::kLocal)).status.ok());
   }
-  StopRisk risk;
-  replica.Do([&](Replica& r, Effects*) { risk = r.Risk(replica.now(), nullptr, 2); });
-  EXPECT_TRUE(risk.more);
-  EXPECT_EQ(risk.at_risk, 2u);
-  const SessionKey reached = risk.reached;
-  replica.Do([&](Replica& r, Effects*) { risk = r.Risk(replica.now(), &reached, 100); });
-  EXPECT_FALSE(risk.more);
-  EXPECT_EQ(risk.at_risk, 3u);
+  const auto ask = [&](const RiskQuery& query) {
+    StopRisk risk;
+    replica.Do([&](Replica& r, Effects*) { risk = r.Risk(replica.now(), query); });
+    return risk;
+  };
+  const StopRisk first = ask({});
+  EXPECT_TRUE(first.more);
+  EXPECT_EQ(first.at_risk, kSessions - 3);
+  EXPECT_EQ(first.keys.size(), StopRisk::kKeysMax);
+  const StopRisk rest = ask({.after = first.reached});
+  EXPECT_FALSE(rest.more);
+  EXPECT_EQ(rest.at_risk, 3u);
+  EXPECT_EQ(ask({.only = rest.keys}).at_risk, 3u);
+  EXPECT_EQ(ask({.only = {SessionKey{9, 1}}}).at_risk, 0u);
 }
 
 }  // namespace
