@@ -2,6 +2,7 @@
 // by the sidecar's metrics.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,11 @@ class Counter {
  private:
   std::atomic<uint64_t> value_{0};
 };
+
+// plaintext, unknown_key, wrong_node, forged: see core/hop_proof.h.
+inline constexpr size_t kPeerRefusals = 4;
+inline constexpr const char* kPeerRefusalNames[kPeerRefusals] = {"plaintext", "unknown_key",
+                                                                 "wrong_node", "forged"};
 
 struct alignas(64) Counters {
   Counter connections;            // Accepted from clients.
@@ -59,6 +65,9 @@ struct alignas(64) Counters {
   Counter app_connect_failures;
   Counter app_bad_responses;  // Answers of the application that are not HTTP.
   Counter peer_connect_failures;
+  Counter peer_proof_failures;  // What answered at a peer's address does not hold the key.
+  // Connections to the forward listener without a peer's proof, by HopRefusal.
+  std::array<Counter, kPeerRefusals> peers_refused;
   Counter retries;
   Counter upstream_aborted;  // Vanished in the middle of a response.
   Counter client_aborted;

@@ -305,6 +305,17 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
   out->Counter("roost_proxy_peer_connect_failures_total",
                "Connections to peers' proxies that could not be made.",
                Sum(in, &C::peer_connect_failures));
+  out->Counter("roost_proxy_peer_proof_failures_total",
+               "Connections to a peer's address where nobody holds the cluster's key.",
+               Sum(in, &C::peer_proof_failures));
+  out->Family("roost_proxy_peers_refused_total",
+              "Connections to cluster.forward_listen without the proof of a peer, by reason.",
+              Type::kCounter);
+  for (size_t i = 0; i < proxy::kPeerRefusals; ++i) {
+    uint64_t refused = 0;
+    for (const C* counters : in.proxy) refused += counters->peers_refused[i].value();
+    out->Sample(refused, {{"reason", proxy::kPeerRefusalNames[i]}});
+  }
   out->Counter("roost_proxy_app_bad_responses_total",
                "Answers of the application that are not HTTP.", Sum(in, &C::app_bad_responses));
   out->Counter("roost_proxy_retries_total", "Requests sent again.", Sum(in, &C::retries));

@@ -316,13 +316,18 @@ Exchange::Step Exchange::WhileConnecting() {
     loop_->counters().client_aborted.Add();
     return Step::kAborted;
   }
-  if (upstream_->socket.FinishConnect()) {
-    if (!target_.is_peer()) loop_->AppReached(true);
-    client_->Cancel();
-    state_ = State::kRelay;
-    return Step::kAgain;
+  switch (upstream_->Establish()) {
+    case UpstreamConnection::Progress::kPending:
+      return Step::kPending;
+    case UpstreamConnection::Progress::kFailed:
+      return ConnectFailed(upstream_->error());
+    case UpstreamConnection::Progress::kReady:
+      break;
   }
-  return upstream_->socket.failed() ? ConnectFailed(upstream_->socket.error()) : Step::kPending;
+  if (!target_.is_peer()) loop_->AppReached(true);
+  client_->Cancel();
+  state_ = State::kRelay;
+  return Step::kAgain;
 }
 
 // Nothing of this attempt was sent, so it does not count as one.
@@ -334,7 +339,9 @@ Exchange::Step Exchange::ConnectFailed(int error) {
     loop_->AppReached(false);
     return Refuse(Refusal::kAppUnreachable);
   }
-  loop_->counters().peer_connect_failures.Add();
+  (error == EPROTO ? loop_->counters().peer_proof_failures
+                   : loop_->counters().peer_connect_failures)
+      .Add();
   loop_->PeerRefused(target_.node);
   if (error == ECONNREFUSED && loop_->node().dependencies.on_peer_refused) {
     loop_->node().dependencies.on_peer_refused(target_.node);
@@ -378,7 +385,7 @@ void Exchange::DropUpstream() {
 Exchange::Step Exchange::Refuse(Refusal refusal, absl::string_view detail) {
   DropUpstream();
   if (Counter* counter = CounterOf(StatusOf(refusal), &loop_->counters())) counter->Add();
-  keep_alive_ = head_.keep_alive && head_.size > 0 && !head_.has_body() && !loop_->closing();
+  keep_alive_ = head_.keep_alive && head_.size > 0 && !head_.has_body() && !client_->closing();
   AppendRefusal(refusal,
                 {.keep_alive = keep_alive_,
                  .minor_version = head_.minor_version,

@@ -145,7 +145,7 @@ Exchange::Step Exchange::NotOwner() {
 
 Exchange::Step Exchange::FinalResponse() {
   const bool keep_alive =
-      head_.keep_alive && request_done_ && !request_broken_ && !loop_->closing();
+      head_.keep_alive && request_done_ && !request_broken_ && !client_->closing();
   framing_ = AppendResponseHead(response_head_,
                                 {.client_minor_version = head_.minor_version,
                                  .client_keep_alive = keep_alive,

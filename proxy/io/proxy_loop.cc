@@ -84,11 +84,11 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       default_host(options_in.app.ToString()),
       grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max) {}
 
-ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners)
+ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys)
     : node_(*node),
       loop_(DurationsOf(node->options)),
       buffers_(node->scan_limits.head_bytes_max + kBodyBytes, kBuffersKept),
-      pool_(&loop_, &buffers_, node->options.pool_max),
+      pool_(&loop_, &buffers_, node->options.pool_max, node->dependencies.self),
       view_(ViewOfSelf(node->dependencies.self)),
       grace_(node->options.grace, &node->grace_budget) {
   const std::pair<int, Door> doors[] = {{listeners.clients, Door::kClients},
@@ -102,6 +102,7 @@ ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners)
   grace_alarm_.call = [this] { OnGraceTick(); };
   accept_alarm_.call = [this] { Listen(); };
   stop_alarm_.call = [this] { CloseAll(); };
+  SetKeys(std::move(keys));
 }
 
 ProxyLoop::~ProxyLoop() {
@@ -123,6 +124,10 @@ void ProxyLoop::PostView(membership::ViewPtr view) {
   loop_.mailbox()->Post([this, view = std::move(view)] { SetView(view); });
 }
 
+void ProxyLoop::PostKeys(HopKeysPtr keys) {
+  loop_.mailbox()->Post([this, keys = std::move(keys)] { SetKeys(keys); });
+}
+
 void ProxyLoop::PostStop() {
   loop_.mailbox()->Post([this] { BeginStop(); });
 }
@@ -130,6 +135,13 @@ void ProxyLoop::PostStop() {
 void ProxyLoop::SetView(membership::ViewPtr view) {
   view_ = std::move(view);
   pool_.Prune(*view_);
+}
+
+// Peers whose key is gone may finish their requests, but begin no more.
+void ProxyLoop::SetKeys(HopKeysPtr keys) {
+  hop_keys_ = keys;
+  pool_.SetKeys(std::move(keys));
+  CloseIdleConnections([](const ClientConnection& c) { return c.closing(); });
 }
 
 // Accepting.
@@ -337,7 +349,7 @@ void ProxyLoop::BeginStop() {
     if (l.fd >= 0) close(std::exchange(l.fd, -1));
   }
   FlushTouches();
-  CloseIdleConnections();
+  CloseIdleConnections([](const ClientConnection&) { return true; });
   if (connections_.empty()) {
     CloseAll();
   } else {
@@ -345,10 +357,11 @@ void ProxyLoop::BeginStop() {
   }
 }
 
-void ProxyLoop::CloseIdleConnections() {
+template <typename Predicate>
+void ProxyLoop::CloseIdleConnections(Predicate predicate) {
   const std::vector<ClientConnection*> all(connections_.begin(), connections_.end());
   for (ClientConnection* connection : all) {
-    if (connection->idle()) connection->Close(false);
+    if (connection->idle() && predicate(*connection)) connection->Close(false);
   }
 }
 

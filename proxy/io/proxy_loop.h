@@ -18,10 +18,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "membership/keyring.h"
 #include "membership/view.h"
 #include "proxy/core/body_decoder.h"
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
+#include "proxy/core/hop_proof.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
 #include "proxy/io/tls_certificates.h"
@@ -44,6 +46,12 @@ struct ProxyDependencies {
   // Whether the last attempt to connect to the application succeeded, when that is news to a loop.
   // Called on any loop; must only post.
   std::function<void(bool reached)> on_app_reached = nullptr;
+  // Somebody without a key tried to pass for a peer. Called on any loop.
+  std::function<void(absl::string_view reason, absl::string_view ip)> on_peer_unproven = nullptr;
+  // Of the cluster, for the proof between peers and for session tickets. Null: there are none, and
+  // who reaches the forward listener is taken for a peer.
+  membership::KeyringPtr keys = nullptr;
+  std::string cluster = "";
   // See TlsCertificates.
   TlsCertificates::OnRejected on_certificate_rejected = [](absl::string_view, absl::string_view) {};
 };
@@ -72,12 +80,13 @@ class ProxyLoop {
     int peers = -1;
   };
   // `node` outlives the loop.
-  ProxyLoop(ProxyNode* node, const Listeners& listeners);
+  ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys);
   ~ProxyLoop();
   absl::Status Open() { return loop_.Open(); }
 
   void Start();
   void PostView(membership::ViewPtr view);
+  void PostKeys(HopKeysPtr keys);
   // Finishes requests under way, at most for a while, then ends the thread.
   void PostStop();
   void Join();
@@ -90,6 +99,7 @@ class ProxyLoop {
   const ProxyNode& node() const { return node_; }
   const Options& options() const { return node_.options; }
   const membership::View& view() const { return *view_; }
+  const HopKeysPtr& hop_keys() const { return hop_keys_; }
   Counters& counters() { return counters_; }
   bool closing() const { return stopping_ || node_.draining.load(std::memory_order_relaxed); }
 
@@ -138,8 +148,10 @@ class ProxyLoop {
   void Release(const GraceQueue::Released& released, const store::Ownership& answer);
   void FlushTouches();
   void SetView(membership::ViewPtr view);
+  void SetKeys(HopKeysPtr keys);
   void BeginStop();
-  void CloseIdleConnections();
+  template <typename Predicate>
+  void CloseIdleConnections(Predicate predicate);
   void CloseAll();
 
   ProxyNode& node_;
@@ -148,6 +160,7 @@ class ProxyLoop {
   UpstreamPool pool_;
   Counters counters_;
   membership::ViewPtr view_;
+  HopKeysPtr hop_keys_;
   std::array<Listener, 3> listeners_;
   bool listening_ = false;
   bool stopping_ = false;

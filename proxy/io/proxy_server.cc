@@ -63,6 +63,7 @@ absl::Status ProxyServer::Bind() {
     const absl::Status free = CheckPortFree(*port.address, port.field);
     if (!free.ok()) return free;
   }
+  if (node_.dependencies.keys != nullptr) SetTicketKeys(*node_.dependencies.keys);
   for (int i = 0; i < ThreadCount(node_.options); ++i) {
     ProxyLoop::Listeners listeners;
     for (const Port& port : ports) {
@@ -75,16 +76,31 @@ absl::Status ProxyServer::Bind() {
       }
       listeners.*port.fd = *fd;
     }
-    loops_.push_back(std::make_unique<ProxyLoop>(&node_, listeners));
+    loops_.push_back(
+        std::make_unique<ProxyLoop>(&node_, listeners, DeriveHopKeys(node_.dependencies.keys)));
     const absl::Status opened = loops_.back()->Open();
     if (!opened.ok()) return opened;
   }
   return absl::OkStatus();
 }
 
-void ProxyServer::SetTicketSecrets(std::vector<TicketSecret> secrets) {
+HopKeysPtr ProxyServer::DeriveHopKeys(const membership::KeyringPtr& keys) const {
+  if (keys == nullptr) return nullptr;
+  return std::make_shared<const HopKeys>(node_.dependencies.cluster, *keys);
+}
+
+// All nodes of a cluster have its keys, so a visitor resumes TLS at any of them.
+void ProxyServer::SetTicketKeys(const membership::Keyring& keys) {
   if (node_.tls == nullptr) return;
+  std::vector<TicketSecret> secrets;
+  for (const membership::GossipKey& key : keys.keys()) secrets.push_back(key.bytes());
   node_.tls->SetTicketKeys(std::make_shared<TicketKeys>(std::move(secrets)));
+}
+
+void ProxyServer::SetKeys(const membership::KeyringPtr& keys) {
+  SetTicketKeys(*keys);
+  const HopKeysPtr derived = DeriveHopKeys(keys);
+  for (const auto& loop : loops_) loop->PostKeys(derived);
 }
 
 CertificateStats ProxyServer::certificates() const {

@@ -235,8 +235,11 @@ TEST(ConfigLoaderTest, TheRefusalSaysWhatIsStillUnprotected) {
   EXPECT_EQ(listen_error("security: {keys_file: /g, tls_ca_file: /a, tls_cert_file: /c, "
                          "tls_key_file: /k}"),
             "");
-  EXPECT_THAT(Errors("security: {keys_file: /k}"),
+  // Peers that forward prove themselves with the gossip keys.
+  EXPECT_THAT(Errors(tls),
               Contains(AllOf(HasSubstr("cluster.forward_listen"), HasSubstr("HTTP forwarded"))));
+  EXPECT_THAT(Errors("security: {keys_file: /k}"),
+              Not(Contains(HasSubstr("cluster.forward_listen"))));
 }
 
 TEST(ConfigLoaderTest, TlsTakesAllThreeFilesOrNone) {

@@ -15,6 +15,7 @@ namespace roost::proxy {
 
 inline constexpr membership::NodeId kSelf{1};
 inline constexpr membership::NodeId kPeer{2};
+inline constexpr char kClusterName[] = "tests";
 
 class ProxyFixture : public ::testing::Test {
  protected:
@@ -35,7 +36,9 @@ class ProxyFixture : public ::testing::Test {
     auto server = ProxyServer::Create(
         options_, {.store = &store_,
                    .self = kSelf,
-                   .on_peer_refused = [this](membership::NodeId n) { refused_.store(n.value); }});
+                   .on_peer_refused = [this](membership::NodeId n) { refused_.store(n.value); },
+                   .keys = keys_,
+                   .cluster = kClusterName});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     server_->Start();
@@ -78,6 +81,7 @@ class ProxyFixture : public ::testing::Test {
   }
 
   Options options_;
+  membership::KeyringPtr keys_;
   FakeSessionStore store_;
   std::atomic<uint64_t> refused_{0};
   uint64_t view_version_ = 0;
