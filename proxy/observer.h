@@ -41,8 +41,9 @@ struct alignas(64) Counters {
   Counter routed_no_session;
   Counter routed_local;
   Counter routed_forward;
-  Counter routed_unknown;  // To the local application: nobody knows the session.
-  Counter forward_misses;  // Peer answered that it does not own the session.
+  Counter routed_unknown;   // To the local application: nobody knows the session.
+  Counter routed_stand_in;  // To another node's application: the one that should answer is down.
+  Counter forward_misses;   // Peer answered that it does not own the session.
   // Grace buffer: requests that were held, by how it ended.
   Counter grace_held;  // Entered.
   Counter grace_now;   // Held now.
@@ -63,6 +64,8 @@ struct alignas(64) Counters {
   Counter refused_504;
   Counter refused_505;
   Counter app_connect_failures;
+  Counter app_checks_passed;
+  Counter app_checks_failed;
   Counter app_bad_responses;  // Answers of the application that are not HTTP.
   Counter peer_connect_failures;
   Counter peer_proof_failures;  // What answered at a peer's address does not hold the key.

@@ -65,6 +65,12 @@ struct Options {
   std::vector<Network> trusted_proxies;
   // Every connection to `listen` and `tls_listen` begins with a PROXY protocol preamble.
   bool proxy_protocol = false;
+  // Checks of the application (io/app_watch.h). No path: only when requests found it closed.
+  std::string health_path;
+  std::chrono::milliseconds health_interval{1'000};
+  std::chrono::milliseconds health_timeout{1'000};
+  int health_rise = 2;
+  int health_fall = 3;
   GraceOptions grace;
 
   absl::Status Validate() const;

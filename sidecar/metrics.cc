@@ -260,6 +260,7 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Sample(Sum(in, &C::routed_local), {{"route", "local"}});
   out->Sample(Sum(in, &C::routed_forward), {{"route", "forward"}});
   out->Sample(Sum(in, &C::routed_unknown), {{"route", "unknown"}});
+  out->Sample(Sum(in, &C::routed_stand_in), {{"route", "stand_in"}});
   out->Counter("roost_proxy_forward_misses_total",
                "Forwarded requests whose receiver did not own the session.",
                Sum(in, &C::forward_misses));
@@ -299,6 +300,13 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
       {"431", &C::refused_431}, {"501", &C::refused_501}, {"502", &C::refused_502},
       {"503", &C::refused_503}, {"504", &C::refused_504}, {"505", &C::refused_505}};
   for (const auto& [status, counter] : refused) out->Sample(Sum(in, counter), {{"status", status}});
+  out->Gauge("roost_proxy_app_up",
+             "1 unless the application is down; then other nodes' applications stand in for it.",
+             in.app_up ? 1 : 0);
+  out->Family("roost_proxy_app_checks_total", "Checks of the application, by result.",
+              Type::kCounter);
+  out->Sample(Sum(in, &C::app_checks_passed), {{"result", "passed"}});
+  out->Sample(Sum(in, &C::app_checks_failed), {{"result", "failed"}});
   out->Counter("roost_proxy_app_connect_failures_total",
                "Connections to the application that could not be made.",
                Sum(in, &C::app_connect_failures));

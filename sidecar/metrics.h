@@ -64,6 +64,7 @@ struct MetricsInput {
   // One block per event loop.
   std::vector<const proxy::Counters*> proxy;
   proxy::CertificateStats certificates;
+  bool app_up = true;
   store::StoreStats stats;
   // May be null: no view yet.
   membership::ViewPtr view;

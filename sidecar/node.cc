@@ -186,10 +186,16 @@ absl::Status Node::Parts::BuildProxy() {
       {.store = store.get(),
        .self = self,
        .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
-       .on_app_reached =
-           [this](bool reached) {
-             gossip->SetAppHealth(reached ? membership::AppHealth::kOk
-                                          : membership::AppHealth::kFailing);
+       .on_app_health =
+           [this](bool up) {
+             if (up) {
+               log()->Info("the application is up", {{"proxy.app", config.proxy().app()}});
+             } else {
+               log()->Warn("the application is down; its visitors go to other nodes",
+                           {{"proxy.app", config.proxy().app()}});
+             }
+             gossip->SetAppHealth(up ? membership::AppHealth::kOk
+                                     : membership::AppHealth::kFailing);
            },
        .on_peer_unproven =
            [this](absl::string_view reason, absl::string_view ip) {
@@ -379,6 +385,7 @@ void Node::Parts::FillStatus(v1::StatusResponse* out) const {
   out->set_cluster(config.cluster().name());
   out->set_state(draining                                ? "draining"
                  : !WhyNotReady().empty()                ? "starting"
+                 : !proxy->app_up()                      ? "app down"
                  : disk_space == store::DiskSpace::kNone ? "disk full"
                  : disk_space == store::DiskSpace::kLow  ? "disk low"
                                                          : "ready");
@@ -409,6 +416,7 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .store = &store->counters(),
                                     .proxy = proxy->counters(),
                                     .certificates = proxy->certificates(),
+                                    .app_up = proxy->app_up(),
                                     .stats = stats,
                                     .view = board.view(),
                                     .process = ReadProcessUsage(),

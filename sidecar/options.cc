@@ -193,6 +193,11 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   for (const std::string& network : from.trusted_proxies()) {
     to.trusted_proxies.push_back(ParseNetwork(network));
   }
+  to.health_path = from.health_path();
+  to.health_interval = milliseconds(from.health_interval_ms());
+  to.health_timeout = milliseconds(from.health_timeout_ms());
+  to.health_rise = from.health_rise();
+  to.health_fall = from.health_fall();
   to.grace.requests_max = config.grace().requests_max();
   to.grace.bytes_max = config.grace().bytes_max();
   to.grace.wait = milliseconds(config.grace().wait_ms());

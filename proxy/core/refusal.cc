@@ -38,6 +38,9 @@ Text TextOf(Refusal refusal) {
       return {502, "Bad Gateway",
               "The application does not accept connections. Check that it runs and that proxy.app "
               "names its address."};
+    case Refusal::kAppDown:
+      return {503, "Service Unavailable",
+              "The application is down, here and at the other nodes. Try again soon."};
     case Refusal::kAppBadResponse:
       return {502, "Bad Gateway",
               "The application's answer is not valid HTTP/1.1 or broke off. See its log."};
@@ -99,6 +102,8 @@ void AppendRefusal(Refusal refusal, const RefusalOptions& options, std::string* 
   absl::StrAppend(out, "Content-Length: ", body.size(), "\r\n");
   if (text.status == 503) absl::StrAppend(out, "Retry-After: ", options.retry_after_s, "\r\n");
   if (refusal == Refusal::kNotOwner) absl::StrAppend(out, "X-Roost-Not-Owner: 1\r\n");
+  if (refusal == Refusal::kAppDown && options.to_peer)
+    absl::StrAppend(out, "X-Roost-App-Down: 1\r\n");
   if (!options.keep_alive) {
     absl::StrAppend(out, "Connection: close\r\n");
   } else if (options.minor_version == 0) {

@@ -47,6 +47,8 @@ enum class Timeout : uint8_t {
   kTouch,
   kGrace,
   kAccept,
+  kHealthInterval,
+  kHealthTimeout,
   kStop,
   kCount,
 };

@@ -56,7 +56,8 @@ void Exchange::Start(ClientConnection* client) {
   client_ = client;
   state_ = State::kHead;
   scanner_.Reset();
-  has_session_ = head_timer_ = released_ = false;
+  has_session_ = head_timer_ = released_ = stand_in_ = false;
+  apps_tried_.clear();
   hold_until_ = {};
   attempts_ = misses_ = 0;
   body_started_ = request_done_ = request_read_ = request_broken_ = false;
@@ -139,6 +140,7 @@ Exchange::Step Exchange::TimedOut() {
     case Timeout::kConnect:
       return ConnectFailed(ETIMEDOUT);
     case Timeout::kResponse:
+      if (!target_.is_peer()) loop_->app_watch().Report(false);
       return Refuse(Refusal::kResponseTimeout);
     case Timeout::kCreateHold:
       loop_->counters().create_hold_timeouts.Add();
@@ -185,16 +187,17 @@ Exchange::Step Exchange::ReadHead() {
   Counters& counters = loop_->counters();
   (from_peer ? counters.requests_forwarded_in : counters.requests).Add();
 
-  const RequestFacts facts{.has_session = false, .from_peer = from_peer};
   const SessionIds ids = FindSessionIds(head_, loop_->options().cookie);
-  if (ids.empty()) return Routed(Route(facts, {}, loop_->view()));
+  if (ids.empty()) {
+    key_ = loop_->NextKey();
+    return Routed(Route(Facts(), {}, loop_->view()));
+  }
   has_session_ = true;
   key_ = client_->KeyOf(ids.first());
   bool touch_due = false;
   const store::OwnershipIndex::Entry entry = loop_->node().dependencies.store->index().FindAndTouch(
       key_, Seconds(loop_->loop().now()), kTouchPeriodSeconds, &touch_due);
-  const Decision decision =
-      Route({.has_session = true, .from_peer = from_peer}, entry, loop_->view());
+  const Decision decision = Route(Facts(), entry, loop_->view());
   if (touch_due && decision.reason == Reason::kOwnedHere) loop_->Touch(key_);
   return Routed(decision);
 }
@@ -202,7 +205,9 @@ Exchange::Step Exchange::ReadHead() {
 void Exchange::CountRoute(const Decision& decision) {
   if (client_->from_peer()) return;
   Counters& counters = loop_->counters();
-  if (decision.action == Action::kForward) {
+  if (decision.reason == Reason::kStandIn) {
+    if (decision.action != Action::kAppDown) counters.routed_stand_in.Add();
+  } else if (decision.action == Action::kForward) {
     counters.routed_forward.Add();
   } else if (decision.action == Action::kLocal) {
     switch (decision.reason) {
@@ -218,7 +223,21 @@ void Exchange::CountRoute(const Decision& decision) {
   }
 }
 
-Exchange::Step Exchange::Routed(const Decision& decision) {
+RequestFacts Exchange::Facts() const {
+  const bool from_peer = client_->from_peer();
+  return {.has_session = has_session_,
+          .from_peer = from_peer,
+          .stand_in = from_peer && IsForStandIn(head_)};
+}
+
+Exchange::Step Exchange::Routed(const Decision& wanted) {
+  Decision decision = wanted;
+  const bool app_needed = wanted.action == Action::kLocal || wanted.action == Action::kForward;
+  if (app_needed) {
+    const AppFacts apps{.up_here = loop_->app_watch().up(), .key = key_, .tried = apps_tried_};
+    decision = AroundDeadApp(wanted, Facts(), apps, loop_->view());
+  }
+  stand_in_ = decision.reason == Reason::kStandIn;
   CountRoute(decision);
   switch (decision.action) {
     case Action::kLocal:
@@ -232,6 +251,8 @@ Exchange::Step Exchange::Routed(const Decision& decision) {
       return Hold();
     case Action::kNotOwner:
       return Refuse(Refusal::kNotOwner);
+    case Action::kAppDown:
+      return Refuse(Refusal::kAppDown);
     case Action::kUnavailable:
       return Refuse(Refusal::kSessionUnavailable);
   }
@@ -258,9 +279,8 @@ void Exchange::OnReleased(const GraceQueue::Released& released, const store::Own
   hold_ = 0;
   released_ = true;
   const Options& options = loop_->options();
-  const RequestFacts facts{.has_session = true, .from_peer = client_->from_peer()};
   decision_ = released.outcome == GraceQueue::Outcome::kAnswered
-                  ? RouteAnswer(facts, answer, loop_->view(), options.grace.unknown_session)
+                  ? RouteAnswer(Facts(), answer, loop_->view(), options.grace.unknown_session)
                   : RouteAfterTimeout(options.grace.unknown_session);
 }
 
@@ -292,6 +312,7 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
   }
   const RequestHop hop{.from_peer = client_->from_peer(),
                        .to_peer = target.is_peer(),
+                       .stand_in = target.is_peer() && stand_in_,
                        .client_trusted = client_->trusted(),
                        .client_ip = client_->ip(),
                        .scheme = client_->scheme(),
@@ -324,7 +345,6 @@ Exchange::Step Exchange::WhileConnecting() {
     case UpstreamConnection::Progress::kReady:
       break;
   }
-  if (!target_.is_peer()) loop_->AppReached(true);
   client_->Cancel();
   state_ = State::kRelay;
   return Step::kAgain;
@@ -336,8 +356,8 @@ Exchange::Step Exchange::ConnectFailed(int error) {
   DropUpstream();
   if (!target_.is_peer()) {
     loop_->counters().app_connect_failures.Add();
-    loop_->AppReached(false);
-    return Refuse(Refusal::kAppUnreachable);
+    loop_->app_watch().Report(false);
+    return AppGone(loop_->view().self());
   }
   (error == EPROTO ? loop_->counters().peer_proof_failures
                    : loop_->counters().peer_connect_failures)
@@ -346,7 +366,24 @@ Exchange::Step Exchange::ConnectFailed(int error) {
   if (error == ECONNREFUSED && loop_->node().dependencies.on_peer_refused) {
     loop_->node().dependencies.on_peer_refused(target_.node);
   }
-  return Hold();
+  return stand_in_ ? AppGone(target_.node) : Hold();
+}
+
+// The application at `node` can't be reached, and has seen nothing of the request.
+Exchange::Step Exchange::AppGone(membership::NodeId node) {
+  constexpr size_t kAppsMax = 3;
+  apps_tried_.push_back(node);
+  const bool here = node == loop_->view().self();
+  if (here && client_->from_peer()) return Refuse(Refusal::kAppDown);
+  const AppFacts apps{.up_here = loop_->app_watch().up(), .key = key_, .tried = apps_tried_};
+  const Decision decision = AroundDeadApp({here ? Action::kLocal : Action::kForward, {}, node},
+                                          Facts(), apps, loop_->view());
+  if (decision.action != Action::kAppDown && apps_tried_.size() <= kAppsMax) {
+    return Routed(decision);
+  }
+  // As long as it counts as up, this says best what to look for.
+  const bool first = apps_tried_.size() == 1 && here && loop_->app_watch().up();
+  return Refuse(first ? Refusal::kAppUnreachable : Refusal::kAppDown);
 }
 
 // The upstream's connection ended before its response began.
@@ -362,7 +399,7 @@ Exchange::Step Exchange::UpstreamGone() {
     loop_->counters().retries.Add();
     if (!target_.is_peer() || reused_) return Attempt(target_, true);
     loop_->PeerRefused(target_.node);
-    return Hold();
+    return stand_in_ ? AppGone(target_.node) : Hold();
   }
   if (target_.is_peer()) {
     loop_->counters().upstream_aborted.Add();
@@ -390,7 +427,8 @@ Exchange::Step Exchange::Refuse(Refusal refusal, absl::string_view detail) {
                 {.keep_alive = keep_alive_,
                  .minor_version = head_.minor_version,
                  .head_request = head_.method_id == Method::kHead,
-                 .detail = detail},
+                 .detail = detail,
+                 .to_peer = client_->from_peer()},
                 &response_.lead());
   loop_->loop().Arm(client_, Timeout::kBody);
   state_ = State::kAnswer;

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head.h"
@@ -69,7 +70,9 @@ class Exchange final : public UpstreamUser {
   Step Next();
   Step TimedOut();
   Step ReadHead();
+  RequestFacts Facts() const;
   Step Routed(const Decision& decision);
+  Step AppGone(membership::NodeId node);
   void CountRoute(const Decision& decision);
   Step Hold(std::chrono::milliseconds lookup_delay = std::chrono::milliseconds(0));
   Step WhileHeld();
@@ -89,6 +92,7 @@ class Exchange final : public UpstreamUser {
   Step InterimResponse();
   Step FinalResponse();
   Step NotOwner();
+  Step PeersAppDown();
   bool LearnsSession();
   Step RelayResponseBody();
   Step ResponseDone();
@@ -107,6 +111,8 @@ class Exchange final : public UpstreamUser {
   RequestHead head_;
   store::SessionKey key_;
   bool has_session_ = false;
+  bool stand_in_ = false;  // The application that should answer is down.
+  std::vector<membership::NodeId> apps_tried_;
   bool head_timer_ = false;
 
   Decision decision_;  // From the grace buffer, while `released_`.

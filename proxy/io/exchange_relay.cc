@@ -118,7 +118,12 @@ Exchange::Step Exchange::ReadResponseHead() {
   }
   if (response_head_.is_interim) return InterimResponse();
   if (response_head_.is_upgrade) return BeginTunnel();
-  if (target_.is_peer() && IsNotOwnerAnswer(response_head_)) return NotOwner();
+  if (target_.is_peer()) {
+    if (IsNotOwnerAnswer(response_head_)) return NotOwner();
+    if (IsAppDownAnswer(response_head_)) return PeersAppDown();
+  } else {
+    loop_->app_watch().Report(true);
+  }
   return FinalResponse();
 }
 
@@ -141,6 +146,15 @@ Exchange::Step Exchange::NotOwner() {
   const auto delay = std::min(kMissDelay * misses_, kMissDelayMax);
   ++misses_;
   return Hold(delay);
+}
+
+// The view did not know it yet.
+Exchange::Step Exchange::PeersAppDown() {
+  const membership::NodeId node = target_.node;
+  DropUpstream();
+  if (!request_.replayable()) return Refuse(Refusal::kAppDown);
+  --attempts_;  // The peer has not passed it on.
+  return AppGone(node);
 }
 
 Exchange::Step Exchange::FinalResponse() {

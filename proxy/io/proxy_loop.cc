@@ -51,6 +51,8 @@ EventLoop::Durations DurationsOf(const Options& options) {
   set(Timeout::kTouch, kTouchInterval);
   set(Timeout::kGrace, kGraceTick);
   set(Timeout::kAccept, kAcceptPause);
+  set(Timeout::kHealthInterval, options.health_interval);
+  set(Timeout::kHealthTimeout, options.health_timeout);
   set(Timeout::kStop, kStopMax);
   return d;
 }
@@ -82,7 +84,8 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       scan_limits(ScanLimitsOf(options_in)),
       request_body_limits(BodyLimitsOf(options_in)),
       default_host(options_in.app.ToString()),
-      grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max) {}
+      grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max),
+      app_watch(options_in, dependencies_in.on_app_health) {}
 
 ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys)
     : node_(*node),
@@ -255,11 +258,12 @@ void ProxyLoop::Lookup(store::SessionKey key) {
       });
 }
 
-void ProxyLoop::AppReached(bool reached) {
-  if (app_reached_ == reached) return;
-  app_reached_ = reached;
-  if (node_.dependencies.on_app_reached) node_.dependencies.on_app_reached(reached);
+void ProxyLoop::WatchApp() {
+  watches_app_ = true;
+  node_.app_watch.Begin(&loop_, &buffers_, &counters_);
 }
+
+store::SessionKey ProxyLoop::NextKey() { return {.hi = ++next_key_ * 0x9e3779b97f4a7c15, .lo = 0}; }
 
 void ProxyLoop::PeerRefused(membership::NodeId node) {
   refused_until_[node] = loop_.now() + kRefusedMemory;
@@ -370,6 +374,7 @@ void ProxyLoop::CloseAll() {
   for (ClientConnection* connection : all) connection->Close(true);
   pool_.CloseIdle();
   stop_alarm_.Cancel();
+  if (watches_app_) node_.app_watch.End();
   loop_.Quit();
 }
 

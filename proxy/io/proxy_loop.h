@@ -11,7 +11,6 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,6 +23,7 @@
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
 #include "proxy/core/hop_proof.h"
+#include "proxy/io/app_watch.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
 #include "proxy/io/tls_certificates.h"
@@ -43,9 +43,8 @@ struct ProxyDependencies {
   membership::NodeId self;
   // A peer's port refused a connection: evidence of death. Called on a loop; must only post.
   std::function<void(membership::NodeId)> on_peer_refused = nullptr;
-  // Whether the last attempt to connect to the application succeeded, when that is news to a loop.
-  // Called on any loop; must only post.
-  std::function<void(bool reached)> on_app_reached = nullptr;
+  // The application is up (the first time too), or down. Called on any loop; must only post.
+  std::function<void(bool up)> on_app_health = nullptr;
   // Somebody without a key tried to pass for a peer. Called on any loop.
   std::function<void(absl::string_view reason, absl::string_view ip)> on_peer_unproven = nullptr;
   // Of the cluster, for the proof between peers and for session tickets. Null: there are none, and
@@ -67,6 +66,7 @@ struct ProxyNode {
   const std::string default_host;  // For HTTP/1.0 clients that name none.
   GraceBudget grace_budget;
   std::unique_ptr<TlsCertificates> tls;  // Null: there is no TLS listener.
+  AppWatch app_watch;
   std::atomic<int> connections{0};
   std::atomic<bool> draining{false};
 };
@@ -85,6 +85,8 @@ class ProxyLoop {
   absl::Status Open() { return loop_.Open(); }
 
   void Start();
+  // The node's application is checked on this loop. Before Start.
+  void WatchApp();
   void PostView(membership::ViewPtr view);
   void PostKeys(HopKeysPtr keys);
   // Finishes requests under way, at most for a while, then ends the thread.
@@ -120,8 +122,9 @@ class ProxyLoop {
   // For a while, answers that name this node as an owner are taken for "dead, nobody took over
   // yet".
   void PeerRefused(membership::NodeId node);
-  // A new connection to the application was made, or could not be.
-  void AppReached(bool reached);
+  AppWatch& app_watch() { return node_.app_watch; }
+  // For requests without a session: another one each time.
+  store::SessionKey NextKey();
 
  private:
   struct Listener final : EventHandler {
@@ -163,6 +166,7 @@ class ProxyLoop {
   HopKeysPtr hop_keys_;
   std::array<Listener, 3> listeners_;
   bool listening_ = false;
+  bool watches_app_ = false;
   bool stopping_ = false;
 
   absl::flat_hash_set<ClientConnection*> connections_;
@@ -171,9 +175,9 @@ class ProxyLoop {
   GraceQueue grace_;
   absl::flat_hash_map<GraceQueue::Token, Held> held_;
   absl::flat_hash_map<membership::NodeId, SteadyTime> refused_until_;
-  std::optional<bool> app_reached_;  // Unknown before the first attempt.
   absl::flat_hash_map<uint64_t, Exchange*> learning_;
   uint64_t learn_ticket_ = 0;
+  uint64_t next_key_ = 0;
   std::vector<store::SessionKey> touches_;
 
   Alarm touch_alarm_, grace_alarm_, accept_alarm_, stop_alarm_;

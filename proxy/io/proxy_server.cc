@@ -110,6 +110,7 @@ CertificateStats ProxyServer::certificates() const {
 void ProxyServer::Start() {
   assert(!started_);
   started_ = true;
+  loops_.front()->WatchApp();
   for (const auto& loop : loops_) loop->Start();
 }
 

@@ -46,6 +46,8 @@ class ProxyServer {
   std::optional<membership::Address> tls_address() const { return tls_address_; }
   // Replaces Dependencies::keys. Any thread. REQUIRES: not null.
   void SetKeys(const membership::KeyringPtr& keys);
+  // The application takes requests, as far as this node knows. Any thread.
+  bool app_up() const { return node_.app_watch.up(); }
   // Zeros without TLS. Any thread.
   CertificateStats certificates() const;
   // One block per loop; they live as long as the server.

@@ -68,6 +68,28 @@ TEST(ClusterTest, ASessionThatOnlyTheApplicationKnowsIsLearnedFromItsCookie) {
   }
 }
 
+TEST(ClusterTest, AnApplicationThatDiesIsStoodInForByTheOthers) {
+  Cluster cluster(3);
+  cluster.StartAll();
+  const std::string cookie = NewCart(cluster, 0, "tea");
+  cluster.app(0).Stop();
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 3; ++i) {
+      auto cart = Get(cluster.node(i).http_port(), "/cart", cookie);
+      ASSERT_TRUE(cart.ok()) << cart.status();
+      EXPECT_EQ(cart->status, 200) << cart->body;
+      EXPECT_EQ(cart->body, "tea");
+      EXPECT_NE(cart->headers["x-node"], "n0");
+    }
+    EXPECT_NE(NewCart(cluster, 0, "cup"), "");
+  }
+  EXPECT_TRUE(Eventually(seconds(10), [&] {
+    return cluster.node(0).Metric("roost_proxy_app_up") == 0;
+  }));
+  EXPECT_EQ(cluster.node(0).Metric("roost_proxy_refused_total{status=\"502\"}"), 0);
+  EXPECT_EQ(cluster.OwnerOf(cookie, 1), 0);
+}
+
 TEST(ClusterTest, AKilledOwnersSessionsGoOnWithinTwoSeconds) {
   Cluster cluster(3);
   cluster.StartAll();

@@ -37,6 +37,7 @@ class ProxyFixture : public ::testing::Test {
         options_, {.store = &store_,
                    .self = kSelf,
                    .on_peer_refused = [this](membership::NodeId n) { refused_.store(n.value); },
+                   .on_app_health = [this](bool up) { app_up_.store(up); },
                    .keys = keys_,
                    .cluster = kClusterName});
     ASSERT_TRUE(server.ok()) << server.status();
@@ -45,11 +46,13 @@ class ProxyFixture : public ::testing::Test {
   }
   // A view with this node and a peer whose forward listener is `forward`.
   void SetPeer(const membership::Address& forward,
-               membership::MemberState state = membership::MemberState::kAlive) {
+               membership::MemberState state = membership::MemberState::kAlive,
+               membership::AppHealth app = membership::AppHealth::kUnknown) {
     membership::Member self, peer;
     self.id = kSelf;
     peer.id = kPeer;
     peer.state = state;
+    peer.app = app;
     peer.gossip = forward;
     peer.forward_port = forward.port;
     server_->SetView(std::make_shared<membership::View>(
@@ -84,6 +87,7 @@ class ProxyFixture : public ::testing::Test {
   membership::KeyringPtr keys_;
   FakeSessionStore store_;
   std::atomic<uint64_t> refused_{0};
+  std::atomic<int> app_up_{-1};  // As reported; -1: not yet.
   uint64_t view_version_ = 0;
   std::unique_ptr<TestApp> app_;
   std::unique_ptr<ProxyServer> server_;
