@@ -68,6 +68,8 @@ struct alignas(64) Counters {
   Counter app_checks_failed;
   Counter app_bad_responses;  // Answers of the application that are not HTTP.
   Counter peer_connect_failures;
+  Counter circuits_opened;  // Peers that worked and then failed.
+  Counter circuit_waits;    // Requests that did not try a peer that had failed.
   Counter peer_proof_failures;  // What answered at a peer's address does not hold the key.
   // Connections to the forward listener without a peer's proof, by HopRefusal.
   std::array<Counter, kPeerRefusals> peers_refused;

@@ -313,6 +313,12 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
   out->Counter("roost_proxy_peer_connect_failures_total",
                "Connections to peers' proxies that could not be made.",
                Sum(in, &C::peer_connect_failures));
+  out->Counter("roost_proxy_circuits_opened_total",
+               "Times that a peer was found unreachable; requests for it wait then.",
+               Sum(in, &C::circuits_opened));
+  out->Counter("roost_proxy_circuit_waits_total",
+               "Requests held, or sent to a stand-in, rather than tried at such a peer.",
+               Sum(in, &C::circuit_waits));
   out->Counter("roost_proxy_peer_proof_failures_total",
                "Connections to a peer's address where nobody holds the cluster's key.",
                Sum(in, &C::peer_proof_failures));

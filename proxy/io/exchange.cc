@@ -245,6 +245,7 @@ Exchange::Step Exchange::Routed(const Decision& wanted) {
     case Action::kForward: {
       const membership::Member* member = loop_->view().Find(decision.node);
       if (member == nullptr) return Hold();
+      if (!loop_->MayTry(decision.node)) return stand_in_ ? AppGone(decision.node) : Hold();
       return Attempt({.node = decision.node, .address = member->forward()}, false);
     }
     case Action::kHold:
@@ -345,6 +346,7 @@ Exchange::Step Exchange::WhileConnecting() {
     case UpstreamConnection::Progress::kReady:
       break;
   }
+  if (target_.is_peer()) loop_->PeerWorks(target_.node);
   client_->Cancel();
   state_ = State::kRelay;
   return Step::kAgain;
@@ -362,7 +364,7 @@ Exchange::Step Exchange::ConnectFailed(int error) {
   (error == EPROTO ? loop_->counters().peer_proof_failures
                    : loop_->counters().peer_connect_failures)
       .Add();
-  loop_->PeerRefused(target_.node);
+  loop_->PeerFailed(target_.node);
   if (error == ECONNREFUSED && loop_->node().dependencies.on_peer_refused) {
     loop_->node().dependencies.on_peer_refused(target_.node);
   }
@@ -398,7 +400,7 @@ Exchange::Step Exchange::UpstreamGone() {
   if (MayRetry(facts) && request_.replayable()) {
     loop_->counters().retries.Add();
     if (!target_.is_peer() || reused_) return Attempt(target_, true);
-    loop_->PeerRefused(target_.node);
+    loop_->PeerFailed(target_.node);
     return stand_in_ ? AppGone(target_.node) : Hold();
   }
   if (target_.is_peer()) {

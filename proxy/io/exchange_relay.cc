@@ -117,6 +117,7 @@ Exchange::Step Exchange::ReadResponseHead() {
     if (io != Socket::Io::kDone) return UpstreamGone();
   }
   if (response_head_.is_interim) return InterimResponse();
+  if (target_.is_peer()) loop_->PeerWorks(target_.node);
   if (response_head_.is_upgrade) return BeginTunnel();
   if (target_.is_peer()) {
     if (IsNotOwnerAnswer(response_head_)) return NotOwner();

@@ -24,8 +24,6 @@ constexpr milliseconds kGraceTick{10};
 // After the process ran out of descriptors.
 constexpr milliseconds kAcceptPause{100};
 constexpr milliseconds kStopMax{5'000};
-// How long a refused connection speaks against a node that the view calls live.
-constexpr milliseconds kRefusedMemory{100};
 // Room for body behind a head of the largest size.
 constexpr size_t kBodyBytes = 16 << 10;
 constexpr size_t kBuffersKept = 256;
@@ -138,6 +136,7 @@ void ProxyLoop::PostStop() {
 void ProxyLoop::SetView(membership::ViewPtr view) {
   view_ = std::move(view);
   pool_.Prune(*view_);
+  absl::erase_if(circuits_, [this](const auto& entry) { return !view_->IsLive(entry.first); });
 }
 
 // Peers whose key is gone may finish their requests, but begin no more.
@@ -265,15 +264,23 @@ void ProxyLoop::WatchApp() {
 
 store::SessionKey ProxyLoop::NextKey() { return {.hi = ++next_key_ * 0x9e3779b97f4a7c15, .lo = 0}; }
 
-void ProxyLoop::PeerRefused(membership::NodeId node) {
-  refused_until_[node] = loop_.now() + kRefusedMemory;
+bool ProxyLoop::MayTry(membership::NodeId node) {
+  if (circuits_.empty()) return true;
+  const auto found = circuits_.find(node);
+  if (found == circuits_.end() || found->second.Allows(loop_.now())) return true;
+  counters_.circuit_waits.Add();
+  return false;
+}
+
+void ProxyLoop::PeerFailed(membership::NodeId node) {
+  if (circuits_[node].OnFailure(loop_.now())) counters_.circuits_opened.Add();
 }
 
 void ProxyLoop::OnOwnership(store::SessionKey key, const store::Ownership& answer) {
   store::Ownership taken = answer;
   if (taken.state == store::Ownership::State::kOwned) {
-    const auto refused = refused_until_.find(taken.owner);
-    if (refused != refused_until_.end() && loop_.now() < refused->second) {
+    const auto circuit = circuits_.find(taken.owner);
+    if (circuit != circuits_.end() && !circuit->second.IsDue(loop_.now())) {
       taken.state = store::Ownership::State::kOrphaned;
     }
   }

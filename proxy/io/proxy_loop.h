@@ -20,6 +20,7 @@
 #include "membership/keyring.h"
 #include "membership/view.h"
 #include "proxy/core/body_decoder.h"
+#include "proxy/core/circuit.h"
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
 #include "proxy/core/hop_proof.h"
@@ -119,9 +120,13 @@ class ProxyLoop {
   uint64_t Learn(Exchange* exchange, store::SessionKey key);
   void ForgetLearning(uint64_t ticket) { learning_.erase(ticket); }
   void Touch(store::SessionKey key);
-  // For a while, answers that name this node as an owner are taken for "dead, nobody took over
-  // yet".
-  void PeerRefused(membership::NodeId node);
+  // Whether to try this peer now (core/circuit); who may, says what became of it. While not,
+  // answers that name it as an owner are taken for "dead, nobody took over yet".
+  bool MayTry(membership::NodeId node);
+  void PeerFailed(membership::NodeId node);
+  void PeerWorks(membership::NodeId node) {
+    if (!circuits_.empty()) circuits_.erase(node);
+  }
   AppWatch& app_watch() { return node_.app_watch; }
   // For requests without a session: another one each time.
   store::SessionKey NextKey();
@@ -174,7 +179,7 @@ class ProxyLoop {
 
   GraceQueue grace_;
   absl::flat_hash_map<GraceQueue::Token, Held> held_;
-  absl::flat_hash_map<membership::NodeId, SteadyTime> refused_until_;
+  absl::flat_hash_map<membership::NodeId, Circuit> circuits_;  // Of peers that failed last.
   absl::flat_hash_map<uint64_t, Exchange*> learning_;
   uint64_t learn_ticket_ = 0;
   uint64_t next_key_ = 0;
