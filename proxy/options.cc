@@ -70,6 +70,8 @@ absl::Status Options::Validate() const {
   status.Update(CheckDuration("proxy.head_timeout", head_timeout));
   status.Update(CheckDuration("proxy.idle_timeout", idle_timeout));
   status.Update(CheckDuration("proxy.body_timeout", body_timeout));
+  status.Update(CheckRange("proxy.body_rate_min", body_rate_min, 0, 1 << 30));
+  status.Update(CheckRange("proxy.app_waiting_max", app_waiting_max, 0, 1'000'000));
   status.Update(CheckDuration("proxy.connect_timeout", connect_timeout));
   status.Update(CheckDuration("proxy.response_timeout", response_timeout));
   status.Update(CheckRange("proxy.pool_max", pool_max, 0, 65'536));

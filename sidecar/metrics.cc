@@ -271,6 +271,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
                Sum(in, &C::create_hold_timeouts));
   out->Counter("roost_proxy_tunnels_total", "Connections upgraded to tunnels.",
                Sum(in, &C::tunnels));
+  out->Family("roost_proxy_access_log_lines_total", "Lines of the access log.", Type::kCounter);
+  out->Sample(in.access_log.written, {{"result", "written"}});
+  out->Sample(in.access_log.dropped, {{"result", "dropped"}});
   out->Family("roost_proxy_bytes_total", "Bytes from and to clients.", Type::kCounter);
   out->Sample(Sum(in, &C::bytes_in), {{"direction", "in"}});
   out->Sample(Sum(in, &C::bytes_out), {{"direction", "out"}});
@@ -303,6 +306,10 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
   out->Gauge("roost_proxy_app_up",
              "1 unless the application is down; then other nodes' applications stand in for it.",
              in.app_up ? 1 : 0);
+  out->Gauge("roost_proxy_app_waiting", "Requests that the application has not begun to answer.",
+             Sum(in, &C::app_waiting));
+  out->Counter("roost_proxy_app_busy_total", "Requests refused: proxy.app_waiting_max was reached.",
+               Sum(in, &C::app_busy));
   out->Family("roost_proxy_app_checks_total", "Checks of the application, by result.",
               Type::kCounter);
   out->Sample(Sum(in, &C::app_checks_passed), {{"result", "passed"}});
@@ -333,6 +340,9 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
   out->Counter("roost_proxy_app_bad_responses_total",
                "Answers of the application that are not HTTP.", Sum(in, &C::app_bad_responses));
   out->Counter("roost_proxy_retries_total", "Requests sent again.", Sum(in, &C::retries));
+  out->Counter("roost_proxy_clients_too_slow_total",
+               "Clients cut off for sending or taking less than proxy.body_rate_min.",
+               Sum(in, &C::client_too_slow));
   out->Family("roost_proxy_aborted_total", "Exchanges cut off in the middle, by who went away.",
               Type::kCounter);
   out->Sample(Sum(in, &C::upstream_aborted), {{"side", "upstream"}});

@@ -202,6 +202,13 @@ absl::Status Node::Parts::BuildProxy() {
              log()->Warn("forwarded requests refused; roost_proxy_peers_refused_total counts them",
                          {{"reason", reason}, {"from", ip}});
            },
+       .on_access_log_error =
+           [this](absl::string_view reason) {
+             log()->Error(
+                 "the access log can't be written; roost_proxy_access_log_lines_total "
+                 "counts what is lost",
+                 {{"proxy.access_log", config.proxy().access_log()}, {"reason", reason}});
+           },
        .keys = keys == nullptr ? nullptr : keys->keys(),
        .cluster = config.cluster().name(),
        .on_certificate_rejected =
@@ -417,6 +424,7 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .proxy = proxy->counters(),
                                     .certificates = proxy->certificates(),
                                     .app_up = proxy->app_up(),
+                                    .access_log = proxy->access_log(),
                                     .stats = stats,
                                     .view = board.view(),
                                     .process = ReadProcessUsage(),
@@ -476,6 +484,8 @@ void Node::Drain() {
   left->WaitForNotificationWithTimeout(kLeaveMax);
   parts_->log()->Info("left the cluster");
 }
+
+void Node::ReopenLogs() { parts_->proxy->ReopenAccessLog(); }
 
 void Node::Stop() {
   Parts& parts = *parts_;

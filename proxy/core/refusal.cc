@@ -50,6 +50,9 @@ Text TextOf(Refusal refusal) {
               "been carried out: check before sending it again."};
     case Refusal::kOverloaded:
       return {503, "Service Unavailable", "Too many connections are open. Try again soon."};
+    case Refusal::kAppBusy:
+      return {503, "Service Unavailable",
+              "Too many requests wait for the application. Try again soon."};
     case Refusal::kGraceFull:
       return {503, "Service Unavailable",
               "Too many requests wait for their session's owner. Try again soon."};

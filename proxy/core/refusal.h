@@ -22,6 +22,7 @@ enum class Refusal : uint8_t {
   kAppBadResponse,      // 502
   kOwnerUnreachable,    // 502: the owner's node vanished in the middle
   kOverloaded,          // 503: connections_max
+  kAppBusy,             // 503: app_waiting_max
   kGraceFull,           // 503
   kSessionUnavailable,  // 503: nobody knows the session, or its owner was not found in time
   kDraining,            // 503

@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
 #include "proxy/core/retry_policy.h"
 #include "proxy/core/session_id.h"
@@ -50,7 +51,8 @@ uint32_t Seconds(SteadyTime now) {
 Exchange::Exchange(ProxyLoop* loop)
     : loop_(loop),
       scanner_(loop->node().scan_limits),
-      response_scanner_(loop->node().scan_limits) {}
+      response_scanner_(loop->node().scan_limits),
+      rate_(loop->options().body_rate_min, loop->options().body_timeout) {}
 
 void Exchange::Start(ClientConnection* client) {
   client_ = client;
@@ -62,11 +64,13 @@ void Exchange::Start(ClientConnection* client) {
   attempts_ = misses_ = 0;
   body_started_ = request_done_ = request_read_ = request_broken_ = false;
   received_ = 0;
-  response_started_ = keep_alive_ = false;
+  response_started_ = keep_alive_ = request_starved_ = response_blocked_ = false;
+  rate_.Reset(loop_->loop().now());
   tunnel_up_done_ = tunnel_down_done_ = timed_out_ = false;
 }
 
 void Exchange::Stop() {
+  EndTrail();
   if (hold_ != 0) {
     loop_->CancelHold(hold_, hold_bytes_);
     hold_ = 0;
@@ -93,11 +97,11 @@ Exchange::Outcome Exchange::Advance() {
       case Step::kPending:
         return Outcome::kPending;
       case Step::kDone:
-        return Outcome::kDone;
+        return trail_.outcome = Outcome::kDone;
       case Step::kLast:
-        return Outcome::kLast;
+        return trail_.outcome = Outcome::kLast;
       case Step::kAborted:
-        return Outcome::kAborted;
+        return trail_.outcome = Outcome::kAborted;
     }
   }
 }
@@ -136,6 +140,7 @@ Exchange::Step Exchange::TimedOut() {
   switch (timeout_) {
     case Timeout::kHead:
       head_ = RequestHead();
+      BeginTrail();
       return Refuse(Refusal::kRequestTimeout);
     case Timeout::kConnect:
       return ConnectFailed(ETIMEDOUT);
@@ -156,9 +161,8 @@ Exchange::Step Exchange::TimedOut() {
     return Refuse(request_read_ ? Refusal::kResponseTimeout : Refusal::kRequestTimeout);
   }
   // Either the client does not take the answer, or the upstream does not go on with it.
-  const bool client_slow = !client_->socket().writable();
-  Counters& counters = loop_->counters();
-  (client_slow ? counters.client_aborted : counters.upstream_aborted).Add();
+  if (!client_->socket().writable()) return ClientGone();
+  loop_->counters().upstream_aborted.Add();
   return Step::kAborted;
 }
 
@@ -169,6 +173,7 @@ Exchange::Step Exchange::ReadHead() {
     if (status == ScanStatus::kComplete) break;
     if (status == ScanStatus::kBad) {
       head_ = RequestHead();
+      BeginTrail();
       return Refuse(RefusalOf(scanner_.error().status), scanner_.error().reason);
     }
     if (!head_timer_) {
@@ -182,6 +187,7 @@ Exchange::Step Exchange::ReadHead() {
     if (io != Socket::Io::kDone) return Step::kLast;  // Nobody is there to answer to.
     loop_->counters().bytes_in.Add(bytes);
   }
+  BeginTrail();
   request_read_ = !head_.has_body();
   const bool from_peer = client_->from_peer();
   Counters& counters = loop_->counters();
@@ -238,6 +244,7 @@ Exchange::Step Exchange::Routed(const Decision& wanted) {
     decision = AroundDeadApp(wanted, Facts(), apps, loop_->view());
   }
   stand_in_ = decision.reason == Reason::kStandIn;
+  trail_.reason = decision.reason;
   CountRoute(decision);
   switch (decision.action) {
     case Action::kLocal:
@@ -269,6 +276,7 @@ Exchange::Step Exchange::Hold(std::chrono::milliseconds lookup_delay) {
     return Refuse(Refusal::kSessionUnavailable);
   }
   client_->Cancel();
+  trail_.held_since = now;
   hold_bytes_ = static_cast<int64_t>(client_->in().size());
   hold_ = loop_->Hold(this, key_, hold_bytes_, lookup_delay);
   if (hold_ == 0) return Refuse(Refusal::kGraceFull);
@@ -279,6 +287,7 @@ Exchange::Step Exchange::Hold(std::chrono::milliseconds lookup_delay) {
 void Exchange::OnReleased(const GraceQueue::Released& released, const store::Ownership& answer) {
   hold_ = 0;
   released_ = true;
+  trail_.held += loop_->loop().now() - trail_.held_since;
   const Options& options = loop_->options();
   decision_ = released.outcome == GraceQueue::Outcome::kAnswered
                   ? RouteAnswer(Facts(), answer, loop_->view(), options.grace.unknown_session)
@@ -294,12 +303,16 @@ Exchange::Step Exchange::WhileHeld() {
   // here costs room that others need.
   if (!client_->socket().peer_closed() && !client_->socket().failed()) return Step::kPending;
   loop_->counters().grace_cancelled.Add();
-  loop_->counters().client_aborted.Add();
-  return Step::kAborted;
+  return ClientGone();
 }
 
 Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
+  if (!target.is_peer()) {
+    waits_for_app_ = loop_->BeginWait();
+    if (!waits_for_app_) return Refuse(Refusal::kAppBusy);
+  }
   ++attempts_;
+  trail_.attempted = true;
   target_ = target;
   received_ = 0;
   request_done_ = request_broken_ = response_timer_ = false;
@@ -334,10 +347,7 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
 }
 
 Exchange::Step Exchange::WhileConnecting() {
-  if (client_->socket().failed()) {
-    loop_->counters().client_aborted.Add();
-    return Step::kAborted;
-  }
+  if (client_->socket().failed()) return ClientGone();
   switch (upstream_->Establish()) {
     case UpstreamConnection::Progress::kPending:
       return Step::kPending;
@@ -415,7 +425,12 @@ Exchange::Step Exchange::UpstreamGone() {
   return Refuse(Refusal::kAppBadResponse);
 }
 
+void Exchange::EndWait() {
+  if (std::exchange(waits_for_app_, false)) loop_->EndWait();
+}
+
 void Exchange::DropUpstream() {
+  EndWait();
   if (upstream_ == nullptr) return;
   loop_->pool().Discard(upstream_);
   upstream_ = nullptr;
@@ -423,6 +438,7 @@ void Exchange::DropUpstream() {
 
 Exchange::Step Exchange::Refuse(Refusal refusal, absl::string_view detail) {
   DropUpstream();
+  trail_.status = StatusOf(refusal);
   if (Counter* counter = CounterOf(StatusOf(refusal), &loop_->counters())) counter->Add();
   keep_alive_ = head_.keep_alive && head_.size > 0 && !head_.has_body() && !client_->closing();
   AppendRefusal(refusal,

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -20,6 +22,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLingerMax{2'000};
 constexpr milliseconds kTouchInterval{250};
+constexpr milliseconds kAccessInterval{200};
 constexpr milliseconds kGraceTick{10};
 // After the process ran out of descriptors.
 constexpr milliseconds kAcceptPause{100};
@@ -49,6 +52,7 @@ EventLoop::Durations DurationsOf(const Options& options) {
   set(Timeout::kTouch, kTouchInterval);
   set(Timeout::kGrace, kGraceTick);
   set(Timeout::kAccept, kAcceptPause);
+  set(Timeout::kAccessLog, kAccessInterval);
   set(Timeout::kHealthInterval, options.health_interval);
   set(Timeout::kHealthTimeout, options.health_timeout);
   set(Timeout::kStop, kStopMax);
@@ -60,6 +64,17 @@ ScanLimits ScanLimitsOf(const Options& options) {
   limits.head_bytes_max = static_cast<size_t>(options.head_bytes_max);
   limits.headers_max = static_cast<size_t>(options.headers_max);
   return limits;
+}
+
+int LoopCount(const Options& options) {
+  if (options.threads > 0) return options.threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+uint64_t WaitingMaxOf(const ProxyNode& node) {
+  const int max = node.options.app_waiting_max;
+  if (max == 0) return std::numeric_limits<uint64_t>::max();
+  return static_cast<uint64_t>((max + node.loops - 1) / node.loops);
 }
 
 BodyLimits BodyLimitsOf(const Options& options) {
@@ -83,6 +98,7 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       request_body_limits(BodyLimitsOf(options_in)),
       default_host(options_in.app.ToString()),
       grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max),
+      loops(LoopCount(options_in)),
       app_watch(options_in, dependencies_in.on_app_health) {}
 
 ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys)
@@ -91,6 +107,7 @@ ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr key
       buffers_(node->scan_limits.head_bytes_max + kBodyBytes, kBuffersKept),
       pool_(&loop_, &buffers_, node->options.pool_max, node->dependencies.self),
       view_(ViewOfSelf(node->dependencies.self)),
+      app_waiting_max_(WaitingMaxOf(*node)),
       grace_(node->options.grace, &node->grace_budget) {
   const std::pair<int, Door> doors[] = {{listeners.clients, Door::kClients},
                                         {listeners.tls_clients, Door::kTlsClients},
@@ -99,6 +116,7 @@ ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr key
     listeners_[i].owner = this;
     std::tie(listeners_[i].fd, listeners_[i].door) = doors[i];
   }
+  access_alarm_.call = [this] { FlushAccess(); };
   touch_alarm_.call = [this] { FlushTouches(); };
   grace_alarm_.call = [this] { OnGraceTick(); };
   accept_alarm_.call = [this] { Listen(); };
@@ -350,6 +368,28 @@ void ProxyLoop::FlushTouches() {
   node_.dependencies.store->Touch(std::exchange(touches_, {}));
 }
 
+bool ProxyLoop::BeginWait() {
+  if (counters_.app_waiting.value() >= app_waiting_max_) {
+    counters_.app_busy.Add();
+    return false;
+  }
+  counters_.app_waiting.Add();
+  return true;
+}
+
+void ProxyLoop::LogAccess(const std::string& line) {
+  if (access_lines_.empty()) loop_.Arm(&access_alarm_, Timeout::kAccessLog);
+  access_lines_ += line;
+  ++access_count_;
+  if (access_lines_.size() >= AccessLog::kChunkBytes) FlushAccess();
+}
+
+void ProxyLoop::FlushAccess() {
+  access_alarm_.Cancel();
+  if (access_count_ == 0) return;
+  node_.access_log->Write(&access_lines_, std::exchange(access_count_, 0));
+}
+
 // The end.
 
 void ProxyLoop::BeginStop() {
@@ -380,6 +420,7 @@ void ProxyLoop::CloseAll() {
   const std::vector<ClientConnection*> all(connections_.begin(), connections_.end());
   for (ClientConnection* connection : all) connection->Close(true);
   pool_.CloseIdle();
+  FlushAccess();
   stop_alarm_.Cancel();
   if (watches_app_) node_.app_watch.End();
   loop_.Quit();

@@ -24,6 +24,7 @@
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
 #include "proxy/core/hop_proof.h"
+#include "proxy/io/access_log.h"
 #include "proxy/io/app_watch.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
@@ -48,6 +49,8 @@ struct ProxyDependencies {
   std::function<void(bool up)> on_app_health = nullptr;
   // Somebody without a key tried to pass for a peer. Called on any loop.
   std::function<void(absl::string_view reason, absl::string_view ip)> on_peer_unproven = nullptr;
+  // Lines of the access log are lost. Any thread.
+  std::function<void(absl::string_view reason)> on_access_log_error = nullptr;
   // Of the cluster, for the proof between peers and for session tickets. Null: there are none, and
   // who reaches the forward listener is taken for a peer.
   membership::KeyringPtr keys = nullptr;
@@ -67,7 +70,9 @@ struct ProxyNode {
   const std::string default_host;  // For HTTP/1.0 clients that name none.
   GraceBudget grace_budget;
   std::unique_ptr<TlsCertificates> tls;  // Null: there is no TLS listener.
+  const int loops;
   AppWatch app_watch;
+  std::unique_ptr<AccessLog> access_log;  // Null: off.
   std::atomic<int> connections{0};
   std::atomic<bool> draining{false};
 };
@@ -128,6 +133,12 @@ class ProxyLoop {
     if (!circuits_.empty()) circuits_.erase(node);
   }
   AppWatch& app_watch() { return node_.app_watch; }
+  // Takes a place among the requests that wait for the application, or says that there is none;
+  // each loop has its share of them.
+  bool BeginWait();
+  void EndWait() { counters_.app_waiting.Sub(); }
+  bool logs_access() const { return node_.access_log != nullptr; }
+  void LogAccess(const std::string& line);
   // For requests without a session: another one each time.
   store::SessionKey NextKey();
 
@@ -155,6 +166,7 @@ class ProxyLoop {
   void OnGraceTick();
   void Release(const GraceQueue::Released& released, const store::Ownership& answer);
   void FlushTouches();
+  void FlushAccess();
   void SetView(membership::ViewPtr view);
   void SetKeys(HopKeysPtr keys);
   void BeginStop();
@@ -172,6 +184,7 @@ class ProxyLoop {
   std::array<Listener, 3> listeners_;
   bool listening_ = false;
   bool watches_app_ = false;
+  const uint64_t app_waiting_max_;
   bool stopping_ = false;
 
   absl::flat_hash_set<ClientConnection*> connections_;
@@ -185,7 +198,10 @@ class ProxyLoop {
   uint64_t next_key_ = 0;
   std::vector<store::SessionKey> touches_;
 
-  Alarm touch_alarm_, grace_alarm_, accept_alarm_, stop_alarm_;
+  std::string access_lines_;
+  uint64_t access_count_ = 0;
+
+  Alarm access_alarm_, touch_alarm_, grace_alarm_, accept_alarm_, stop_alarm_;
   std::thread thread_;
 };
 

@@ -48,6 +48,10 @@ class ProxyServer {
   void SetKeys(const membership::KeyringPtr& keys);
   // The application takes requests, as far as this node knows. Any thread.
   bool app_up() const { return node_.app_watch.up(); }
+  // After the file was renamed. Any thread.
+  void ReopenAccessLog();
+  // Zeros without an access log. Any thread.
+  AccessLogStats access_log() const;
   // Zeros without TLS. Any thread.
   CertificateStats certificates() const;
   // One block per loop; they live as long as the server.
