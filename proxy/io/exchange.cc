@@ -278,7 +278,7 @@ Exchange::Step Exchange::Hold(std::chrono::milliseconds lookup_delay) {
   client_->Cancel();
   trail_.held_since = now;
   hold_bytes_ = static_cast<int64_t>(client_->in().size());
-  hold_ = loop_->Hold(this, key_, hold_bytes_, lookup_delay);
+  hold_ = loop_->Hold(this, key_, hold_bytes_, trail_.reason != Reason::kUnknown, lookup_delay);
   if (hold_ == 0) return Refuse(Refusal::kGraceFull);
   state_ = State::kHeld;
   return Step::kPending;

@@ -246,8 +246,8 @@ void ProxyLoop::ReturnExchange(std::unique_ptr<Exchange> exchange) {
 // The grace buffer.
 
 GraceQueue::Token ProxyLoop::Hold(Exchange* exchange, store::SessionKey key, int64_t bytes,
-                                  milliseconds lookup_delay) {
-  const GraceQueue::Added added = grace_.Add(loop_.now(), key, bytes, lookup_delay);
+                                  bool known, milliseconds lookup_delay) {
+  const GraceQueue::Added added = grace_.Add(loop_.now(), key, bytes, known, lookup_delay);
   if (added.status != GraceQueue::AddStatus::kHeld) {
     counters_.grace_full.Add();
     return 0;

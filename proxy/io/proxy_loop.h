@@ -118,7 +118,7 @@ class ProxyLoop {
 
   // Holds a request until its session's owner is known; 0 if a bound of the grace buffer is
   // reached.
-  GraceQueue::Token Hold(Exchange* exchange, store::SessionKey key, int64_t bytes,
+  GraceQueue::Token Hold(Exchange* exchange, store::SessionKey key, int64_t bytes, bool known,
                          std::chrono::milliseconds lookup_delay);
   void CancelHold(GraceQueue::Token token, int64_t bytes);
   // Asks the store to own a new session; the exchange hears OnLearned unless it says Forget first.
