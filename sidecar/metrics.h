@@ -65,6 +65,8 @@ struct MetricsInput {
   // One block per event loop.
   std::vector<const proxy::Counters*> proxy;
   proxy::CertificateStats certificates;
+  bool app_up = true;
+  proxy::AccessLogStats access_log;
   store::StoreStats stats;
   // May be null: no view yet.
   membership::ViewPtr view;
