@@ -95,6 +95,15 @@ class Processes:
             return " | ".join(log.read().strip().splitlines()[-3:])
 
 
+def wait_until(condition, what, processes, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        processes.check()
+        if time.monotonic() > deadline:
+            raise BenchError("%s: not within %d s" % (what, seconds))
+        time.sleep(0.02)
+
+
 def free_ports(count):
     return [int(port) for port in subprocess.check_output([sys.executable, _FREE_PORTS, str(count)]).split()]
 
