@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -69,7 +70,7 @@ class Outcomes {
   }
   void Print() const {
     absl::MutexLock lock(&mutex_);
-    for (const auto& [what, n] : counts_) std::printf("  %-44s %8d\n", what.c_str(), n);
+    for (const auto& [what, n] : counts_) std::printf("  %-90s %8d\n", what.c_str(), n);
   }
 
  private:
@@ -206,7 +207,8 @@ class Visitor {
     auto& fields = response->headers;
     if (response->status != 200) {
       // From the proxy itself: bears no tag, and closes unless it says otherwise.
-      stage_->outcomes.Count(absl::StrCat(kind, ": ", response->status));
+      const absl::string_view why = absl::StripAsciiWhitespace(response->body);
+      stage_->outcomes.Count(absl::StrCat(kind, ": ", response->status, " ", why.substr(0, 80)));
       if (fields.contains("x-tag")) stage_->outcomes.Wrong("a refusal with a tag");
       connection_ = nullptr;
       return false;
@@ -311,7 +313,7 @@ TEST(ChaosTest, NoAnswerGoesToAnotherRequestAndNoPostRunsTwice) {
 
   std::printf("%ld requests, seed %ld\n", static_cast<long>(requests), static_cast<long>(seed));
   stage.outcomes.Print();
-  std::printf("  %-44s %8zu\n", "POSTs run", stage.ledger.size());
+  std::printf("  %-90s %8zu\n", "POSTs run", stage.ledger.size());
   EXPECT_EQ(stage.outcomes.wrong(), 0);
   EXPECT_EQ(stage.ledger.mixed(), 0) << "requests with another request's body";
   EXPECT_TRUE(stage.ledger.RanTwice().empty()) << stage.ledger.RanTwice().front();
