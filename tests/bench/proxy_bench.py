@@ -29,7 +29,7 @@ FIGURES = ("requests_per_s", "cpu_us_per_request", "p50_us", "p99_us")
 # Case: its subjects, and the load. In the order of the JSON.
 LOADS = {
     "1k": (("direct",) + PROXIES, {}),
-    "forward": (("roost-local", "roost-forward"), {}),
+    "forward": (PROXIES + ("roost-forward",), {}),
     "one-connection": (("direct", "haproxy", "roost-local", "roost-forward"), {"connections": 1}),
     "100k": (("direct",) + PROXIES, {"path": "/files/100k"}),
     "100k-up": (("direct",) + PROXIES, {"path": "/upload", "upload": 100 << 10}),
@@ -165,7 +165,7 @@ class Bench:
             rows = rows_of(case, subjects, rounds)
             if case == "forward":
                 self.extra["forward_to_local_cpu_ratio"] = ratio(rounds, "roost-forward", "roost-local")
-                rows = rows[1:]  # roost-local is there for the ratio.
+                rows = rows[-1:]  # The others are there for its ratios.
             if case == "one-connection":
                 self.extra["forward_added_p50_us"] = round(statistics.median(
                     r["roost-forward"]["p50_us"] - r["roost-local"]["p50_us"] for r in rounds), 1)

@@ -207,8 +207,11 @@ class Visitor {
     auto& fields = response->headers;
     if (response->status != 200) {
       // From the proxy itself: bears no tag, and closes unless it says otherwise.
-      const absl::string_view why = absl::StripAsciiWhitespace(response->body);
-      stage_->outcomes.Count(absl::StrCat(kind, ": ", response->status, " ", why.substr(0, 80)));
+      // The second line of its text is the reason.
+      const absl::string_view text = absl::StripAsciiWhitespace(response->body);
+      const absl::string_view why = text.substr(text.find('\n') + 1);
+      stage_->outcomes.Count(
+          absl::StrCat(kind, ": ", response->status, " ", why.substr(0, why.find('.'))));
       if (fields.contains("x-tag")) stage_->outcomes.Wrong("a refusal with a tag");
       connection_ = nullptr;
       return false;
