@@ -20,7 +20,8 @@ enum class Command {
   kKeys,
   kCerts,
   kBroadcast,
-  kConflicts
+  kConflicts,
+  kSafeToStop
 };
 
 // Of `roostctl conflicts`.
@@ -38,6 +39,7 @@ struct Arguments {
   Command help_for = Command::kHelp;
   bool json = false;
   bool watch = false;   // members
+  bool wait = false;    // safe-to-stop
   bool owned = false;   // sessions
   int64_t limit = 100;  // sessions, conflicts list: 1 to 100,000
   // owner: one of the two.

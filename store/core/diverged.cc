@@ -8,6 +8,7 @@
 #include "store/core/limits.h"
 #include "store/core/lineage.h"
 #include "store/core/merge.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -91,7 +92,7 @@ void Replica::State::SendOffer(SessionKey key) {
   const SessionSummary& summary = *Find(key);
   Superseded& entry = superseded_.at(key);
   const NodeId owner = entry.by.owner;
-  if (owner != self_ && outbox_.IsUp(owner)) {
+  if (owner != self_ && outbox_.IsUp(owner) && !Planted(Bug::kNoOffers)) {
     const Offer offer{key, summary.epoch, summary.line, summary.version};
     out_->sends.emplace_back(owner, ToReceiver(offer));
   }
@@ -224,7 +225,7 @@ void Replica::State::MergeHere(SessionKey key, SessionPtr theirs) {
   if (conflict) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
   Session& next = merged.session;
   const auto journal = [&](const Session& lost, const Session& kept, std::vector<Loss> losses) {
-    if (losses.empty()) return;
+    if (losses.empty() || Planted(Bug::kLoseSilently)) return;
     counters_->conflict_losses.fetch_add(losses.size(), std::memory_order_relaxed);
     next.conflicts.push_back({NewLine(), now_.wall, options_.merge_policy, lost.epoch,
                               lost.version, kept.epoch, kept.version, std::move(losses)});

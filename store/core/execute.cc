@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "store/core/limits.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -84,7 +85,9 @@ void Replica::State::Do(uint64_t id, const CreateOp& op) {
   session.principal = op.principal;
   session.name_space = op.name_space;
   session.attributes = op.attributes;
-  for (auto& [name, attribute] : session.attributes) attribute.version = 1;
+  for (auto& [name, attribute] : session.attributes) {
+    attribute = {std::move(attribute.value), std::move(attribute.schema), 1};
+  }
   Make(id, std::move(session), op.ack, false);
 }
 
@@ -153,7 +156,7 @@ void Replica::State::Do(uint64_t id, const PutOp& op) {
     return Fail(id, absl::AbortedError(absl::StrCat("expected_version is ", op.expected_version,
                                                     "; the session has ", next.version)));
   }
-  if (body != nullptr) ++next.version;
+  if (body != nullptr && !Planted(Bug::kVersionStays)) ++next.version;
   if (op.replace_all) next.attributes.clear();
   for (const std::string& name : op.remove) next.attributes.erase(name);
   for (const auto& [name, attribute] : op.set) {
@@ -303,6 +306,7 @@ void Replica::State::Await(uint64_t id, SessionKey key, uint64_t sequence, Ack a
   wait.result.receipt.epoch = summary.epoch;
   write_deadlines_.emplace_back(wait.deadline, key);
   writes_.Add(key, std::move(wait));
+  if (Planted(Bug::kAckBeforePersist)) CheckWaits(key);
 }
 
 void Replica::State::CheckWaits(std::vector<SessionKey>* keys) {
@@ -315,13 +319,15 @@ void Replica::State::CheckWaits(SessionKey key) {
   if (writes_.Find(key) == nullptr) return;
   const int possible = CopiesPossible(key);
   const auto done = writes_.Take(key, [&](const WriteWait& wait) {
-    const int asked = CopiesAsked(wait.ack);
+    const int asked = Planted(Bug::kDegradeSilently) ? 0 : CopiesAsked(wait.ack);
     const int needed = options_.refuse_when_degraded ? asked : std::min(asked, possible);
-    return wait.sequence <= outbox_.durable() && static_cast<int>(wait.reached.size()) >= needed;
+    const bool durable = wait.sequence <= outbox_.durable() || Planted(Bug::kAckBeforePersist);
+    return durable && static_cast<int>(wait.reached.size()) >= needed;
   });
   for (const WriteWait& wait : done) {
     OperationResult result = wait.result;
     result.receipt.copies = static_cast<uint32_t>(wait.reached.size()) + 1;
+    if (Planted(Bug::kDegradeSilently)) result.receipt.copies = 1 + CopiesAsked(wait.ack);
     result.receipt.zones = ZonesOf(wait.reached);
     result.receipt.degraded = static_cast<int>(wait.reached.size()) < CopiesAsked(wait.ack);
     if (result.receipt.degraded) Count(&counters_->degraded_writes);

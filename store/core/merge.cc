@@ -8,6 +8,7 @@
 
 #include "absl/algorithm/container.h"
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 
 namespace roost::store {
 namespace {
@@ -110,7 +111,7 @@ class Merger {
     }
     const bool we_wrote = our != nullptr ? !Contains(theirs_, *our) : Contains(ours_, *their);
     const bool they_wrote = their != nullptr ? !Contains(ours_, *their) : Contains(theirs_, *our);
-    if (!they_wrote && !we_wrote) return;
+    if ((!they_wrote && !we_wrote) || (!we_wrote && Planted(Bug::kMergeDropsTheirs))) return;
     bool take_theirs = they_wrote;
     if (policy_ != MergePolicy::kLatestUpdate) {
       take_theirs = theirs_win;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -96,6 +97,9 @@ void Replica::State::EraseRecord(SessionKey key) {
   aliases_.erase(key);
   superseded_.erase(key);
   conflicted_.erase(key);
+  if (!refused_.empty()) {
+    for (const NodeId node : summary.copy_set) refused_.erase({node, key});
+  }
   if (locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);
   found_ = nullptr;
   sessions_.erase(it);
@@ -277,6 +281,7 @@ Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
 }
 
 void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+  if (Planted(Bug::kDeleteStaysLocal)) return Adopt(Tombstone(key, counter_above));
   Commit(Tombstone(key, counter_above));
 }
 
@@ -286,7 +291,11 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
   if (!summary.tombstone && now_.wall < summary.absolute_deadline_ms) {
     at = summary.absolute_deadline_ms;
     // Only the owner decides idle expiry.
-    if (OwnedHere(summary)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+    if (OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone)) {
+      at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+    }
+  } else if (summary.tombstone && Planted(Bug::kTombstoneForgottenEarly)) {
+    at = now_.wall + 50;
   } else if (aliases_.contains(key)) {
     at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
   }
@@ -303,13 +312,15 @@ void Replica::State::RunExpiry() {
     if (expiry_.empty() || expiry_.begin()->first > now_.wall) return;
     const SessionKey key = expiry_.begin()->second;
     const SessionSummary& summary = *Find(key);
-    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count()) {
+    const bool early = summary.tombstone && Planted(Bug::kTombstoneForgottenEarly);
+    const bool mine = OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone);
+    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count() || early) {
       FailWaits(key, "the session expired");
       EraseRecord(key);
     } else if (!summary.tombstone && now_.wall >= summary.absolute_deadline_ms) {
       counters_->expired_absolute.fetch_add(1, std::memory_order_relaxed);
       ScheduleExpiry(key);
-    } else if (!summary.tombstone && OwnedHere(summary) && summary.Expired(now_.wall)) {
+    } else if (!summary.tombstone && mine && summary.Expired(now_.wall)) {
       counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
       WriteTombstone(key, 0);
     } else {

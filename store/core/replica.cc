@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -136,7 +137,8 @@ void Replica::State::Recover(Recovered recovered) {
     summary.tombstone = stored.tombstone;
     summary.renewal_due_ms = stored.renewal_due_ms;
     summary.principal = stored.principal;
-    summary.unvalidated = !stored.tombstone && summary.owner() == self_;
+    summary.unvalidated = !stored.tombstone && summary.owner() == self_ &&
+                          !Planted(Bug::kServeUnvalidated);
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     summary.line = stored.line;
     // Its last writes may be lost here and held elsewhere.
@@ -154,7 +156,7 @@ void Replica::State::Recover(Recovered recovered) {
   for (const auto& [sequence, key] : recovered.changes) {
     last_sequence_ = std::max(last_sequence_, sequence);
     SessionSummary* summary = Find(key);
-    if (summary == nullptr) continue;
+    if (summary == nullptr || Planted(Bug::kForgetChanges)) continue;
     if (summary->sequence != 0) outbox_.Remove(summary->sequence);
     summary->sequence = sequence;
     outbox_.Add(sequence, key);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -240,6 +241,7 @@ void Replica::State::RetrySoon(SessionKey key) {
 }
 
 void Replica::State::Hold(SessionKey key, Held held) {
+  if (Planted(Bug::kForgetHeld)) return;
   SetTimer(held.deadline, Timer::kHeld, key);
   RetrySoon(key);
   held_[key].push_back(std::move(held));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -122,7 +123,10 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
 
 void Replica::State::OnFenced(const Fenced& fenced) {
   const SessionSummary* summary = Find(fenced.key);
-  if (summary == nullptr || summary->epoch >= fenced.epoch) return;
+  if (summary == nullptr || summary->epoch >= fenced.epoch || Planted(Bug::kForgetFenced)) return;
+  if (summary->tombstone && Planted(Bug::kDeleteGivesUp)) {
+    return StepDown(fenced.key, fenced.epoch, fenced.owner);
+  }
   if (summary->tombstone && summary->unvalidated) {
     return UndoAlias(fenced.key, fenced.epoch, fenced.owner);
   }
@@ -171,6 +175,7 @@ void Replica::State::SendDrops(SessionKey key) {
 }
 
 void Replica::State::SendDrop(NodeId node, const Drop& drop) {
+  if (Planted(Bug::kNoDrops)) return;
   if (outbox_.IsUp(node)) {
     out_->sends.emplace_back(node, ToReceiver(drop));
   } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
@@ -191,7 +196,7 @@ void Replica::State::TellFormer(SessionKey key, Epoch epoch) {
 void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
-  if (Contains(drop, *summary)) {
+  if (Contains(drop, *summary) || Planted(Bug::kDropUnmerged)) {
     TellFormer(drop.key, drop.epoch);
     return StepDown(drop.key, drop.epoch, drop.epoch.node);
   }
@@ -217,6 +222,7 @@ void Replica::State::OnReplicate(NodeId from, const Replicate& message) {
     return;
   }
   counters_->replicated_in.fetch_add(1, std::memory_order_relaxed);
+  if (Planted(Bug::kResultBeforePersist)) SendResult(from, {message.sequence, {}});
   std::vector<Fenced> fenced;
   Accept(message, Find(message.session->key), &fenced);
   Acknowledge(from, message.sequence, std::move(fenced));
@@ -233,13 +239,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
     held = nullptr;
   }
   if (held != nullptr) {
-    if (next.epoch < held->epoch) {
+    if (next.epoch < held->epoch && !Planted(Bug::kSkipEpochCheck)) {
       // Two tombstones need no quarrel.
       if (held->tombstone && next.tombstone) return;
       fenced->push_back({key, held->epoch, held->owner(), message.sequence});
       return;
     }
-    if (held->tombstone && !next.tombstone) {
+    if (held->tombstone && !next.tombstone && !Planted(Bug::kTombstoneLoses)) {
       if (next.epoch == held->epoch && next.version <= held->version) return;
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
@@ -259,7 +265,7 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       return;
     }
     if (next.epoch > held->epoch && !next.tombstone && !held->tombstone &&
-        !Contains(next, *held)) {
+        !Contains(next, *held) && !Planted(Bug::kAdoptUnmerged)) {
       // Not before what is here is merged into it.
       fenced->push_back({key, held->epoch, held->owner(), message.sequence});
       const Epoch epoch = next.epoch;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -145,7 +146,7 @@ void Replica::State::Sweep() {
 // Does what the view asks for with one session. Idempotent.
 void Replica::State::Review(SessionKey key, int pass) {
   SessionSummary* summary = Find(key);
-  if (summary == nullptr || view_ == nullptr) return;
+  if (summary == nullptr || view_ == nullptr || Planted(Bug::kNoReview)) return;
   Recount(summary);
   if (now_.wall >= summary->absolute_deadline_ms) return;
   if (summary->superseded) return;
@@ -284,6 +285,7 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
 // --- Takeover.
 
 void Replica::State::StartTakeover(SessionKey key) {
+  if (Planted(Bug::kNoTakeover)) return;
   if (view_ == nullptr || surveys_.IsOpen(key) || Find(key)->superseded) return;
   if (const auto want = wants_.find(key);
       want != wants_.end() && want->second.takeover_above != 0) {
@@ -315,7 +317,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     if (summary != nullptr) WriteTombstone(key, best.epoch.n);
     return Settle(key);
   }
-  if (newer) {
+  if (newer && (summary == nullptr || !Planted(Bug::kAdoptOlder))) {
     const bool holder =
         best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
     // Else the copies were moved away from here before the owner died.
@@ -351,7 +353,9 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
   const uint64_t above = std::max(counter_above, summary.epoch.n);
-  Succeed(&next, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_}, NewLine());
+  if (!Planted(Bug::kTakeOverWithoutEpoch)) {
+    Succeed(&next, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_}, NewLine());
+  }
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);

@@ -43,9 +43,18 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command :
        {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
-        Command::kCerts, Command::kBroadcast, Command::kVersion}) {
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kConflicts, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
+}
+
+TEST(ArgumentsTest, AConflictIsNamedByItsSessionAndItsId) {
+  const auto arguments = ParseArguments({"conflicts", "restore", "k", "i", "--json"}, "");
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->conflicts_action, ConflictsAction::kRestore);
+  EXPECT_EQ(arguments->key, "k");
+  EXPECT_EQ(arguments->conflict, "i");
+  EXPECT_EQ(ParseArguments({"conflicts", "list", "--limit", "7"}, "")->limit, 7);
 }
 
 TEST(ArgumentsTest, WrongUsageIsNamed) {
@@ -71,10 +80,24 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"certs", "new", "/d", "/e", "--nodes", "a"},
            {"certs", "new", "/d", "--nodes", "a", "--days", "0"},
            {"status", "--nodes", "a"},
+           {"status", "--wait"},
+           {"safe-to-stop", "now"},
+           {"conflicts"},
+           {"conflicts", "drop"},
+           {"conflicts", "list", "k"},
+           {"conflicts", "show"},
+           {"conflicts", "show", "k", "i"},
+           {"conflicts", "restore", "k"},
+           {"conflicts", "forget", "k", "i", "j"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
   }
+}
+
+TEST(ArgumentsTest, SafeToStopMayWait) {
+  EXPECT_FALSE(ParseArguments({"safe-to-stop"}, "")->wait);
+  EXPECT_TRUE(ParseArguments({"safe-to-stop", "--wait"}, "")->wait);
 }
 
 TEST(ArgumentsTest, KeysTakeAnActionAndItsOperand) {

@@ -105,6 +105,10 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   if (!first && it->second.hash != hash) {
     Violation(absl::StrCat(NameOf(session), " has two contents, the second at node ", node));
   }
+  const membership::NodeId writes_as = cluster_->members().id(node);
+  if (writer >= 0 && session.owner() != writes_as && session.epoch.node != writes_as) {
+    Violation(absl::StrCat("node ", node, " writes what it does not own: ", NameOf(session)));
+  }
   const SessionPtr before = cluster_->disk(node).Find(session.key);
   // Forgotten in a batch that is not on disk yet, and held anew.
   const bool forgotten = forgotten_.erase({node, session.key}) > 0;
