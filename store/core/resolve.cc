@@ -347,6 +347,11 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
         Fail(held.id, absl::AlreadyExistsError("the id is in use or was deleted"));
       } else if (std::holds_alternative<DeleteOp>(held.operation)) {
         const SessionSummary& summary = *Find(key);
+        if (summary.tombstone && summary.sequence > outbox_.durable()) {
+          // Deleted a moment ago, and not on the disk yet.
+          Await(held.id, key, summary.sequence, std::get<DeleteOp>(held.operation).ack, {});
+          return true;
+        }
         OperationResult result;
         result.receipt = {summary.version, summary.epoch, 1, 1, false};
         Reply(held.id, std::move(result));
@@ -504,6 +509,14 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
 }
 
 void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
+  for (const Answer& answer : result.answers) {
+    const SessionSummary* summary = Find(answer.key);
+    if (summary == nullptr || summary->tombstone || !OwnedHere(*summary)) continue;
+    const bool behind = answer.known && !answer.tombstone && answer.epoch < summary->epoch;
+    if (!behind || answer.owner == self_ || Gone(answer.owner)) continue;
+    // Who is taken for the owner there may not know of this epoch: it offers what it has.
+    SendDrop(answer.owner, Drop{answer.key, summary->epoch, NewLine(), 0, {}});
+  }
   for (const SessionKey key : surveys_.OnResult(from, result)) CloseSurvey(key);
 }
 

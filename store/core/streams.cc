@@ -198,6 +198,12 @@ void Replica::State::OnDrop(const Drop& drop) {
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
   if (Contains(drop, *summary) || Planted(Bug::kDropUnmerged)) {
     TellFormer(drop.key, drop.epoch);
+    if (summary->owner() == self_) {
+      const Drop told{drop.key, drop.epoch, NewLine(), 0, {}};
+      for (const NodeId node : summary->copy_set) {
+        if (node != self_ && node != drop.epoch.node) SendDrop(node, told);
+      }
+    }
     return StepDown(drop.key, drop.epoch, drop.epoch.node);
   }
   Supersede(drop.key, drop.epoch, drop.epoch.node);
@@ -291,6 +297,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
   // Handed over by a draining owner: its copies are this node's business now.
   const bool handed_over = next.owner() == self_ && !next.tombstone;
   TellFormer(key, next.epoch);
+  if (held != nullptr && !held->tombstone && held->owner() == self_ && next.owner() != self_) {
+    // Nor need it know the copies that this node has placed meanwhile.
+    const Drop drop{key, next.epoch, NewLine(), 0, {}};
+    for (const NodeId node : held->copy_set) {
+      if (node != self_ && !absl::c_linear_search(next.copy_set, node)) SendDrop(node, drop);
+    }
+  }
   Adopt(std::move(next));
   if (handed_over) Find(key)->line_ended = true;
   handing_over_.erase(key);

@@ -98,6 +98,9 @@ void SessionChecks::OnPersist(int node, const store::Persist& batch) {
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
 void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   const Session& session = *put.session;
+  if (session.version == 1 && session.ancestors.empty() && !session.tombstone) {
+    keys_[session.key].first_lines.insert(session.line);
+  }
   const uint64_t hash = ContentHash(session);
   const int writer = put.sequence != 0 ? node : -1;
   const auto [it, first] =
@@ -439,13 +442,8 @@ bool SessionChecks::Journalled(SessionKey key, const std::string& attribute,
 
 // By nodes that did not know of each other.
 bool SessionChecks::MadeTwice(SessionKey key) const {
-  const auto versions = ledger_.find(key);
-  if (versions == ledger_.end()) return false;
-  std::set<uint64_t> lines;
-  for (const auto& [version, content] : versions->second) {
-    if (std::get<1>(version) == 1) lines.insert(std::get<2>(version));
-  }
-  return lines.size() > 1;
+  const auto record = keys_.find(key);
+  return record != keys_.end() && record->second.first_lines.size() > 1;
 }
 
 void SessionChecks::CheckFinalRead(int node, SessionKey key,

@@ -40,6 +40,8 @@ struct WriteRecord {
 };
 
 struct KeyRecord {
+  // Of those who made it.
+  std::set<uint64_t> first_lines;
   std::vector<int> writes;
   Outcome deletion = Outcome::kRefused;  // kRefused: nobody tried.
   SteadyTime deleted{};
