@@ -75,6 +75,8 @@ class ConflictsApiTest : public ::testing::Test {
 };
 
 TEST_F(ConflictsApiTest, ShowsWhatLostWithoutCountingAsAnAccess) {
+  store::Attribute lost;
+  lost.value = "x";
   store::Session session;
   session.conflicts = {{.id = 0xab,
                         .when_ms = 12,
@@ -83,7 +85,7 @@ TEST_F(ConflictsApiTest, ShowsWhatLostWithoutCountingAsAnAccess) {
                         .lost_version = 4,
                         .kept_epoch = {5, {}},
                         .kept_version = 6,
-                        .losses = {{.name = "cart", .removed = false, .attribute = {.value = "x"}},
+                        .losses = {{.name = "cart", .removed = false, .attribute = lost},
                                    {.name = "gone", .removed = true, .attribute = {}}}}};
   result_.session = std::make_shared<const store::Session>(session);
   ASSERT_EQ(ShowAll(kKey), grpc::StatusCode::OK);

@@ -424,6 +424,7 @@ TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
   handed.key = kKey;
   handed.epoch = {1, NodeId{2}};
   handed.version = 1;
+  handed.line = 5;
   handed.copy_set = {LoneReplica::kSelf, NodeId{2}};
   handed.absolute_deadline_ms = lone.now().wall + 3'600'000;
   handed.idle_ttl_ms = 3'600'000;
@@ -437,6 +438,7 @@ TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
   deleted.key = kKey;
   deleted.epoch = {5, NodeId{deleter}};
   deleted.version = 7;
+  deleted.line = 6;
   deleted.copy_set = {NodeId{deleter}, LoneReplica::kSelf};
   deleted.absolute_deadline_ms = mine.absolute_deadline_ms;
   deleted.tombstone = true;
