@@ -436,7 +436,7 @@ TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
   const uint64_t deleter = copy == 2 ? 3 : 2;
   Session deleted;
   deleted.key = kKey;
-  deleted.epoch = {5, NodeId{deleter}};
+  deleted.epoch = {mine.epoch.n + 3, NodeId{deleter}};
   deleted.version = 7;
   deleted.line = 6;
   deleted.copy_set = {NodeId{deleter}, LoneReplica::kSelf};
