@@ -31,6 +31,7 @@ struct alignas(64) Counters {
   Counter connections;            // Accepted from clients.
   Counter connections_open;       // Now.
   Counter connections_refused;    // Over connections_max.
+  Counter sources_refused;        // Over connections_per_source_max.
   Counter preambles_refused;      // Not the PROXY protocol, where it is required.
   Counter tls_handshakes;         // Completed.
   Counter tls_resumed;            // Of these, from a session ticket.

@@ -236,6 +236,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Gauge("roost_proxy_connections", "Client connections open.", Sum(in, &C::connections_open));
   out->Counter("roost_proxy_connections_refused_total",
                "Client connections over proxy.connections_max.", Sum(in, &C::connections_refused));
+  out->Counter("roost_proxy_sources_refused_total",
+               "Client connections over proxy.connections_per_source_max.",
+               Sum(in, &C::sources_refused));
   out->Counter("roost_proxy_preambles_refused_total",
                "Connections without the PROXY protocol where proxy.proxy_protocol requires it.",
                Sum(in, &C::preambles_refused));

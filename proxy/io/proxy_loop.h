@@ -15,8 +15,10 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/synchronization/mutex.h"
 #include "membership/keyring.h"
 #include "membership/view.h"
 #include "proxy/core/body_decoder.h"
@@ -24,6 +26,7 @@
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
 #include "proxy/core/hop_proof.h"
+#include "proxy/core/source_limit.h"
 #include "proxy/io/access_log.h"
 #include "proxy/io/app_watch.h"
 #include "proxy/io/buffer.h"
@@ -74,6 +77,8 @@ struct ProxyNode {
   AppWatch app_watch;
   std::unique_ptr<AccessLog> access_log;  // Null: off.
   std::atomic<int> connections{0};
+  absl::Mutex sources_mutex;
+  SourceLimit sources ABSL_GUARDED_BY(sources_mutex);
   std::atomic<bool> draining{false};
 };
 
@@ -113,6 +118,9 @@ class ProxyLoop {
 
   std::unique_ptr<Exchange> TakeExchange();
   void ReturnExchange(std::unique_ptr<Exchange> exchange);
+  // Whether one more connection from there may be served; LeaveSource when it closes.
+  bool EnterSource(const membership::Address& source);
+  void LeaveSource(const membership::Address& source);
   // The connection closed its socket; frees it after the present batch.
   void Closed(ClientConnection* connection);
 
