@@ -85,6 +85,8 @@ struct alignas(64) Counters {
   Counter tunnels;
   Counter bytes_in;   // From clients.
   Counter bytes_out;  // To clients.
+  // Of bodies and tunnels, both ways, inside the kernel; counted when the request has ended.
+  Counter bytes_spliced;
 };
 
 struct AccessLogStats {

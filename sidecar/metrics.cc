@@ -280,6 +280,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Family("roost_proxy_bytes_total", "Bytes from and to clients.", Type::kCounter);
   out->Sample(Sum(in, &C::bytes_in), {{"direction", "in"}});
   out->Sample(Sum(in, &C::bytes_out), {{"direction", "out"}});
+  out->Counter("roost_proxy_spliced_bytes_total",
+               "Bytes of bodies and tunnels that were moved without being copied.",
+               Sum(in, &C::bytes_spliced));
 }
 
 void RenderGrace(const MetricsInput& in, MetricsText* out) {

@@ -31,6 +31,7 @@
 #include "proxy/io/app_watch.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
+#include "proxy/io/splice_pipe.h"
 #include "proxy/io/tls_certificates.h"
 #include "proxy/io/upstream_pool.h"
 #include "proxy/observer.h"
@@ -108,6 +109,7 @@ class ProxyLoop {
   // For connections and exchanges, on the loop's thread.
   EventLoop& loop() { return loop_; }
   BufferPool* buffers() { return &buffers_; }
+  SplicePipes* pipes() { return &pipes_; }
   UpstreamPool& pool() { return pool_; }
   const ProxyNode& node() const { return node_; }
   const Options& options() const { return node_.options; }
@@ -185,6 +187,7 @@ class ProxyLoop {
   ProxyNode& node_;
   EventLoop loop_;
   BufferPool buffers_;
+  SplicePipes pipes_;
   UpstreamPool pool_;
   Counters counters_;
   membership::ViewPtr view_;

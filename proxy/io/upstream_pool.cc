@@ -100,9 +100,10 @@ UpstreamConnection* UpstreamPool::Connect(const UpstreamTarget& target, Upstream
 void UpstreamPool::Return(UpstreamConnection* connection) {
   assert(connection->user_ != nullptr);
   Idle& idle = idle_[connection->target_];
-  const Socket& socket = connection->socket;
+  Socket& socket = connection->socket;
   const bool stale = connection->target_.is_peer() && connection->keys_ != keys_;
-  if (stale || socket.readable() || socket.peer_closed() || socket.failed() ||
+  // Where the last bytes came by a pipe, nothing has said yet that there are no more.
+  if (stale || (socket.readable() && socket.IsStale()) || socket.peer_closed() || socket.failed() ||
       idle.size() >= idle_max_) {
     Discard(connection);
     return;
