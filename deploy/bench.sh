@@ -6,13 +6,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'TEXT'
-usage: deploy/bench.sh proxy [--json FILE] [--rounds N] [--seconds S]
+usage: deploy/bench.sh proxy [--json FILE] [--rounds N] [--seconds S] [--cases CASE,...]
        deploy/bench.sh store [--json FILE] [--rounds N] [--seconds S]
        deploy/bench.sh join [--json FILE] [--seconds S]
        deploy/bench.sh membership [--json FILE] [--rounds N] [--seconds S] [--nodes N,...]
 
 proxy        what a proxied HTTP request costs: without a proxy, HAProxy, nginx, Roost when it owns the session, Roost when it
-             forwards to the owner. One core for the subject, one for load and application; 32 keep-alive connections, 1 kB replies.
+             forwards to the owner. One core for the subject, one for load and application; 32 keep-alive connections, 1 kB replies;
+             then larger bodies both ways, TLS, two cores, a million sessions, idle connections, a killed node. Prints which of
+             the project's targets are met. Cases and figures: tests/bench/proxy.md. About 45 minutes; with --cases 1k, two.
 store        the session store: Get and Put beside an empty gRPC echo of the same sizes, Put acknowledged by a copy beside Redis
              SET + WAIT 1 with a replica, both pipelined with 32 and 512 in flight; replication lag; then a million sessions on one
              node: memory, reads, restart. Real processes, 1 KiB values, data in /dev/shm where there is room. About 7 minutes.
@@ -24,10 +26,12 @@ membership   Roost's gossip beside hashicorp/memberlist with its LAN defaults, a
              Builds a small Go program; its modules come from the Go module proxy.
 
   --json FILE    write the figures to FILE
-  --rounds N     interleaved rounds, 1 to 100 (default 5)
+  --rounds N     interleaved rounds, 1 to 100 (default 5; proxy 7)
   --seconds S    proxy: of load per subject and round (default 3). store: likewise (default 3). join: of reads beside
                  it (default 10). membership: of steady state and of starvation per subject and
                  size (default 30). 1 to 600
+  --cases LIST   proxy: 1k, forward, one-connection, 100k, 100k-up, 1m, 1m-up, tls, tls-handshake, two-cores, million-sessions,
+                 idle-1k, idle-10k, failover (default: all)
   --nodes N,...  membership: sizes of the cluster, each 2 to 50 (default 3,20)
 TEXT
 }
@@ -38,13 +42,21 @@ case $1 in
   proxy | store | join | membership) SUBJECT=$1; shift ;;
   *) die "unknown benchmark $1 (see --help)" ;;
 esac
-JSON=() ROUNDS=5 LENGTH="" NODES=3,20
+JSON=() ROUNDS=5 LENGTH="" NODES=3,20 CASES=()
+[[ $SUBJECT != proxy ]] || ROUNDS=7
 while (($#)); do
   case $1 in
     -h | --help) usage; exit 0 ;;
     --json) need_value "$1" $#; JSON=(--json "$(absolute "$2")"); writable_file --json "$2"; shift ;;
     --rounds) need_value "$1" $#; need_number "$1" "$2" 1 100; ROUNDS=$2; shift ;;
     --seconds) need_value "$1" $#; need_number "$1" "$2" 1 600; LENGTH=$2; shift ;;
+    --cases)
+      need_value "$1" $#
+      [[ $SUBJECT == proxy ]] || die "--cases is for proxy only (see --help)"
+      [[ $2 =~ ^[a-z0-9,-]+$ ]] || die "--cases must be names with commas between, not '$2'"
+      CASES=(--cases "$2")
+      shift
+      ;;
     --nodes)
       need_value "$1" $#
       [[ $SUBJECT == membership ]] || die "--nodes is for membership only (see --help)"
@@ -86,8 +98,10 @@ build_program() {
 }
 
 prepare_proxy() {
-  build_program //sidecar:roostd
-  COMMAND=(python3 "$ROOST_ROOT/tests/bench/proxy_bench.py" --roostd "$DIR/roostd" --rounds "$ROUNDS" --seconds "${LENGTH:-3}")
+  local target
+  for target in //sidecar:roostd //tests/bench:store_load; do build_program "$target"; done
+  COMMAND=(python3 "$ROOST_ROOT/tests/bench/proxy_bench.py" --roostd "$DIR/roostd" --load "$DIR/store_load" --rounds "$ROUNDS"
+    --seconds "${LENGTH:-3}" "${CASES[@]}")
 }
 
 # prepare_store_bench SECONDS: for store and join.
@@ -124,6 +138,8 @@ prepare_membership() {
     --memberlist "$DIR/memberlist_node" --memberlist-version "$version" --nodes "$NODES" --rounds "$ROUNDS" --seconds "${LENGTH:-30}")
 }
 
+# Python's compiled modules would lie in the checkout.
+export PYTHONDONTWRITEBYTECODE=1
 "prepare_$SUBJECT"
 "${COMMAND[@]}" "${JSON[@]}" </dev/null &
 BENCH=$!

@@ -6,13 +6,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'TEXT'
-usage: deploy/fuzz.sh [--runs N | --seconds S] [--targets NAME,...] [--work DIR] [--json FILE]
+usage: deploy/fuzz.sh [--runs N | --runs-each N | --seconds S] [--targets NAME,...] [--work DIR] [--json FILE]
 
 Builds the fuzz targets with clang (AddressSanitizer, UndefinedBehaviorSanitizer, libFuzzer; packages of deploy/install.sh dev) and
 runs them in turn, one process at a time, from the seeds in tests/fuzz/corpus. Prints executions per target and their sum. The exit
 code is 0 if nothing was found, 1 if something was: its input then lies in DIR/findings.
 
   --runs N         end when N executions are reached in all, 1 to 10000000000 (default 100000000: half an hour to an hour)
+  --runs-each N    end when every target has reached N executions instead
   --seconds S      end after S seconds instead, 1 to 604800
   --targets LIST   names as in tests/fuzz (default: the membership's decoders, gossip_wire_fuzz, gossip_seal_fuzz,
                    keys_file_fuzz, seeds_file_fuzz, srv_answer_fuzz, broadcast_wire_fuzz); "all": every target
@@ -31,7 +32,7 @@ LENGTH=() TARGETS=$MEMBERSHIP WORK="" JSON=()
 while (($#)); do
   case $1 in
     -h | --help) usage; exit 0 ;;
-    --runs) need_value "$1" $#; whole_number "$1" "$2" 10000000000; LENGTH=(--runs "$2"); shift ;;
+    --runs | --runs-each) need_value "$1" $#; whole_number "$1" "$2" 10000000000; LENGTH=("$1" "$2"); shift ;;
     --seconds) need_value "$1" $#; whole_number "$1" "$2" 604800; LENGTH=(--seconds "$2"); shift ;;
     --targets)
       need_value "$1" $#

@@ -14,12 +14,12 @@ Services that come with a package (HAProxy, nginx, Redis) are neither started no
   build   compile roostd, roostctl and the demo
   run     run a compiled roostd on another machine
   demo    deploy/demo.sh (adds HAProxy)
-  bench   deploy/bench.sh proxy (adds HAProxy, nginx, wrk)
+  bench   deploy/bench.sh proxy (adds HAProxy, nginx, wrk, OpenSSL)
   bench-membership
           deploy/bench.sh membership (adds Go)
   bench-store
           deploy/bench.sh store and join (adds Redis)
-  test    deploy/test.sh (adds network tools)
+  test    deploy/test.sh (adds network tools, and Node for its HTTP parser)
   dev     clang for thread-safety analysis, fuzzing and formatting
 
   --dry-run   only print what is missing; exits 1 if anything is
@@ -36,10 +36,10 @@ packages_of() {
     run) echo libgrpc++1.51 libprotobuf32 libabsl20220623 librocksdb7.8 libssl3 libyaml-cpp0.7 \
       libspdlog1.10 libfmt9 ;;
     demo) echo haproxy curl python3 ;;
-    bench) echo haproxy "nginx-light|nginx" wrk curl python3 util-linux ;;
+    bench) echo haproxy "nginx-light|nginx" wrk openssl curl python3 util-linux ;;
     bench-store) echo redis-server python3 ;;
     bench-membership) echo golang-go python3 util-linux ;;
-    test) echo python3 curl iproute2 nftables ;;
+    test) echo python3 curl iproute2 nftables nodejs ;;
     dev) echo clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 gdb valgrind ;;
     *) die "unknown set '$1' (see --help)" ;;
   esac

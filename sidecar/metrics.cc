@@ -160,6 +160,16 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
              c.health_score);
 }
 
+void RenderBroadcasts(const membership::BroadcastCounters& c, MetricsText* out) {
+  out->Family("roost_broadcasts_total",
+              "Broadcasts: sent by this node's application, of these not acknowledged by every "
+              "member in time, and received from other members.",
+              Type::kCounter);
+  out->Sample(c.sent, {{"kind", "sent"}});
+  out->Sample(c.incomplete, {{"kind", "incomplete"}});
+  out->Sample(c.received, {{"kind", "received"}});
+}
+
 void RenderTls(const PeerTls& tls, MetricsText* out) {
   out->Gauge("roost_tls_certificate_expires_seconds",
              "When the node's certificate ends, in seconds since the Unix epoch.",
@@ -425,6 +435,7 @@ std::string RenderMetrics(const MetricsInput& input) {
   RenderMembers(input, &out);
   RenderRtts(input, &out);
   RenderMembership(*input.membership, &out);
+  RenderBroadcasts(*input.broadcasts, &out);
   if (input.tls != nullptr) RenderTls(*input.tls, &out);
   RenderSessions(input.stats, &out);
   RenderStore(*input.store, &out);

@@ -60,6 +60,7 @@ struct MetricsInput {
   absl::string_view cluster;
   bool ready = false;
   const membership::Counters* membership = nullptr;
+  const membership::BroadcastCounters* broadcasts = nullptr;
   const store::Counters* store = nullptr;
   // One block per event loop.
   std::vector<const proxy::Counters*> proxy;
@@ -74,7 +75,7 @@ struct MetricsInput {
   const PeerTls* tls = nullptr;
 };
 
-// REQUIRES: `membership` and `store` are set.
+// REQUIRES: `membership`, `broadcasts` and `store` are set.
 std::string RenderMetrics(const MetricsInput& input);
 
 }  // namespace roost::sidecar

@@ -322,6 +322,7 @@ absl::Status Node::Parts::BuildApi() {
           .stats = [this](auto done) { store->Stats(std::move(done)); },
           .list = [this](auto after, bool owned_only, size_t limit,
                          auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
+          .risk = [this](auto query, auto done) { store->Risk(std::move(query), std::move(done)); },
           .keys = keys.get()},
       &board);
   auto server = BuildApiServer(
@@ -420,6 +421,7 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .cluster = config.cluster().name(),
                                     .ready = WhyNotReady().empty(),
                                     .membership = &gossip->counters(),
+                                    .broadcasts = &broadcasts->counters(),
                                     .store = &store->counters(),
                                     .proxy = proxy->counters(),
                                     .certificates = proxy->certificates(),

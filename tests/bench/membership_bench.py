@@ -8,9 +8,7 @@ Called by deploy/bench.sh.
 """
 import argparse
 import fcntl
-import json
 import os
-import platform
 import selectors
 import signal
 import socket
@@ -21,8 +19,9 @@ import sys
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-FREE_PORTS = os.path.join(HERE, "..", "..", "deploy", "demo", "free_ports.py")
+import harness
+from harness import BenchError, percentile
+
 SUBJECTS = ("roost", "memberlist")
 # Lets what the last fault left behind (raised local health, refutations on their way) settle.
 SETTLE_S = 3
@@ -31,10 +30,6 @@ WHOLE_MAX_S = 90
 # Under starvation: busy loops at normal priority on the one core where all nodes run at the lowest.
 HOGS = 8
 LOWEST_PRIORITY = 19
-
-
-class BenchError(Exception):
-    """The bench can't go on; the message says why."""
 
 
 class Node:
@@ -60,8 +55,7 @@ class Cluster:
         self._program = program
         self._lock = threading.Condition()
         self._selector = selectors.DefaultSelector()
-        ports = subprocess.check_output([sys.executable, FREE_PORTS, str(size)]).split()
-        self.nodes = [Node("n%d" % i, "127.0.0.1:%s" % port.decode()) for i, port in enumerate(ports)]
+        self.nodes = [Node("n%d" % i, "127.0.0.1:%d" % port) for i, port in enumerate(harness.free_ports(size))]
         # Deaths of these count as true: name -> ns since when.
         self._hurt = {}
         self.false_deaths = 0
@@ -271,12 +265,6 @@ class Bench:
               flush=True)
 
 
-def percentile(values, share):
-    """Nearest rank."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 def summarize(samples):
     rows = []
     for (subject, size), got in samples.items():
@@ -328,16 +316,6 @@ def print_table(result):
           "  at each node that did so; %d more in the rounds without starvation. Ratio: Roost / memberlist." % stray)
 
 
-def machine(args):
-    model = "unknown"
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "memberlist": args.memberlist_version}
-
-
 def run(args):
     private = raise_loopback()
     bench = Bench({"roost": args.roost, "memberlist": args.memberlist}, args)
@@ -345,12 +323,9 @@ def run(args):
     rows = summarize(bench.samples)
     result = {"subjects": rows, "ratios": ratios(rows, args.nodes), "rounds": args.rounds, "seconds": args.seconds,
               "network": "private namespace" if private else "the host's loopback (bytes of others count too)",
-              "machine": machine(args)}
+              "machine": harness.machine(memberlist=args.memberlist_version)}
     print_table(result)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(result, file, indent=2)
-            file.write("\n")
+    return result
 
 
 def main():
@@ -362,18 +337,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=30, help="of steady state, and of starvation")
     parser.add_argument("--json", help="write the figures to this file")
-    args = parser.parse_args()
-    # TERM and HUP end the bench as Ctrl-C does: everything it started is stopped.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
-    try:
-        run(args)
-    except (BenchError, OSError, subprocess.CalledProcessError) as error:
-        print("bench: %s" % error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return harness.main(run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -3,372 +3,411 @@
 
 The subject has one core to itself; load generator (wrk) and application (nginx) share another. Rounds are interleaved, so that a slow
 moment of the machine hits every subject; a ratio is the median of the rounds' ratios. CPU time is the kernel's account of the
-subject's processes over the run. Called by deploy/bench.sh.
+subject's processes over the run. Cases and what they mean: proxy.md. Called by deploy/bench.sh.
 """
 import argparse
 import json
 import os
-import platform
 import re
-import shutil
-import signal
+import resource
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-FREE_PORTS = os.path.join(HERE, "..", "..", "deploy", "demo", "free_ports.py")
-SUBJECTS = ("direct", "haproxy", "nginx", "roost-local", "roost-forward")
-# The first two that we may use: containers are often given others than 0 and 1.
-SUBJECT_CORE, LOAD_CORE = [str(core) for core in (sorted(os.sched_getaffinity(0)) * 2)[:2]]
+import failover
+import harness
+from harness import BenchError, find
+from proxy_subjects import BOTH_CORES, LOAD_CORE, REPLY_BYTES, SUBJECT_CORE, Stage, negotiated
+
 CONNECTIONS = 32
-REPLY_BYTES = 1024
-
-APPLICATION_CONFIG = """
-worker_processes 1; daemon off; master_process off; pid {dir}/app.pid; error_log {dir}/app.err warn;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; default_type text/html;
-{temp_paths}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ return 200 "{reply}"; }}
-    location /login {{ add_header Set-Cookie "JSESSIONID=$request_id; Path=/; HttpOnly"; return 200 "hello"; }}
-  }}
-}}
-"""
-
-NGINX_CONFIG = """
-worker_processes 1; daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.err warn;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
-{temp_paths}
-  upstream app {{ server 127.0.0.1:{app}; keepalive 256; keepalive_requests 1000000000; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://app;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $host;
-    }}
-  }}
-}}
-"""
-
-HAPROXY_CONFIG = """
-global
-    nbthread 1
-    maxconn 4096
-defaults
-    mode http
-    option http-keep-alive
-    option forwardfor
-    http-reuse always
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    timeout http-keep-alive 60s
-frontend in
-    bind 127.0.0.1:{port}
-    http-request set-header X-Forwarded-Proto http
-    http-request set-header X-Forwarded-Host %[req.hdr(host)]
-    default_backend app
-backend app
-    server app 127.0.0.1:{app}
-"""
-
-# threads: 1, as HAProxy and nginx have one.
-ROOST_CONFIG = """
-node:    {{name: {name}, data_dir: {dir}/{name}}}
-cluster: {{name: bench, seeds: ["{peers[0]}", "{peers[1]}"], listen: "{peer}", forward_listen: "127.0.0.1:{forward}"}}
-proxy:   {{listen: "127.0.0.1:{port}", app: "127.0.0.1:{app}", threads: 1}}
-api:     {{listen: "127.0.0.1:{api}"}}
-admin:   {{listen: "127.0.0.1:{admin}"}}
-"""
+PAGE = "/catalogue/fruit/apples"
+PROXIES = ("haproxy", "nginx", "roost-local")
+FIGURES = ("requests_per_s", "cpu_us_per_request", "p50_us", "p99_us")
+# Case: its subjects, and the load. In the order of the JSON.
+LOADS = {
+    "1k": (("direct",) + PROXIES, {}),
+    "forward": (PROXIES + ("roost-forward",), {}),
+    "one-connection": (("direct", "haproxy", "roost-local", "roost-forward"), {"connections": 1}),
+    "100k": (("direct",) + PROXIES, {"path": "/files/100k"}),
+    "100k-up": (("direct",) + PROXIES, {"path": "/upload", "upload": 100 << 10}),
+    "1m": (("direct",) + PROXIES, {"path": "/files/1m"}),
+    "1m-up": (("direct",) + PROXIES, {"path": "/upload", "upload": 1 << 20}),
+    "tls": (PROXIES, {"tls": True}),
+    "tls-handshake": (PROXIES, {"tls": True, "close": True}),
+}
+OTHERS = ("two-cores", "million-sessions", "idle-1k", "idle-10k", "failover")
+CASES = tuple(LOADS) + OTHERS
+IDLE = {"idle-1k": 1_000, "idle-10k": 10_000}
+SESSIONS = {"thousand": 1_000, "million": 1_000_000}
+FAILOVER_ROUNDS_MAX = 3
 
 
-class BenchError(Exception):
-    """The bench can't go on; the message says why."""
-
-
-class Processes:
-    """What the bench has started, each on a core, with its output in a file."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self._running = {}
-
-    def start(self, name, core, command):
-        with open(os.path.join(self._directory, name + ".log"), "wb") as log:
-            self._running[name] = subprocess.Popen(
-                ["taskset", "-c", core] + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def check(self):
-        for name, process in self._running.items():
-            if process.poll() is not None:
-                raise BenchError("%s ended with %s: %s" % (name, process.returncode, self._last_words(name)))
-
-    def cpu_seconds(self, names):
-        """User and system time so far of these processes, all threads."""
-        ticks = 0
-        for name in names:
-            with open("/proc/%d/stat" % self._running[name].pid) as file:
-                fields = file.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def stop(self):
-        for process in self._running.values():
-            if process.poll() is None:
-                process.terminate()
-        for process in self._running.values():
-            try:
-                process.wait(timeout=8)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def _last_words(self, name):
-        with open(os.path.join(self._directory, name + ".log"), errors="replace") as log:
-            return " | ".join(log.read().strip().splitlines()[-3:])
-
-
-class Bench:
-    """The application, all subjects, and how to load one of them."""
-
-    def __init__(self, directory, roostd, seconds):
-        self._dir = directory
-        self._roostd = roostd
-        self._seconds = seconds
-        self._processes = Processes(directory)
-        self._sessions = {}
-        ports = [int(p) for p in subprocess.check_output([sys.executable, FREE_PORTS, "13"]).split()]
-        self._app, self._haproxy, self._nginx = ports[:3]
-        self._nodes = [dict(zip(("port", "peer", "forward", "api", "admin"), ports[at:at + 5])) for at in (3, 8)]
-        roost = self._nodes[0]["port"]
-        # Subject: port to load, processes whose CPU time counts, whose session is asked for.
-        self._plan = {
-            "direct": (self._app, ["application"], None),
-            "haproxy": (self._haproxy, ["haproxy"], None),
-            "nginx": (self._nginx, ["nginx"], None),
-            "roost-local": (roost, ["roost-1"], 0),
-            "roost-forward": (roost, ["roost-1", "roost-2"], 1),
-        }
-
-    def start(self):
-        self._start_nginx("application", LOAD_CORE, APPLICATION_CONFIG, self._app, reply="x" * REPLY_BYTES)
-        self._start_nginx("nginx", SUBJECT_CORE, NGINX_CONFIG, self._nginx, app=self._app)
-        haproxy = self._write("haproxy.cfg", HAPROXY_CONFIG.format(port=self._haproxy, app=self._app))
-        self._processes.start("haproxy", SUBJECT_CORE, [find("haproxy"), "-db", "-f", haproxy])
-        for i in (0, 1):
-            self._start_roost(i)
-        for port in (self._app, self._haproxy, self._nginx):
-            self._wait("http://127.0.0.1:%d/" % port)
-        for i, node in enumerate(self._nodes):
-            self._wait("http://127.0.0.1:%d/readyz" % node["admin"])
-            self._sessions[i] = self._log_in(node["port"])
-        self._check_forwarding()
-
-    def stop(self):
-        self._processes.stop()
-
-    def measure(self, subject):
-        port, names, session_owner = self._plan[subject]
-        cookie = self._sessions.get(session_owner, "0" * 32)
-        before = self._processes.cpu_seconds(names)
-        output = subprocess.check_output(
-            ["taskset", "-c", LOAD_CORE, "wrk", "-t1", "-c%d" % CONNECTIONS, "-d%ds" % self._seconds,
-             "-s", os.path.join(HERE, "browser.lua"), "http://127.0.0.1:%d" % port, "--", cookie],
-            text=True, stderr=subprocess.STDOUT)
-        cpu = self._processes.cpu_seconds(names) - before
-        self._processes.check()
-        found = re.search(r"^RESULT (.*)$", output, re.MULTILINE)
-        if not found:
-            raise BenchError("wrk printed no result:\n" + output)
-        result = json.loads(found.group(1))
-        if result["errors"] or not result["requests"]:
-            raise BenchError("%s: %d requests, %d errors" % (subject, result["requests"], result["errors"]))
-        return {
-            "requests_per_s": result["requests"] * 1e6 / result["duration_us"],
-            "cpu_us_per_request": cpu * 1e6 / result["requests"],
-            "p50_us": result["p50_us"],
-            "p99_us": result["p99_us"],
-        }
-
-    def _start_nginx(self, name, core, template, port, **values):
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temp_paths = " ".join("%s_temp_path %s/%s-%s;" % (kind, self._dir, name, kind) for kind in kinds)
-        config = template.format(dir=self._dir, port=port, temp_paths=temp_paths, **values)
-        path = self._write(name + ".conf", config)
-        error_log = os.path.join(self._dir, name + ".start.err")
-        self._processes.start(name, core, [find("nginx"), "-e", error_log, "-c", path])
-
-    def _start_roost(self, i):
-        node = self._nodes[i]
-        name = "roost-%d" % (i + 1)
-        peers = ["127.0.0.1:%d" % n["peer"] for n in self._nodes]
-        config = ROOST_CONFIG.format(name=name, dir=self._dir, peers=peers, peer=peers[i], forward=node["forward"],
-                                     port=node["port"], app=self._app, api=node["api"], admin=node["admin"])
-        path = self._write(name + ".yaml", config)
-        self._processes.start(name, SUBJECT_CORE, [self._roostd, "--config", path])
-
-    def _write(self, name, text):
-        path = os.path.join(self._dir, name)
-        with open(path, "w") as file:
-            file.write(text)
-        return path
-
-    def _wait(self, url):
-        deadline = time.monotonic() + 20
-        while True:
-            self._processes.check()
-            try:
-                with urllib.request.urlopen(url, timeout=2):
-                    return
-            except (OSError, urllib.error.URLError) as error:
-                if time.monotonic() > deadline:
-                    raise BenchError("%s does not answer: %s" % (url, error)) from error
-                time.sleep(0.1)
-
-    def _log_in(self, port):
-        """A session owned by the node with this port: the application there sets the cookie."""
-        with urllib.request.urlopen("http://127.0.0.1:%d/login" % port, timeout=5) as answer:
-            cookie = answer.headers.get("Set-Cookie", "")
-        return re.match(r"JSESSIONID=(\w+)", cookie).group(1)
-
-    def _check_forwarding(self):
-        """The bench means what it says only if node 1 serves its session and forwards the other."""
-        for owner, route in ((0, "local"), (1, "forward")):
-            before = self._routed(route)
-            request = urllib.request.Request("http://127.0.0.1:%d/" % self._nodes[0]["port"],
-                                             headers={"Cookie": "JSESSIONID=" + self._sessions[owner]})
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                answer.read()
-            if self._routed(route) != before + 1:
-                raise BenchError("a request that node 1 should route '%s' was not" % route)
-
-    def _routed(self, route):
-        url = "http://127.0.0.1:%d/metrics" % self._nodes[0]["admin"]
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            text = answer.read().decode()
-        found = re.search(r'^roost_proxy_routed_total\{route="%s"\} (\S+)$' % route, text, re.MULTILINE)
-        return float(found.group(1)) if found else 0
-
-
-def find(program):
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if not path:
-        raise BenchError("%s is not installed (deploy/install.sh bench)" % program)
-    return path
-
-
-def machine():
-    model = "unknown"
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
+def drive(processes, names, port, seconds, cookie="0" * 32, path=PAGE, upload=0, close=False, sessions=None, tls=False,
+          connections=CONNECTIONS, cores=LOAD_CORE):
+    """Loads the port with wrk; the figures. `names`: whose CPU time counts."""
+    words = [cookie, path, str(upload), "close" if close else "keep"] + ([str(sessions)] if sessions else [])
+    before = processes.cpu_seconds(names)
+    output = subprocess.check_output(
+        ["taskset", "-c", cores, find("wrk", "bench"), "-t1", "-c%d" % connections, "-d%ds" % seconds, "--timeout", "10s",
+         "-s", os.path.join(harness.HERE, "browser.lua"), "%s://127.0.0.1:%d" % ("https" if tls else "http", port), "--"] + words,
+        text=True, stderr=subprocess.STDOUT)
+    cpu = processes.cpu_seconds(names) - before
+    processes.check()
+    found = re.search(r"^RESULT (.*)$", output, re.MULTILINE)
+    if not found:
+        raise BenchError("wrk printed no result:\n" + output)
+    result = json.loads(found.group(1))
+    if result["errors"] or not result["requests"]:
+        raise BenchError("port %d: %d requests, %d errors" % (port, result["requests"], result["errors"]))
     return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "haproxy": first_line([find("haproxy"), "-v"]),
-        "nginx": first_line([find("nginx"), "-v"]),
+        "requests_per_s": result["requests"] * 1e6 / result["duration_us"],
+        "cpu_us_per_request": cpu * 1e6 / result["requests"],
+        "p50_us": result["p50_us"],
+        "p99_us": result["p99_us"],
     }
 
 
-def first_line(command):
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout.split("\n")[0]
+def interleave(case, subjects, rounds, measure):
+    """One warm-up and `rounds` rounds of all subjects; who begins goes around. A list of {subject: figures}."""
+    kept = []
+    for i in range(rounds + 1):
+        at = i % len(subjects)
+        figures = {}
+        for subject in subjects[at:] + subjects[:at]:
+            figures[subject] = measure(subject)
+            print("  %-16s round %-8s %-26s %8.0f requests/s  %8.2f us CPU" % (
+                case, i or "warm-up", subject, figures[subject]["requests_per_s"], figures[subject]["cpu_us_per_request"]), flush=True)
+        if i > 0:
+            kept.append(figures)
+    return kept
 
 
-def summarize(rounds):
-    """Medians of the rounds; `rounds` is a list of {subject: figures}."""
+def rows_of(case, subjects, rounds):
+    """Medians of the rounds, and medians of the rounds' ratios."""
     rows = []
-    for subject in SUBJECTS:
-        row = {"subject": subject}
-        for key in ("requests_per_s", "cpu_us_per_request", "p50_us", "p99_us"):
+    for subject in subjects:
+        row = {"subject": subject, "case": case}
+        for key in FIGURES:
             row[key] = round(statistics.median(r[subject][key] for r in rounds), 2)
-        row["cpu_ratio_to_haproxy"] = round(statistics.median(
-            r[subject]["cpu_us_per_request"] / r["haproxy"]["cpu_us_per_request"] for r in rounds), 3)
+        for other in ("haproxy", "nginx"):
+            if other in subjects:
+                row["cpu_ratio_to_" + other] = ratio(rounds, subject, other)
         rows.append(row)
     return rows
 
 
-def forward_to_local(rounds):
-    return round(statistics.median(
-        r["roost-forward"]["cpu_us_per_request"] / r["roost-local"]["cpu_us_per_request"] for r in rounds), 3)
+def ratio(rounds, one, other, key="cpu_us_per_request"):
+    return round(statistics.median(r[one][key] / r[other][key] for r in rounds), 3)
+
+
+class Bench:
+    def __init__(self, args, directory):
+        self._args = args
+        self._dir = directory
+        self.rows = []
+        self.extra = {}
+
+    def run(self):
+        wanted = [case for case in LOADS if case in self._args.cases]
+        if wanted:
+            self._with_stage("plain", lambda stage: self._loads(stage, wanted))
+        for case, measure in (("two-cores", self._two_cores), ("million-sessions", self._sessions)):
+            if case in self._args.cases:
+                self._with_stage(case, measure)
+        for case, connections in IDLE.items():
+            if case in self._args.cases:
+                self._idle(case, connections)
+        if "failover" in self._args.cases:
+            self._failover()
+
+    def _with_stage(self, name, measure):
+        directory = os.path.join(self._dir, name)
+        os.mkdir(directory)
+        stage = Stage(directory, self._args.roostd)
+        try:
+            stage.start_application()
+            return measure(stage)
+        finally:
+            stage.stop()
+
+    def _loads(self, stage, cases):
+        stage.start_nginx()
+        stage.start_haproxy()
+        stage.start_roosts(["roost-1", "roost-2"])
+        sessions = [stage.log_in(name) for name in ("roost-1", "roost-2")]
+        stage.check_route("roost-1", sessions[0], "local")
+        stage.check_route("roost-1", sessions[1], "forward")
+        # Subject: what listens, whose CPU time counts, whose session is asked for.
+        plan = {
+            "direct": ("application", ["application"], "0" * 32),
+            "haproxy": ("haproxy", ["haproxy"], "0" * 32),
+            "nginx": ("nginx", ["nginx"], "0" * 32),
+            "roost-local": ("roost-1", ["roost-1"], sessions[0]),
+            "roost-forward": ("roost-1", ["roost-1", "roost-2"], sessions[1]),
+        }
+        if any("tls" in LOADS[case][1] for case in cases):
+            spoken = {name: negotiated(stage.port(name, "tls")) for name in ("haproxy", "nginx", "roost-1")}
+            if len(set(spoken.values())) > 1:
+                raise BenchError("not the same TLS: %s" % spoken)
+            self.extra["tls"] = " ".join(spoken["roost-1"]) + ", ECDSA P-256"
+        for case in cases:
+            subjects, options = LOADS[case]
+            kind = "tls" if options.get("tls") else "port"
+
+            def measure(subject, options=options, kind=kind):
+                name, counted, cookie = plan[subject]
+                return drive(stage.processes, counted, stage.port(name, kind), self._args.seconds, cookie, **options)
+
+            rounds = interleave(case, subjects, self._args.rounds, measure)
+            rows = rows_of(case, subjects, rounds)
+            if case == "forward":
+                self.extra["forward_to_local_cpu_ratio"] = ratio(rounds, "roost-forward", "roost-local")
+                rows = rows[-1:]  # The others are there for its ratios.
+            if case == "one-connection":
+                self.extra["forward_added_p50_us"] = round(statistics.median(
+                    r["roost-forward"]["p50_us"] - r["roost-local"]["p50_us"] for r in rounds), 1)
+            self.rows += rows
+
+    def _two_cores(self, stage):
+        """Roost with one and with two loops, both free to use both cores, on which the load runs too."""
+        subjects = {"roost-one-core": 1, "roost-two-cores": 2}
+        sessions, shares = {}, []
+        for name, threads in subjects.items():
+            stage.start_roosts([name], threads=threads, cores=SUBJECT_CORE if threads == 1 else BOTH_CORES)
+            sessions[name] = stage.log_in(name)
+
+        def measure(name):
+            before = thread_ticks(stage.processes.pid(name))
+            figures = drive(stage.processes, [name], stage.port(name), self._args.seconds, sessions[name], connections=256,
+                            cores=BOTH_CORES)
+            after = thread_ticks(stage.processes.pid(name))
+            spent = sorted((after[thread] - before.get(thread, 0) for thread in after), reverse=True)
+            if subjects[name] == 2:
+                shares.append(spent[0] / sum(spent[:2]))
+            return figures
+
+        rounds = interleave("two-cores", tuple(subjects), self._args.rounds, measure)
+        self.rows += rows_of("two-cores", tuple(subjects), rounds)
+        share = statistics.median(shares[1:])
+        cost = ratio(rounds, "roost-two-cores", "roost-one-core")
+        self.extra["two_cores"] = {"busier_loop_share": round(share, 3), "cpu_ratio_to_one_core": cost,
+                                   "capacity_to_one_core": round(1 / share / cost, 3),
+                                   "throughput_to_one_core": ratio(rounds, "roost-two-cores", "roost-one-core", "requests_per_s")}
+
+    def _sessions(self, stage):
+        """A node that knows a thousand sessions beside one that knows a million."""
+        names = {"roost-" + count: number for count, number in SESSIONS.items()}
+        for name, number in names.items():
+            stage.start_roosts([name])
+            print("  million-sessions %s: filling %d sessions" % (name, number), flush=True)
+            harness.store_load(self._args.load, "stream", "127.0.0.1:%d" % stage.port(name, "api"), call="put", ack="local",
+                               sessions=number, value_bytes=16, in_flight=512, fill=True)
+            owned = stage.metric(name, r'roost_sessions\{role="owned"\}')
+            if owned != number:
+                raise BenchError("%s owns %d sessions, not %d" % (name, owned, number))
+            wait_quiet(stage.processes, name)
+        # Subject: the node, and how many of its sessions are visited.
+        plan = {"roost-thousand": ("roost-thousand", SESSIONS["thousand"]), "roost-million": ("roost-million", SESSIONS["thousand"]),
+                "roost-million-all-visited": ("roost-million", SESSIONS["million"])}
+
+        def measure(subject):
+            name, visited = plan[subject]
+            return drive(stage.processes, [name], stage.port(name), self._args.seconds, "bench-%010d", sessions=visited)
+
+        rounds = interleave("million-sessions", tuple(plan), self._args.rounds, measure)
+        self.rows += rows_of("million-sessions", tuple(plan), rounds)
+        self.extra["million_to_thousand_sessions_cpu_ratio"] = {
+            "thousand_visited": ratio(rounds, "roost-million", "roost-thousand"),
+            "all_visited": ratio(rounds, "roost-million-all-visited", "roost-thousand")}
+
+    def _idle(self, case, connections):
+        """Fresh processes each round: memory before and with idle connections, then the load of 1k beside them."""
+        memory = {name: [] for name in PROXIES}
+
+        def one_round(number):
+            def measure(stage):
+                stage.start_nginx()
+                stage.start_haproxy()
+                stage.start_roosts(["roost-local"])
+                cookies = {"roost-local": stage.log_in("roost-local")}
+                held, figures = [], {}
+                try:
+                    for name in PROXIES:
+                        cookie = cookies.get(name, "0" * 32)
+                        drive(stage.processes, [name], stage.port(name), 1, cookie)
+                        before = stage.processes.memory_mib(name)
+                        idle = open_idle(stage.port(name), connections, cookie)
+                        held += idle
+                        memory[name].append((stage.processes.memory_mib(name) - before) * (1 << 20) / connections)
+                        figures[name] = drive(stage.processes, [name], stage.port(name), self._args.seconds, cookie)
+                        print("  %-16s round %-8d %-26s %8.0f requests/s  %8.2f us CPU  %8.0f bytes each" % (
+                            case, number, name, figures[name]["requests_per_s"], figures[name]["cpu_us_per_request"],
+                            memory[name][-1]), flush=True)
+                        if any(closed(connection) for connection in idle):
+                            raise BenchError("%s closed idle connections" % name)
+                        # One subject's connections at a time: descriptors are few.
+                        while held:
+                            held.pop().close()
+                finally:
+                    for connection in held:
+                        connection.close()
+                return figures
+            return self._with_stage("%s-%d" % (case, number), measure)
+
+        rounds = [one_round(number + 1) for number in range(self._args.rounds)]
+        rows = rows_of(case, PROXIES, rounds)
+        for row in rows:
+            row["memory_per_connection_bytes"] = round(statistics.median(memory[row["subject"]]))
+        self.rows += rows
+
+    def _failover(self):
+        runs = []
+        for number in range(min(self._args.rounds, FAILOVER_ROUNDS_MAX)):
+            directory = os.path.join(self._dir, "failover-%d" % number)
+            os.mkdir(directory)
+            runs.append(failover.measure(directory, self._args.roostd))
+            print("  failover         round %-8d first good answer p99 %.0f ms, failed: %s" % (
+                number + 1, harness.percentile(runs[-1]["good_ms"], 0.99), runs[-1]["failed"] or "none"), flush=True)
+        self.extra["failover"] = failover.summarize(runs)
+
+
+def wait_quiet(processes, name):
+    """Until what the fill left to be done (compactions) is done: a second of hardly any CPU time."""
+    for _ in range(120):
+        before = processes.cpu_seconds([name])
+        time.sleep(1)
+        if processes.cpu_seconds([name]) - before < 0.03:
+            return
+    raise BenchError("%s is still busy two minutes after it was filled" % name)
+
+
+def thread_ticks(pid):
+    """User and system time of each thread."""
+    ticks = {}
+    for thread in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/stat" % (pid, thread)) as file:
+            fields = file.read().rpartition(")")[2].split()
+        ticks[thread] = int(fields[11]) + int(fields[12])
+    return ticks
+
+
+def open_idle(port, count, cookie):
+    """Connections that have had one answer each and now say nothing."""
+    request = ("GET / HTTP/1.1\r\nHost: bench\r\nCookie: JSESSIONID=%s\r\n\r\n" % cookie).encode()
+    held = []
+    try:
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+            held.append(connection)
+            connection.sendall(request)
+            answer = b""
+            while not (b"\r\n\r\n" in answer and len(answer.partition(b"\r\n\r\n")[2]) >= REPLY_BYTES):
+                got = connection.recv(8192)
+                if not got:
+                    raise BenchError("port %d closed connection %d" % (port, len(held)))
+                answer += got
+    except (OSError, BenchError):
+        for connection in held:
+            connection.close()
+        raise
+    return held
+
+
+def closed(connection):
+    try:
+        connection.setblocking(False)
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+def targets(result):
+    """What the project promises, what was measured, and whether that is kept. Only what was measured."""
+    rows = {(row["case"], row["subject"]): row for row in result["subjects"]}
+    out = []
+
+    def check(name, measured, limit, least=False):
+        if measured is not None:
+            out.append({"target": name, "limit": limit, "measured": measured, "met": measured >= limit if least else measured <= limit})
+
+    for case in ("1k", "100k", "100k-up", "1m", "1m-up", "idle-1k", "idle-10k"):
+        local = rows.get((case, "roost-local"))
+        if not local:
+            continue
+        for other in ("haproxy", "nginx"):
+            check("%s: CPU / %s" % (case, other), local["cpu_ratio_to_" + other], 0.92)
+            check("%s: p99 / %s" % (case, other), round(local["p99_us"] / rows[(case, other)]["p99_us"], 3), 1.0)
+        if "memory_per_connection_bytes" in local:
+            theirs = max(1, rows[(case, "haproxy")]["memory_per_connection_bytes"])
+            check("%s: memory of an idle connection / haproxy" % case, round(local["memory_per_connection_bytes"] / theirs, 2), 1.5)
+    check("forward: CPU of both sidecars / roost-local", result.get("forward_to_local_cpu_ratio"), 2.0)
+    check("forward: added p50 us, one connection", result.get("forward_added_p50_us"), 150)
+    for case in ("tls", "tls-handshake"):
+        if (case, "roost-local") in rows:
+            check("%s: CPU / haproxy" % case, rows[(case, "roost-local")]["cpu_ratio_to_haproxy"], 1.0)
+    check("two cores: capacity / one", result.get("two_cores", {}).get("capacity_to_one_core"), 1.8, least=True)
+    for visited, measured in result.get("million_to_thousand_sessions_cpu_ratio", {}).items():
+        check("a million sessions, %s: CPU / a thousand" % visited.replace("_", " "), measured, 1.1)
+    if "failover" in result:
+        check("failover: first good answer p99 ms", result["failover"]["first_good_ms"]["p99"], 1000)
+        check("failover: failed, but for POSTs in flight", result["failover"]["failed_others"], 0)
+    return out
 
 
 def print_table(result):
     host = result["machine"]
     print("\n  %s, %d cores, Linux %s\n  %s; %s" % (host["cpu"], host["cores"], host["kernel"], host["haproxy"], host["nginx"]))
-    print("  %d keep-alive connections, %d-byte replies; medians of %d rounds of %d s\n" %
+    print("  %d keep-alive connections, %d-byte replies unless the case says otherwise; medians of %d rounds of %d s\n" %
           (CONNECTIONS, REPLY_BYTES, result["rounds"], result["seconds"]))
-    print("  %-14s %12s %16s %10s %10s %14s" %
-          ("subject", "requests/s", "CPU us/request", "p50 us", "p99 us", "CPU / HAProxy"))
+    print("  %-17s %-26s %11s %15s %9s %9s %13s %11s %11s" % (
+        "case", "subject", "requests/s", "CPU us/request", "p50 us", "p99 us", "CPU / HAProxy", "CPU / nginx", "bytes each"))
     for row in result["subjects"]:
-        print("  %-14s %12.0f %16.2f %10.0f %10.0f %14s" % (
-            row["subject"], row["requests_per_s"], row["cpu_us_per_request"], row["p50_us"], row["p99_us"],
-            "-" if row["subject"] == "direct" else "%.2f" % row["cpu_ratio_to_haproxy"]))
-    print("\n  direct: CPU of the application itself. roost-forward: both sidecars together, %.2f x roost-local." %
-          result["forward_to_local_cpu_ratio"])
+        ratios = ["-" if row["subject"] == "direct" or key not in row else "%.2f" % row[key]
+                  for key in ("cpu_ratio_to_haproxy", "cpu_ratio_to_nginx")]
+        print("  %-17s %-26s %11.0f %15.2f %9.0f %9.0f %13s %11s %11s" % (
+            row["case"], row["subject"], row["requests_per_s"], row["cpu_us_per_request"], row["p50_us"], row["p99_us"], *ratios,
+            row.get("memory_per_connection_bytes", "-")))
+    print("\n  direct: CPU of the application itself. roost-forward: both sidecars together.\n")
+    if "failover" in result:
+        print("  failover: %(visitors)d visitors of killed nodes, first good answer p50 %(p50).0f ms, p99 %(p99).0f ms, max %(max).0f ms; "
+              "failed: %(failed)s\n" % {**result["failover"], **result["failover"]["first_good_ms"]})
+    for row in result["targets"]:
+        print("  %-6s %-60s %10s, limit %s" % ("met" if row["met"] else "MISSED", row["target"], row["measured"], row["limit"]))
 
 
-def run(args, directory):
-    bench = Bench(directory, args.roostd, args.seconds)
-    rounds = []
-    try:
-        bench.start()
-        for i in range(args.rounds + 1):
-            order = SUBJECTS[i % len(SUBJECTS):] + SUBJECTS[:i % len(SUBJECTS)]
-            figures = {}
-            for subject in order:
-                figures[subject] = bench.measure(subject)
-                print("  round %s  %-14s %8.0f requests/s  %6.2f us CPU" % (
-                    i or "warm-up", subject, figures[subject]["requests_per_s"], figures[subject]["cpu_us_per_request"]),
-                      flush=True)
-            if i > 0:
-                rounds.append(figures)
-    finally:
-        bench.stop()
-    result = {"subjects": summarize(rounds), "rounds": args.rounds, "seconds": args.seconds,
-              "forward_to_local_cpu_ratio": forward_to_local(rounds), "machine": machine()}
+def run(args):
+    # Ten thousand idle connections need descriptors, here and in the subjects, which inherit this.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with tempfile.TemporaryDirectory(prefix="roost-bench.") as directory:
+        bench = Bench(args, directory)
+        bench.run()
+    result = {"subjects": bench.rows, "rounds": args.rounds, "seconds": args.seconds, **bench.extra, "machine": harness.machine(
+        haproxy=harness.first_line([find("haproxy", "bench"), "-v"]), nginx=harness.first_line([find("nginx", "bench"), "-v"]))}
+    result["targets"] = targets(result)
     print_table(result)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(result, file, indent=2)
-            file.write("\n")
+    return result
+
+
+def case_list(text):
+    cases = text.split(",")
+    for case in cases:
+        if case not in CASES:
+            raise argparse.ArgumentTypeError("there is no case '%s', but %s" % (case, ", ".join(CASES)))
+    return cases
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--roostd", required=True, help="the binary to measure")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--load", required=True, help="store_load")
+    parser.add_argument("--cases", type=case_list, default=list(CASES), help="of %s" % ", ".join(CASES))
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3, help="of load per subject and round")
     parser.add_argument("--json", help="write the figures to this file")
-    args = parser.parse_args()
-    # TERM and HUP end the bench as Ctrl-C does: everything it started is stopped.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="roost-bench.") as directory:
-        try:
-            run(args, directory)
-        except (BenchError, OSError, subprocess.CalledProcessError) as error:
-            print("bench: %s" % error, file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            return 130
-    return 0
+    return harness.main(run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -6,23 +6,17 @@ a slow moment of the machine hits every subject; a ratio is the median of the ro
 subject's processes. join: a second node joins one that holds many large sessions. Called by deploy/bench.sh.
 """
 import argparse
-import json
 import os
-import platform
-import re
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-FREE_PORTS = os.path.join(HERE, "..", "..", "deploy", "demo", "free_ports.py")
+import harness
+from harness import BenchError, Processes
+
 VALUE_BYTES = 1024
 SESSIONS = 10_000
 MILLION = 1_000_000
@@ -38,64 +32,6 @@ store:   {{copies: {copies}, pending_max: 20000, cache_bytes: {cache}}}
 """
 
 
-class BenchError(Exception):
-    """The bench can't go on; the message says why."""
-
-
-class Processes:
-    """What the bench has started, with its output in a file."""
-
-    def __init__(self, directory):
-        self._directory = directory
-        self._running = {}
-
-    def start(self, name, command):
-        with open(os.path.join(self._directory, name + ".log"), "wb") as log:
-            self._running[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def check(self):
-        for name, process in self._running.items():
-            if process.poll() is not None:
-                raise BenchError("%s ended with %s: %s" % (name, process.returncode, self._last_words(name)))
-
-    def cpu_seconds(self, names):
-        ticks = 0
-        for name in names:
-            with open("/proc/%d/stat" % self._running[name].pid) as file:
-                fields = file.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def memory_mib(self, name, field="VmRSS"):
-        with open("/proc/%d/status" % self._running[name].pid) as file:
-            return int(re.search(r"^%s:\s+(\d+) kB" % field, file.read(), re.MULTILINE).group(1)) / 1024
-
-    def reset_peak(self, name):
-        with open("/proc/%d/clear_refs" % self._running[name].pid, "w") as file:
-            file.write("5")
-
-    def kill(self, name):
-        process = self._running.pop(name)
-        process.kill()
-        process.wait()
-
-    def stop(self):
-        for process in self._running.values():
-            if process.poll() is None:
-                process.terminate()
-        for process in self._running.values():
-            try:
-                process.wait(timeout=8)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._running.clear()
-
-    def _last_words(self, name):
-        with open(os.path.join(self._directory, name + ".log"), errors="replace") as log:
-            return " | ".join(log.read().strip().splitlines()[-3:])
-
-
 class Nodes:
     """roostd processes of one cluster, and the load on them."""
 
@@ -109,8 +45,7 @@ class Nodes:
     def start(self, name, copies, cache_mib=64):
         # The same after a restart.
         if name not in self._ports:
-            ports = [int(p) for p in subprocess.check_output([sys.executable, FREE_PORTS, "5"]).split()]
-            self._ports[name] = dict(zip(("peer", "forward", "port", "app", "admin"), ports))
+            self._ports[name] = dict(zip(("peer", "forward", "port", "app", "admin"), harness.free_ports(5)))
         values = self._ports[name]
         self._seed = self._seed or values["peer"]
         path = os.path.join(self._dir, name + ".yaml")
@@ -122,36 +57,15 @@ class Nodes:
     def socket(self, name):
         return "unix:%s/%s.sock" % (self._dir, name)
 
-    def await_ready(self, name, seconds=60):
-        url = "http://127.0.0.1:%d/readyz" % self._ports[name]["admin"]
-        deadline = time.monotonic() + seconds
-        while True:
-            self._processes.check()
-            try:
-                with urllib.request.urlopen(url, timeout=2):
-                    return
-            except (OSError, urllib.error.URLError) as error:
-                if time.monotonic() > deadline:
-                    raise BenchError("%s does not get ready: %s" % (name, error)) from error
-                time.sleep(0.02)
+    def await_ready(self, name):
+        self._processes.wait_http("http://127.0.0.1:%d/readyz" % self._ports[name]["admin"], seconds=60)
 
     def metric(self, name, pattern):
-        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self._ports[name]["admin"], timeout=5) as answer:
-            found = re.search("^" + pattern + r" (\S+)$", answer.read().decode(), re.MULTILINE)
-        if not found:
-            raise BenchError("no metric " + pattern)
-        return float(found.group(1))
+        return harness.metric(self._ports[name]["admin"], pattern)
 
 
 def load(args, kind, target, **options):
-    """Runs store_load; its figures."""
-    command = [args.load, kind, "--target=" + target]
-    for name, value in options.items():
-        command.append("--%s" % name if value is True else "--%s=%s" % (name, value))
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError("store_load %s: %s" % (kind, done.stderr.strip() or done.returncode))
-    return json.loads(done.stdout)
+    return harness.store_load(args.load, kind, target, **options)
 
 
 def fill(args, target, sessions, value_bytes=VALUE_BYTES, ack="local", in_flight=512):
@@ -189,8 +103,8 @@ class StoreBench:
         for name in ("one", "two"):
             pair.start(name, copies=1)
         lone.start("lone", copies=0)
-        primary, replica = subprocess.check_output([sys.executable, FREE_PORTS, "2"], text=True).split()
-        redis = [find("redis-server"), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", self._dir]
+        primary, replica = map(str, harness.free_ports(2))
+        redis = [find_redis(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", self._dir]
         self._processes.start("primary", redis + ["--port", primary])
         self._processes.start("replica", redis + ["--port", replica, "--replicaof", "127.0.0.1", primary])
         for nodes, name in ((pair, "one"), (pair, "two"), (lone, "lone")):
@@ -368,22 +282,20 @@ def run_join(args, directory):
     return result
 
 
-def find(program):
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if not path:
-        raise BenchError("%s is not installed (deploy/install.sh bench-store)" % program)
-    return path
+def find_redis():
+    return harness.find("redis-server", "bench-store")
 
 
 def machine():
-    model = "unknown"
-    with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    version = subprocess.run([find("redis-server"), "--version"], stdout=subprocess.PIPE, text=True, check=False).stdout
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "redis": " ".join(version.split()[:3])}
+    return harness.machine(redis=" ".join(harness.first_line([find_redis(), "--version"]).split()[:3]))
+
+
+def run(args):
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 6 << 30 else None
+    if base is None:
+        print("  /dev/shm has no room of 6 GiB: data lies on disk, unlike that of Redis")
+    with tempfile.TemporaryDirectory(prefix="roost-bench.", dir=base) as directory:
+        return (run_store if args.subject == "store" else run_join)(args, directory)
 
 
 def main():
@@ -397,26 +309,7 @@ def main():
     parser.add_argument("--million", type=int, default=MILLION, help="sessions of the memory figures")
     parser.add_argument("--join-sessions", type=int, default=7_000, help="of 150 KiB each")
     parser.add_argument("--json", help="write the figures to this file")
-    args = parser.parse_args()
-    # TERM and HUP end the bench as Ctrl-C does: everything it started is stopped.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 6 << 30 else None
-    if base is None:
-        print("  /dev/shm has no room of 6 GiB: data lies on disk, unlike that of Redis")
-    with tempfile.TemporaryDirectory(prefix="roost-bench.", dir=base) as directory:
-        try:
-            result = (run_store if args.subject == "store" else run_join)(args, directory)
-            if args.json:
-                with open(args.json, "w") as file:
-                    json.dump(result, file, indent=2)
-                    file.write("\n")
-        except (BenchError, OSError, subprocess.CalledProcessError) as error:
-            print("bench: %s" % error, file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            return 130
-    return 0
+    return harness.main(run, parser.parse_args())
 
 
 if __name__ == "__main__":

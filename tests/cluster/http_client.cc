@@ -122,6 +122,11 @@ absl::StatusOr<HttpResponse> HttpConnection::Receive(std::chrono::milliseconds t
   }
   HttpResponse response = ParseHead(absl::string_view(buffer_).substr(0, end));
   buffer_.erase(0, end + 4);
+  if (response.headers["transfer-encoding"] == "chunked") {
+    const absl::Status taken = TakeChunks(deadline, &response.body);
+    if (!taken.ok()) return taken;
+    return response;
+  }
   size_t length = 0;
   const auto field = response.headers.find("content-length");
   const bool known = field != response.headers.end() && absl::SimpleAtoi(field->second, &length);
@@ -137,6 +142,27 @@ absl::StatusOr<HttpResponse> HttpConnection::Receive(std::chrono::milliseconds t
   response.body = buffer_.substr(0, length);
   buffer_.erase(0, length);
   return response;
+}
+
+absl::Status HttpConnection::TakeChunks(Clock::time_point deadline, std::string* body) {
+  while (true) {
+    const size_t line = buffer_.find("\r\n");
+    size_t size = 0;
+    if (line != std::string::npos) {
+      if (!absl::SimpleHexAtoi(buffer_.substr(0, line), &size)) {
+        return absl::InternalError("a chunk without a size");
+      }
+      if (buffer_.size() >= line + size + 4) {
+        body->append(buffer_, line + 2, size);
+        buffer_.erase(0, line + size + 4);
+        if (size == 0) return absl::OkStatus();
+        continue;
+      }
+    }
+    auto n = Fill(deadline);
+    if (!n.ok() && absl::IsDeadlineExceeded(n.status())) return n.status();
+    if (!n.ok() || *n == 0) return absl::DataLossError("closed in the middle of the body");
+  }
 }
 
 bool HttpConnection::WaitForClose(std::chrono::milliseconds timeout) {

@@ -28,8 +28,8 @@ class HttpConnection {
   HttpConnection& operator=(HttpConnection&&) = delete;
 
   absl::Status Send(absl::string_view bytes);
-  // Reads one response: by Content-Length, or to the end of the connection. DATA_LOSS if the
-  // connection ends before the body.
+  // Reads one response: by Content-Length, in chunks, or to the end of the connection. DATA_LOSS if
+  // the connection ends before the body.
   absl::StatusOr<HttpResponse> Receive(std::chrono::milliseconds timeout = std::chrono::seconds(5));
   // True if the peer closed within `timeout`.
   bool WaitForClose(std::chrono::milliseconds timeout);
@@ -39,6 +39,9 @@ class HttpConnection {
 
   // Reads some bytes into buffer_; 0 at the end of the connection.
   absl::StatusOr<size_t> Fill(std::chrono::steady_clock::time_point deadline);
+
+  // Reads the chunks of a body without trailers.
+  absl::Status TakeChunks(std::chrono::steady_clock::time_point deadline, std::string* body);
 
   int fd_;
   std::string buffer_;

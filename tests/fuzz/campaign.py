@@ -63,15 +63,20 @@ class Campaign:
     def run(self):
         begin = time.monotonic()
         while not self.done(time.monotonic() - begin):
-            for name in self.options.targets:
+            for name in filter(self.wanted, self.options.targets):
                 left = self.options.seconds - (time.monotonic() - begin) if self.options.seconds else self.options.slice
                 self.round(name, max(1, int(min(left, self.options.slice))))
                 if self.done(time.monotonic() - begin):
                     break
             print(f"{sum(self.executions.values()):,} executions", flush=True)
 
+    def wanted(self, name):
+        return not self.options.runs_each or self.executions[name] < self.options.runs_each
+
     def done(self, elapsed):
         if self.options.runs and sum(self.executions.values()) >= self.options.runs and all(self.executions.values()):
+            return True
+        if self.options.runs_each and not any(map(self.wanted, self.options.targets)):
             return True
         return bool(self.options.seconds) and elapsed >= self.options.seconds
 
@@ -104,12 +109,13 @@ def parse(arguments):
     parser.add_argument("--work", required=True, help="folder for what is found")
     parser.add_argument("--targets", required=True, type=lambda text: text.split(","))
     parser.add_argument("--runs", type=int, default=0, help="end when so many executions are reached in all")
+    parser.add_argument("--runs-each", type=int, default=0, help="end when every target has reached so many executions")
     parser.add_argument("--seconds", type=int, default=0, help="end after so long")
     parser.add_argument("--slice", type=int, default=60, help="seconds per target and round")
     parser.add_argument("--json")
     options = parser.parse_args(arguments)
-    if not options.runs and not options.seconds:
-        parser.error("one of --runs and --seconds is needed")
+    if not options.runs and not options.runs_each and not options.seconds:
+        parser.error("one of --runs, --runs-each and --seconds is needed")
     return options
 
 

@@ -1,0 +1,65 @@
+// What a parser makes of a stream of requests, in a form in which parsers can be compared.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace roost::proxy {
+
+struct ReadMessage {
+  std::string method;
+  std::string target;
+  std::vector<std::pair<std::string, std::string>> fields;  // Of the head, in order of arrival.
+  std::string body;
+  bool operator==(const ReadMessage&) const = default;
+};
+
+enum class End {
+  kBoundary,  // All read, and the next message may begin.
+  kMidway,    // More is wanted.
+  kClosed,    // The last message was the connection's last; what follows it was not read.
+  kTunnel,    // The last message hands the connection over to another protocol.
+  kRefused,   // `reason` says why.
+};
+
+struct Reading {
+  std::vector<ReadMessage> messages;  // Complete ones.
+  End end = End::kBoundary;
+  std::string reason;
+};
+
+// Roost's own: RequestScanner and BodyDecoder.
+Reading ReadByRoost(absl::string_view stream);
+// What Roost would write to the application: every complete message before the first that it
+// refuses, anew.
+std::string ForwardedByRoost(absl::string_view stream);
+// Boost.Beast's basic_parser.
+Reading ReadByBeast(absl::string_view stream);
+
+// llhttp, as Node's HTTP server uses it, in a child process (node_reader.js).
+class NodeReader {
+ public:
+  // Null if there is no `node` on this machine.
+  static std::unique_ptr<NodeReader> Start(const std::string& script);
+  // Ends the child.
+  ~NodeReader();
+  NodeReader(const NodeReader&) = delete;
+
+  Reading Read(absl::string_view stream);
+  const std::string& version() const { return version_; }
+
+ private:
+  NodeReader(int fd, int pid) : fd_(fd), pid_(pid) {}
+  std::string Line();
+
+  const int fd_;
+  const int pid_;
+  std::string buffer_;
+  std::string version_;
+};
+
+}  // namespace roost::proxy
