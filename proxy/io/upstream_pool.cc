@@ -51,8 +51,9 @@ void UpstreamConnection::OnEvents(uint32_t events) {
   socket.Note(events);
   if (user_ != nullptr) {
     user_->OnUpstream();
-  } else if (socket.readable() || socket.failed()) {
-    pool_->DropIdle(this);  // Closed, or talking out of turn.
+  } else if (socket.failed() || (socket.readable() && socket.IsStale())) {
+    // Closed, or talking out of turn. Else the event was of bytes that were read before it came.
+    pool_->DropIdle(this);
   }
 }
 
