@@ -1,9 +1,11 @@
 #include "tests/cluster/write_load.h"
 
+#include <iostream>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "grpcpp/grpcpp.h"
 
 namespace roost::testing {
@@ -155,7 +157,10 @@ WriteLoad::Report WriteLoad::Finish() {
         const int64_t value = Read(writer.stubs[n].get(), session.id);
         const bool there = value >= static_cast<int64_t>(session.acknowledged) &&
                            value <= static_cast<int64_t>(session.tried);
-        if (session.acknowledged > 0 && !there) ++report.lost;
+        if (session.acknowledged == 0 || there) continue;
+        ++report.lost;
+        std::cout << absl::StrFormat("%s at node %d: %d, acknowledged %d, tried %d\n", session.id, n,
+                                     value, session.acknowledged, session.tried);
       }
       for (const std::string& id : writer.deleted) {
         if (Read(writer.stubs[n].get(), id) != 0) ++report.resurrected;

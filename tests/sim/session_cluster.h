@@ -153,7 +153,8 @@ class SessionCluster {
   void Resolve(int node, store::SessionKey key, std::function<void(store::Ownership)> done);
   void Route(int node, HeldRequest request);
   void Carry(int node, HeldRequest request, const proxy::Decision& decision);
-  void HoldRequest(int node, HeldRequest request, std::chrono::milliseconds lookup_delay);
+  void HoldRequest(int node, HeldRequest request, bool known,
+                   std::chrono::milliseconds lookup_delay);
   void Lookup(int node, store::SessionKey key);
   void OnGrace(int node, const proxy::GraceQueue::Effects& effects, const store::Ownership* answer);
   void ArmGrace(int node);
