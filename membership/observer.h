@@ -42,4 +42,14 @@ struct Counters {
   std::atomic<uint64_t> health_score{0};
 };
 
+// Each only grows. Written on the broadcast loop, readable from any thread.
+struct BroadcastCounters {
+  // Of this node's application.
+  std::atomic<uint64_t> sent{0};
+  // Of these, not acknowledged in time by every member of the view.
+  std::atomic<uint64_t> incomplete{0};
+  // Of other members, each once.
+  std::atomic<uint64_t> received{0};
+};
+
 }  // namespace roost::membership

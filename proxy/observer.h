@@ -2,6 +2,7 @@
 // by the sidecar's metrics.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +22,11 @@ class Counter {
   std::atomic<uint64_t> value_{0};
 };
 
+// plaintext, unknown_key, wrong_node, forged: see core/hop_proof.h.
+inline constexpr size_t kPeerRefusals = 4;
+inline constexpr const char* kPeerRefusalNames[kPeerRefusals] = {"plaintext", "unknown_key",
+                                                                 "wrong_node", "forged"};
+
 struct alignas(64) Counters {
   Counter connections;            // Accepted from clients.
   Counter connections_open;       // Now.
@@ -35,8 +41,9 @@ struct alignas(64) Counters {
   Counter routed_no_session;
   Counter routed_local;
   Counter routed_forward;
-  Counter routed_unknown;  // To the local application: nobody knows the session.
-  Counter forward_misses;  // Peer answered that it does not own the session.
+  Counter routed_unknown;   // To the local application: nobody knows the session.
+  Counter routed_stand_in;  // To another node's application: the one that should answer is down.
+  Counter forward_misses;   // Peer answered that it does not own the session.
   // Grace buffer: requests that were held, by how it ended.
   Counter grace_held;  // Entered.
   Counter grace_now;   // Held now.
@@ -57,16 +64,31 @@ struct alignas(64) Counters {
   Counter refused_504;
   Counter refused_505;
   Counter app_connect_failures;
+  Counter app_waiting;  // Now: requests that the application has not begun to answer.
+  Counter app_busy;     // Refused: too many of these.
+  Counter app_checks_passed;
+  Counter app_checks_failed;
   Counter app_bad_responses;  // Answers of the application that are not HTTP.
   Counter peer_connect_failures;
+  Counter circuits_opened;      // Peers that worked and then failed.
+  Counter circuit_waits;        // Requests that did not try a peer that had failed.
+  Counter peer_proof_failures;  // What answered at a peer's address does not hold the key.
+  // Connections to the forward listener without a peer's proof, by HopRefusal.
+  std::array<Counter, kPeerRefusals> peers_refused;
   Counter retries;
   Counter upstream_aborted;  // Vanished in the middle of a response.
   Counter client_aborted;
+  Counter client_too_slow;  // Below body_rate_min.
   Counter sessions_learned;
   Counter create_hold_timeouts;  // Released before the record reached its copies.
   Counter tunnels;
   Counter bytes_in;   // From clients.
   Counter bytes_out;  // To clients.
+};
+
+struct AccessLogStats {
+  uint64_t written = 0;  // Lines.
+  uint64_t dropped = 0;  // The disk was too slow, or full.
 };
 
 // The certificates of proxy.tls_dir; all zero without TLS.

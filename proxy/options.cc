@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace roost::proxy {
 namespace {
 
 constexpr size_t kNameBytesMax = 64;
+constexpr size_t kPathBytesMax = 1'024;
 constexpr absl::string_view kNameChars =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 // RFC 9110 section 5.6.2, which cookie names follow.
@@ -21,6 +23,14 @@ absl::Status CheckText(absl::string_view field, absl::string_view text, absl::st
   }
   return absl::InvalidArgumentError(
       absl::StrCat(field, " must be 1 to ", kNameBytesMax, " characters of ", chars));
+}
+
+// It is written into a request line as it is.
+absl::Status CheckPath(absl::string_view field, absl::string_view path) {
+  const bool plain = std::all_of(path.begin(), path.end(), absl::ascii_isgraph);
+  if (plain && path.front() == '/' && path.size() <= kPathBytesMax) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, " must begin with '/' and hold at most ",
+                                                 kPathBytesMax, " printable characters"));
 }
 
 absl::Status CheckRange(absl::string_view field, int64_t value, int64_t min, int64_t max) {
@@ -60,12 +70,19 @@ absl::Status Options::Validate() const {
   status.Update(CheckDuration("proxy.head_timeout", head_timeout));
   status.Update(CheckDuration("proxy.idle_timeout", idle_timeout));
   status.Update(CheckDuration("proxy.body_timeout", body_timeout));
+  status.Update(CheckRange("proxy.body_rate_min", body_rate_min, 0, 1 << 30));
+  status.Update(CheckRange("proxy.app_waiting_max", app_waiting_max, 0, 1'000'000));
   status.Update(CheckDuration("proxy.connect_timeout", connect_timeout));
   status.Update(CheckDuration("proxy.response_timeout", response_timeout));
   status.Update(CheckRange("proxy.pool_max", pool_max, 0, 65'536));
   status.Update(CheckDuration("proxy.pool_idle", pool_idle));
   status.Update(CheckDuration("proxy.create_hold", create_hold));
   status.Update(CheckDuration("proxy.tunnel_idle", tunnel_idle));
+  if (!health_path.empty()) status.Update(CheckPath("proxy.health_path", health_path));
+  status.Update(CheckDuration("proxy.health_interval", health_interval));
+  status.Update(CheckDuration("proxy.health_timeout", health_timeout));
+  status.Update(CheckRange("proxy.health_rise", health_rise, 1, 100));
+  status.Update(CheckRange("proxy.health_fall", health_fall, 1, 100));
   if (tls_listen.has_value() && tls_dir.empty()) {
     status.Update(absl::InvalidArgumentError(
         "proxy.tls_dir: missing; with proxy.tls_listen it says where the certificates are"));

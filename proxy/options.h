@@ -56,8 +56,12 @@ struct Options {
   std::chrono::milliseconds head_timeout{10'000};
   std::chrono::milliseconds idle_timeout{60'000};
   std::chrono::milliseconds body_timeout{30'000};
+  // Bytes per second that a client has to send or take, over body_timeout; 0: as slow as it likes.
+  int64_t body_rate_min = 64;
   std::chrono::milliseconds connect_timeout{1'000};
   std::chrono::milliseconds response_timeout{60'000};
+  // Requests that the application has not begun to answer; 0: no limit.
+  int app_waiting_max = 4'096;
   int pool_max = 256;
   std::chrono::milliseconds pool_idle{4'000};
   std::chrono::milliseconds create_hold{100};
@@ -65,6 +69,14 @@ struct Options {
   std::vector<Network> trusted_proxies;
   // Every connection to `listen` and `tls_listen` begins with a PROXY protocol preamble.
   bool proxy_protocol = false;
+  // Where every request is logged: a path, or "stderr"; empty: nowhere.
+  std::string access_log;
+  // Checks of the application (io/app_watch.h). No path: only when requests found it closed.
+  std::string health_path;
+  std::chrono::milliseconds health_interval{1'000};
+  std::chrono::milliseconds health_timeout{1'000};
+  int health_rise = 2;
+  int health_fall = 3;
   GraceOptions grace;
 
   absl::Status Validate() const;

@@ -223,6 +223,17 @@ grpc::ServerUnaryReactor* OperatorApi::Status(grpc::CallbackServerContext* conte
   return reactor;
 }
 
+grpc::ServerUnaryReactor* OperatorApi::SafeToStop(grpc::CallbackServerContext* context,
+                                                  const v1::SafeToStopRequest*,
+                                                  v1::SafeToStopResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  CountRisk(sources_.risk, [reactor, response](const v1::SafeToStopResponse& counted) {
+    *response = counted;
+    reactor->Finish(grpc::Status::OK);
+  });
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* OperatorApi::ListSessions(grpc::CallbackServerContext* context,
                                                     const v1::ListSessionsRequest* request,
                                                     v1::ListSessionsResponse* response) {

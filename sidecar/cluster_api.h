@@ -17,6 +17,7 @@
 #include "proto/cluster.grpc.pb.h"
 #include "sidecar/broadcast_hub.h"
 #include "sidecar/gossip_keys.h"
+#include "sidecar/stop_risk.h"
 #include "sidecar/view_board.h"
 #include "store/listing.h"
 #include "store/session_key.h"
@@ -73,6 +74,7 @@ class OperatorApi final : public v1::Operator::CallbackService {
     std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
+    RiskSource risk;
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };
@@ -83,6 +85,9 @@ class OperatorApi final : public v1::Operator::CallbackService {
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* SafeToStop(grpc::CallbackServerContext* context,
+                                       const v1::SafeToStopRequest* request,
+                                       v1::SafeToStopResponse* response) override;
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const v1::ListSessionsRequest* request,
                                          v1::ListSessionsResponse* response) override;

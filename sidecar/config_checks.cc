@@ -129,7 +129,9 @@ void CheckListeners(const config::v1::Config& config, std::vector<CrossCheck>* f
 std::string Unprotected(const std::string& field, const config::v1::Security& security) {
   // The visitors' side is meant to be reached from outside.
   if (absl::StartsWith(field, "proxy.")) return "";
-  if (field == "cluster.forward_listen") return "HTTP forwarded by peers";
+  if (field == "cluster.forward_listen") {
+    return security.keys_file().empty() ? "HTTP forwarded by peers (no security.keys_file)" : "";
+  }
   if (field != "cluster.listen") return "this listener";
   std::vector<std::string> what;
   if (security.keys_file().empty()) what.push_back("gossip (no security.keys_file)");

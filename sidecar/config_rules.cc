@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -103,6 +104,14 @@ constexpr FieldRule kRules[] = {
     IpAndPort("proxy.tls_listen", "", 0),
     Text("proxy.tls_dir", "", 0, 4'000, TextForm::kPath),
     {"proxy.tls_min_version", config::v1::Proxy::tls1_2},
+    {"proxy.body_rate_min", 64, 0, kGiB},
+    {"proxy.app_waiting_max", 4'096, 0, 1'000'000},
+    Text("proxy.access_log", "off", 1, 4'000, TextForm::kPath),
+    Text("proxy.health_path", "", 0, 1'024, TextForm::kUrlPath),
+    {"proxy.health_interval_ms", kSecond, 10, kHour},
+    {"proxy.health_timeout_ms", kSecond, 10, kMinute},
+    {"proxy.health_rise", 2, 1, 100},
+    {"proxy.health_fall", 3, 1, 100},
     {"grace.requests_max", 1'000, 1, 1'000'000},
     {"grace.bytes_max", 16 * kMiB, 1, 64 * kGiB},
     {"grace.wait_ms", 2 * kSecond, 1, kMinute},
@@ -195,6 +204,9 @@ std::string TextProblem(TextForm form, absl::string_view text) {
     case TextForm::kPath:
       if (!std::any_of(text.begin(), text.end(), absl::ascii_iscntrl)) return "";
       return "may not hold control characters";
+    case TextForm::kUrlPath:
+      if (absl::StartsWith(text, "/") && All(text, absl::ascii_isgraph)) return "";
+      return "is not a path such as /healthz: '/' first, and no spaces";
     case TextForm::kCookieName:
       if (All(text, IsTokenChar)) return "";
       return "is not a cookie name";

@@ -17,6 +17,7 @@ enum class TextForm : uint8_t {
   kClusterName,  // [A-Za-z0-9_.-]
   kPlain,        // Printable ASCII.
   kPath,         // No control characters.
+  kUrlPath,      // Begins with '/', no spaces.
   kCookieName,   // An RFC 9110 token.
   kIp,           // IP literal.
   kAddress,      // IP:PORT

@@ -172,6 +172,7 @@ int RunNode(const std::string& file, config::v1::Config config, Logger* log, Wak
     if (wakeups->drained()) break;
     if (signal == SIGHUP) {
       Reload(file, &config, log);
+      (*node)->ReopenLogs();
     } else if (signal != 0 && drain.joinable()) {
       log->Warn("second signal: exiting at once");
       _exit(kFailed);

@@ -160,6 +160,16 @@ void RenderMembership(const membership::Counters& c, MetricsText* out) {
              c.health_score);
 }
 
+void RenderBroadcasts(const membership::BroadcastCounters& c, MetricsText* out) {
+  out->Family("roost_broadcasts_total",
+              "Broadcasts: sent by this node's application, of these not acknowledged by every "
+              "member in time, and received from other members.",
+              Type::kCounter);
+  out->Sample(c.sent, {{"kind", "sent"}});
+  out->Sample(c.incomplete, {{"kind", "incomplete"}});
+  out->Sample(c.received, {{"kind", "received"}});
+}
+
 void RenderTls(const PeerTls& tls, MetricsText* out) {
   out->Gauge("roost_tls_certificate_expires_seconds",
              "When the node's certificate ends, in seconds since the Unix epoch.",
@@ -260,6 +270,7 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Sample(Sum(in, &C::routed_local), {{"route", "local"}});
   out->Sample(Sum(in, &C::routed_forward), {{"route", "forward"}});
   out->Sample(Sum(in, &C::routed_unknown), {{"route", "unknown"}});
+  out->Sample(Sum(in, &C::routed_stand_in), {{"route", "stand_in"}});
   out->Counter("roost_proxy_forward_misses_total",
                "Forwarded requests whose receiver did not own the session.",
                Sum(in, &C::forward_misses));
@@ -270,6 +281,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
                Sum(in, &C::create_hold_timeouts));
   out->Counter("roost_proxy_tunnels_total", "Connections upgraded to tunnels.",
                Sum(in, &C::tunnels));
+  out->Family("roost_proxy_access_log_lines_total", "Lines of the access log.", Type::kCounter);
+  out->Sample(in.access_log.written, {{"result", "written"}});
+  out->Sample(in.access_log.dropped, {{"result", "dropped"}});
   out->Family("roost_proxy_bytes_total", "Bytes from and to clients.", Type::kCounter);
   out->Sample(Sum(in, &C::bytes_in), {{"direction", "in"}});
   out->Sample(Sum(in, &C::bytes_out), {{"direction", "out"}});
@@ -299,15 +313,46 @@ void RenderFaults(const MetricsInput& in, MetricsText* out) {
       {"431", &C::refused_431}, {"501", &C::refused_501}, {"502", &C::refused_502},
       {"503", &C::refused_503}, {"504", &C::refused_504}, {"505", &C::refused_505}};
   for (const auto& [status, counter] : refused) out->Sample(Sum(in, counter), {{"status", status}});
+  out->Gauge("roost_proxy_app_up",
+             "1 unless the application is down; then other nodes' applications stand in for it.",
+             in.app_up ? 1 : 0);
+  out->Gauge("roost_proxy_app_waiting", "Requests that the application has not begun to answer.",
+             Sum(in, &C::app_waiting));
+  out->Counter("roost_proxy_app_busy_total", "Requests refused: proxy.app_waiting_max was reached.",
+               Sum(in, &C::app_busy));
+  out->Family("roost_proxy_app_checks_total", "Checks of the application, by result.",
+              Type::kCounter);
+  out->Sample(Sum(in, &C::app_checks_passed), {{"result", "passed"}});
+  out->Sample(Sum(in, &C::app_checks_failed), {{"result", "failed"}});
   out->Counter("roost_proxy_app_connect_failures_total",
                "Connections to the application that could not be made.",
                Sum(in, &C::app_connect_failures));
   out->Counter("roost_proxy_peer_connect_failures_total",
                "Connections to peers' proxies that could not be made.",
                Sum(in, &C::peer_connect_failures));
+  out->Counter("roost_proxy_circuits_opened_total",
+               "Times that a peer was found unreachable; requests for it wait then.",
+               Sum(in, &C::circuits_opened));
+  out->Counter("roost_proxy_circuit_waits_total",
+               "Requests held, or sent to a stand-in, rather than tried at such a peer.",
+               Sum(in, &C::circuit_waits));
+  out->Counter("roost_proxy_peer_proof_failures_total",
+               "Connections to a peer's address where nobody holds the cluster's key.",
+               Sum(in, &C::peer_proof_failures));
+  out->Family("roost_proxy_peers_refused_total",
+              "Connections to cluster.forward_listen without the proof of a peer, by reason.",
+              Type::kCounter);
+  for (size_t i = 0; i < proxy::kPeerRefusals; ++i) {
+    uint64_t refused = 0;
+    for (const C* counters : in.proxy) refused += counters->peers_refused[i].value();
+    out->Sample(refused, {{"reason", proxy::kPeerRefusalNames[i]}});
+  }
   out->Counter("roost_proxy_app_bad_responses_total",
                "Answers of the application that are not HTTP.", Sum(in, &C::app_bad_responses));
   out->Counter("roost_proxy_retries_total", "Requests sent again.", Sum(in, &C::retries));
+  out->Counter("roost_proxy_clients_too_slow_total",
+               "Clients cut off for sending or taking less than proxy.body_rate_min.",
+               Sum(in, &C::client_too_slow));
   out->Family("roost_proxy_aborted_total", "Exchanges cut off in the middle, by who went away.",
               Type::kCounter);
   out->Sample(Sum(in, &C::upstream_aborted), {{"side", "upstream"}});
@@ -384,6 +429,7 @@ std::string RenderMetrics(const MetricsInput& input) {
   RenderMembers(input, &out);
   RenderRtts(input, &out);
   RenderMembership(*input.membership, &out);
+  RenderBroadcasts(*input.broadcasts, &out);
   if (input.tls != nullptr) RenderTls(*input.tls, &out);
   RenderSessions(input.stats, &out);
   RenderStore(*input.store, &out);

@@ -60,10 +60,13 @@ struct MetricsInput {
   absl::string_view cluster;
   bool ready = false;
   const membership::Counters* membership = nullptr;
+  const membership::BroadcastCounters* broadcasts = nullptr;
   const store::Counters* store = nullptr;
   // One block per event loop.
   std::vector<const proxy::Counters*> proxy;
   proxy::CertificateStats certificates;
+  bool app_up = true;
+  proxy::AccessLogStats access_log;
   store::StoreStats stats;
   // May be null: no view yet.
   membership::ViewPtr view;
@@ -72,7 +75,7 @@ struct MetricsInput {
   const PeerTls* tls = nullptr;
 };
 
-// REQUIRES: `membership` and `store` are set.
+// REQUIRES: `membership`, `broadcasts` and `store` are set.
 std::string RenderMetrics(const MetricsInput& input);
 
 }  // namespace roost::sidecar

@@ -74,13 +74,6 @@ void LogEvents(Logger* log, const std::vector<membership::Event>& events,
   }
 }
 
-// All nodes of a cluster have the keys that seal gossip, so a visitor resumes TLS at any of them.
-std::vector<proxy::TicketSecret> TicketSecrets(const membership::Keyring& ring) {
-  std::vector<proxy::TicketSecret> secrets;
-  for (const membership::GossipKey& key : ring.keys()) secrets.push_back(key.bytes());
-  return secrets;
-}
-
 // Calls that still run after `patience` are cancelled.
 void StopServer(grpc::Server* server, std::chrono::milliseconds patience) {
   if (server != nullptr) server->Shutdown(std::chrono::system_clock::now() + patience);
@@ -142,6 +135,7 @@ struct Node::Parts {
 
 absl::Status Node::Parts::Build() {
   uint16_t peer_port = 0;
+  if (absl::Status status = LoadKeys(); !status.ok()) return status;
   if (absl::Status status = LoadTls(); !status.ok()) return status;
   if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;
   if (absl::Status status = BuildProxy(); !status.ok()) return status;
@@ -192,11 +186,31 @@ absl::Status Node::Parts::BuildProxy() {
       {.store = store.get(),
        .self = self,
        .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
-       .on_app_reached =
-           [this](bool reached) {
-             gossip->SetAppHealth(reached ? membership::AppHealth::kOk
-                                          : membership::AppHealth::kFailing);
+       .on_app_health =
+           [this](bool up) {
+             if (up) {
+               log()->Info("the application is up", {{"proxy.app", config.proxy().app()}});
+             } else {
+               log()->Warn("the application is down; its visitors go to other nodes",
+                           {{"proxy.app", config.proxy().app()}});
+             }
+             gossip->SetAppHealth(up ? membership::AppHealth::kOk
+                                     : membership::AppHealth::kFailing);
            },
+       .on_peer_unproven =
+           [this](absl::string_view reason, absl::string_view ip) {
+             log()->Warn("forwarded requests refused; roost_proxy_peers_refused_total counts them",
+                         {{"reason", reason}, {"from", ip}});
+           },
+       .on_access_log_error =
+           [this](absl::string_view reason) {
+             log()->Error(
+                 "the access log can't be written; roost_proxy_access_log_lines_total "
+                 "counts what is lost",
+                 {{"proxy.access_log", config.proxy().access_log()}, {"reason", reason}});
+           },
+       .keys = keys == nullptr ? nullptr : keys->keys(),
+       .cluster = config.cluster().name(),
        .on_certificate_rejected =
            [this](absl::string_view file, absl::string_view why) {
              log()->Warn("a certificate in proxy.tls_dir can't be used",
@@ -226,7 +240,6 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
   options.remembered = members_file->addresses();
   // One port number for both: the one that the peers' server got.
   const Address listen = Address::Parse(config.cluster().listen())->WithPort(peer_port);
-  if (absl::Status status = LoadKeys(); !status.ok()) return status;
   // What is sealed in datagrams must not be taken unprotected from a call.
   const bool by_calls = keys == nullptr || tls != nullptr;
   auto created = GossipLoop::Create(
@@ -251,10 +264,9 @@ absl::Status Node::Parts::BuildGossip(uint16_t peer_port) {
     keys->Listen([this](membership::KeyringPtr ring) {
       log()->Info("gossip keys changed", {{"primary", membership::KeyIdText(ring->primary().id())},
                                           {"held", static_cast<int64_t>(ring->keys().size())}});
-      proxy->SetTicketSecrets(TicketSecrets(*ring));
+      proxy->SetKeys(ring);
       gossip->SetKeys(std::move(ring));
     });
-    proxy->SetTicketSecrets(TicketSecrets(*keys->keys()));
   }
   gossip->Subscribe([this](ViewPtr view) { OnView(std::move(view)); });
   return absl::OkStatus();
@@ -310,6 +322,7 @@ absl::Status Node::Parts::BuildApi() {
           .stats = [this](auto done) { store->Stats(std::move(done)); },
           .list = [this](auto after, bool owned_only, size_t limit,
                          auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
+          .risk = [this](auto query, auto done) { store->Risk(std::move(query), std::move(done)); },
           .keys = keys.get()},
       &board);
   auto server = BuildApiServer(
@@ -380,6 +393,7 @@ void Node::Parts::FillStatus(v1::StatusResponse* out) const {
   out->set_cluster(config.cluster().name());
   out->set_state(draining                                ? "draining"
                  : !WhyNotReady().empty()                ? "starting"
+                 : !proxy->app_up()                      ? "app down"
                  : disk_space == store::DiskSpace::kNone ? "disk full"
                  : disk_space == store::DiskSpace::kLow  ? "disk low"
                                                          : "ready");
@@ -407,9 +421,12 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .cluster = config.cluster().name(),
                                     .ready = WhyNotReady().empty(),
                                     .membership = &gossip->counters(),
+                                    .broadcasts = &broadcasts->counters(),
                                     .store = &store->counters(),
                                     .proxy = proxy->counters(),
                                     .certificates = proxy->certificates(),
+                                    .app_up = proxy->app_up(),
+                                    .access_log = proxy->access_log(),
                                     .stats = stats,
                                     .view = board.view(),
                                     .process = ReadProcessUsage(),
@@ -469,6 +486,8 @@ void Node::Drain() {
   left->WaitForNotificationWithTimeout(kLeaveMax);
   parts_->log()->Info("left the cluster");
 }
+
+void Node::ReopenLogs() { parts_->proxy->ReopenAccessLog(); }
 
 void Node::Stop() {
   Parts& parts = *parts_;

@@ -42,6 +42,9 @@ class Node {
   // Any thread, once; Stop comes after it has returned.
   void Drain();
 
+  // Begins new files where logs are files, which were renamed.
+  void ReopenLogs();
+
   // Finishes what is under way, within seconds, and stops everything. Idempotent.
   void Stop();
 

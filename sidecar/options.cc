@@ -178,6 +178,8 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   to.head_timeout = milliseconds(from.head_timeout_ms());
   to.idle_timeout = milliseconds(from.idle_timeout_ms());
   to.body_timeout = milliseconds(from.body_timeout_ms());
+  to.body_rate_min = from.body_rate_min();
+  to.app_waiting_max = from.app_waiting_max();
   to.connect_timeout = milliseconds(from.connect_timeout_ms());
   to.response_timeout = milliseconds(from.response_timeout_ms());
   to.pool_max = from.pool_max();
@@ -193,6 +195,12 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   for (const std::string& network : from.trusted_proxies()) {
     to.trusted_proxies.push_back(ParseNetwork(network));
   }
+  if (from.access_log() != "off") to.access_log = from.access_log();
+  to.health_path = from.health_path();
+  to.health_interval = milliseconds(from.health_interval_ms());
+  to.health_timeout = milliseconds(from.health_timeout_ms());
+  to.health_rise = from.health_rise();
+  to.health_fall = from.health_fall();
   to.grace.requests_max = config.grace().requests_max();
   to.grace.bytes_max = config.grace().bytes_max();
   to.grace.wait = milliseconds(config.grace().wait_ms());

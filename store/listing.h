@@ -20,6 +20,30 @@ struct StoreStats {
   uint64_t under_replicated = 0;
 };
 
+// Which sessions are looked at for StopRisk.
+struct RiskQuery {
+  // These alone, if any are named; else some thousand after `after` (nothing: the first).
+  std::vector<SessionKey> only = {};
+  std::optional<SessionKey> after = {};
+};
+
+// What would be lost if the node's process ended now, without handing anything over.
+struct StopRisk {
+  static constexpr size_t kKeysMax = 1'000;
+
+  // False: this node still compares what it found on its disk with others, or has met nobody yet.
+  bool recovered = false;
+  uint64_t owned = 0;
+  // Sessions of which no other live member has all that this node has. Changes under way to a copy
+  // are among them for a moment.
+  uint64_t at_risk = 0;
+  // The first of them.
+  std::vector<SessionKey> keys;
+  // Of a query without `only`: more sessions come after `reached`.
+  bool more = false;
+  SessionKey reached;
+};
+
 // One row of a listing.
 struct ListEntry {
   SessionKey key;

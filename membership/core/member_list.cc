@@ -250,6 +250,8 @@ bool MemberList::FirstToFound(const In& in) const {
 
 void MemberList::Seek(const In& in, bool may_found) {
   if (leaving_) return;
+  // Looks at everyone heard of, so not at every turn.
+  if (target_ != 0 && in.now < next_join_) return Wake(next_join_);
   if (const uint64_t target = PickTarget(in); target != target_) {
     // Another lineage may have this node's consent already.
     if (target_ != 0) ++attempt_;
@@ -267,7 +269,6 @@ void MemberList::Seek(const In& in, bool may_found) {
     return;
   }
   seek_since_ = in.now;
-  if (in.now < next_join_) return Wake(next_join_);
   next_join_ = in.now + kJoinRetry;
   const NodeId peer = PickPeer(in, target_);
   ListMessage join;

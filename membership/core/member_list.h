@@ -64,6 +64,8 @@ class MemberList {
   void OnWholeList(const In& in, NodeId from, const OrderedList& list);
   // Of which lineage a newer list is wanted; 0: none.
   uint64_t wanted_lineage() const { return member() ? list_.lineage : target_; }
+  // Any live member that told of a newer list that is wanted; 0: none did.
+  NodeId PickAhead(const MemberTable& table);
   // Somebody's state changed.
   void OnTableChanged(SteadyTime now);
   // `may_found`: discovery is done, so a node that met no cluster is one by itself.

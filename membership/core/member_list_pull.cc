@@ -1,6 +1,8 @@
 // How member lists get to those who lack them: asked for, part by part.
 #include <utility>
+#include <vector>
 
+#include "absl/random/distributions.h"
 #include "membership/core/member_list.h"
 
 namespace roost::membership {
@@ -69,6 +71,16 @@ void MemberList::SendPart(const In& in, NodeId to, size_t offset) const {
 bool MemberList::Wants(uint64_t lineage, uint64_t version) const {
   if (lineage == 0 || lineage != wanted_lineage()) return false;
   return !member() || version > list_.version;
+}
+
+NodeId MemberList::PickAhead(const MemberTable& table) {
+  std::vector<NodeId> ahead;
+  for (const auto& [id, heard] : heard_) {
+    if (!Wants(heard.tag.lineage, heard.tag.version)) continue;
+    const MemberTable::Entry* known = table.Find(id);
+    if (known != nullptr && known->member.live()) ahead.push_back(id);
+  }
+  return ahead.empty() ? NodeId{} : ahead[absl::Uniform<size_t>(random_, 0, ahead.size())];
 }
 
 void MemberList::OnWholeList(const In& in, NodeId from, const OrderedList& list) {

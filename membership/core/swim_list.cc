@@ -1,6 +1,7 @@
 // Swim and the member list: what goes in, what comes out, and the view that shows both.
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "membership/core/swim.h"
 #include "membership/core/view_events.h"
 
@@ -75,7 +76,8 @@ void Swim::MakeView(SteadyTime now, Effects* out) {
   std::vector<Member> listed = table_.Listed(now);
   listed_count_ = listed.size();
   const OrderedList& list = list_.list();
-  std::map<NodeId, const ListEntry*> places;
+  absl::flat_hash_map<NodeId, const ListEntry*> places;
+  places.reserve(list.members.size());
   for (const ListEntry& entry : list.members) places[entry.id] = &entry;
   ListSummary summary{list.lineage, list.version, list.parent, NodeId{}, list.degraded, false};
   uint64_t oldest = UINT64_MAX;

@@ -291,7 +291,9 @@ void Swim::OnSyncFailed(SteadyTime now, uint64_t token, SyncFailure failure, Eff
   const NodeId peer = session_.peer;
   EndSync(now);
   if (failure == SyncFailure::kBusy) {
-    WantSync({.peer = peer, .due = now + kBusyPause});
+    // Newer lists spread from those who have them; a whole cluster must not queue at one member.
+    const NodeId other = list_.PickAhead(table_);
+    WantSync({.peer = other ? other : peer, .due = now + kBusyPause});
   } else {
     ++out->tally.syncs_failed;
     plan_.OnBroken(peer, now);

@@ -76,7 +76,8 @@ class BroadcastLoop::Loop final : public pb::Broadcast::CallbackService {
       calls_[call] = std::move(done);
       const absl::Status status =
           core_.Send(Now(), call, std::move(topic), std::move(payload), timeout, out);
-      if (!status.ok()) Answer(call, status);
+      if (!status.ok()) return Answer(call, status);
+      ++counters_.sent;
     });
     if (!posted) refused(absl::UnavailableError("broadcasts: the node is stopping or overloaded"));
   }
@@ -98,6 +99,8 @@ class BroadcastLoop::Loop final : public pb::Broadcast::CallbackService {
       done(absl::UnavailableError("broadcasts: the node is stopping"));
     }
   }
+
+  const BroadcastCounters& counters() const { return counters_; }
 
   // --- Called by gRPC.
   grpc::ServerUnaryReactor* Deliver(grpc::CallbackServerContext* context,
@@ -122,7 +125,9 @@ class BroadcastLoop::Loop final : public pb::Broadcast::CallbackService {
     const bool posted = Post([this, reactor, sender = NodeId{request->sender()},
                               boot_epoch = request->sender_boot_epoch(),
                               messages = *std::move(messages)](BroadcastEffects* out) {
+      const size_t before = out->deliver.size();
       const bool taken = core_.Receive(Now(), sender, boot_epoch, messages, out);
+      counters_.received += out->deliver.size() - before;
       // Only once they are in the subscribers' queues.
       DeliverAll(std::exchange(out->deliver, {}));
       reactor->Finish(taken ? grpc::Status::OK
@@ -182,6 +187,7 @@ class BroadcastLoop::Loop final : public pb::Broadcast::CallbackService {
     DeliverAll(effects.deliver);
     for (BroadcastEffects::Batch& batch : effects.send) SendBatch(batch);
     for (BroadcastEffects::Done& done : effects.done) {
+      if (!done.missing.empty()) ++counters_.incomplete;
       Answer(done.call, Outcome{std::move(done.acknowledged), std::move(done.missing)});
     }
   }
@@ -251,6 +257,7 @@ class BroadcastLoop::Loop final : public pb::Broadcast::CallbackService {
   }
 
   const Dependencies dependencies_;
+  BroadcastCounters counters_;
   std::thread thread_;
 
   // The loop's.
@@ -284,6 +291,8 @@ void BroadcastLoop::Send(std::string topic, std::string payload, milliseconds ti
                          std::function<void(absl::StatusOr<Outcome>)> done) {
   loop_->Send(std::move(topic), std::move(payload), timeout, std::move(done));
 }
+
+const BroadcastCounters& BroadcastLoop::counters() const { return loop_->counters(); }
 
 void BroadcastLoop::Stop() { loop_->Stop(); }
 

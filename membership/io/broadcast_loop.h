@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "membership/broadcast_message.h"
 #include "membership/node_id.h"
+#include "membership/observer.h"
 #include "membership/view.h"
 
 namespace grpc {
@@ -55,6 +56,8 @@ class BroadcastLoop {
   // once stopped. REQUIRES: CheckBroadcast; 0 < timeout <= kBroadcastTimeoutMax.
   void Send(std::string topic, std::string payload, std::chrono::milliseconds timeout,
             std::function<void(absl::StatusOr<Outcome>)> done);
+
+  const BroadcastCounters& counters() const;
 
   // Idempotent. Calls under way are answered UNAVAILABLE; `on_message` is not called any more.
   void Stop();

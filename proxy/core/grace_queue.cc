@@ -16,18 +16,31 @@ constexpr std::chrono::milliseconds kRetryInterval{50};
 
 }  // namespace
 
-bool GraceBudget::TryTake(int64_t bytes) {
-  assert(bytes >= 0);
-  const bool requests_fit = requests_.fetch_add(1, std::memory_order_relaxed) < requests_max_;
-  const bool bytes_fit = bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= bytes_max_;
+bool GraceBudget::Share::TryTake(int64_t bytes_wanted) {
+  const bool requests_fit = requests.fetch_add(1, std::memory_order_relaxed) < requests_max;
+  const bool bytes_fit =
+      bytes.fetch_add(bytes_wanted, std::memory_order_relaxed) + bytes_wanted <= bytes_max;
   if (requests_fit && bytes_fit) return true;
-  Release(bytes);
+  Release(bytes_wanted);
   return false;
 }
 
-void GraceBudget::Release(int64_t bytes) {
-  requests_.fetch_sub(1, std::memory_order_relaxed);
-  bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+void GraceBudget::Share::Release(int64_t bytes_held) {
+  requests.fetch_sub(1, std::memory_order_relaxed);
+  bytes.fetch_sub(bytes_held, std::memory_order_relaxed);
+}
+
+bool GraceBudget::TryTake(int64_t bytes, bool known) {
+  assert(bytes >= 0);
+  if (!known && !unknown_.TryTake(bytes)) return false;
+  if (all_.TryTake(bytes)) return true;
+  if (!known) unknown_.Release(bytes);
+  return false;
+}
+
+void GraceBudget::Release(int64_t bytes, bool known) {
+  all_.Release(bytes);
+  if (!known) unknown_.Release(bytes);
 }
 
 void GraceQueue::Effects::Clear() {
@@ -44,18 +57,19 @@ GraceQueue::~GraceQueue() {
   while (oldest_ != kNone) Remove(oldest_);
 }
 
-GraceQueue::Added GraceQueue::Add(SteadyTime now, store::SessionKey key, int64_t bytes,
+GraceQueue::Added GraceQueue::Add(SteadyTime now, store::SessionKey key, int64_t bytes, bool known,
                                   std::chrono::milliseconds lookup_delay) {
   const auto found = sessions_.find(key);
   if (found != sessions_.end() && found->second.count >= session_requests_max_) {
     return {AddStatus::kSessionFull, 0, false};
   }
-  if (!budget_->TryTake(bytes)) return {AddStatus::kFull, 0, false};
+  if (!budget_->TryTake(bytes, known)) return {AddStatus::kFull, 0, false};
   const uint32_t index = TakeSlot();
   Slot& slot = slots_[index];
   slot.key = key;
   slot.deadline = now + options_.wait;
   slot.bytes = bytes;
+  slot.known = known;
   Session& session = sessions_[key];
   Link(index, &session);
   const bool first = session.count == 1;
@@ -151,7 +165,7 @@ void GraceQueue::Remove(uint32_t index) {
     SetRetry(slot.key, &session, kNever);
     sessions_.erase(found);
   }
-  budget_->Release(slot.bytes);
+  budget_->Release(slot.bytes, slot.known);
   slot.used = false;
   free_.push_back(index);
   --held_;

@@ -4,11 +4,13 @@
 // however many requests wait for it; while it is orphaned (its owner died and nobody has taken
 // over) the lookup is repeated. Each request waits GraceOptions::wait at most. Bounds in requests
 // and bytes are shared by the node's queues through a GraceBudget; no session gets more than its
-// share.
+// share, and sessions that nobody has heard of get half at most: whoever makes ids up can't take
+// the room of visitors whose session's owner has died.
 //
 // Reads no clock and starts no lookup: the caller does both. Thread: that of its event loop.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -29,19 +31,28 @@ namespace roost::proxy {
 class GraceBudget {
  public:
   GraceBudget(int64_t requests_max, int64_t bytes_max)
-      : requests_max_(requests_max), bytes_max_(bytes_max) {}
+      : all_{requests_max, bytes_max},
+        unknown_{std::max<int64_t>(1, requests_max / 2), std::max<int64_t>(1, bytes_max / 2)} {}
 
-  // Takes one request of `bytes`, or nothing.
-  bool TryTake(int64_t bytes);
-  void Release(int64_t bytes);
-  int64_t requests() const { return requests_.load(std::memory_order_relaxed); }
-  int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  // Takes one request of `bytes`, or nothing. `known`: the session is.
+  bool TryTake(int64_t bytes, bool known);
+  void Release(int64_t bytes, bool known);
+  int64_t requests() const { return all_.requests.load(std::memory_order_relaxed); }
+  int64_t bytes() const { return all_.bytes.load(std::memory_order_relaxed); }
 
  private:
-  const int64_t requests_max_;
-  const int64_t bytes_max_;
-  std::atomic<int64_t> requests_{0};
-  std::atomic<int64_t> bytes_{0};
+  struct Share {
+    const int64_t requests_max;
+    const int64_t bytes_max;
+    std::atomic<int64_t> requests{0};
+    std::atomic<int64_t> bytes{0};
+
+    bool TryTake(int64_t bytes_wanted);
+    void Release(int64_t bytes_held);
+  };
+
+  Share all_;
+  Share unknown_;  // Of these.
 };
 
 class GraceQueue {
@@ -78,7 +89,8 @@ class GraceQueue {
 
   // The lookup of a session that nobody waits for yet starts after `lookup_delay`: what was learned
   // a moment ago proved wrong, and the cluster needs a little to agree.
-  Added Add(membership::SteadyTime now, store::SessionKey key, int64_t bytes,
+  // `known`: somebody has named an owner of the session.
+  Added Add(membership::SteadyTime now, store::SessionKey key, int64_t bytes, bool known,
             std::chrono::milliseconds lookup_delay = std::chrono::milliseconds(0));
   // Resolve answered, or the session's record came by itself. Releases all that wait for it, unless
   // RouteAnswer says kHold with `view`: then the lookup is repeated a little later.
@@ -101,6 +113,7 @@ class GraceQueue {
     membership::SteadyTime deadline;
     int64_t bytes = 0;
     uint32_t generation = 0;
+    bool known = false;
     bool used = false;
     // Neighbours in arrival order: of all requests (so of all deadlines), and of the session's.
     uint32_t older = kNone, newer = kNone;

@@ -1,5 +1,6 @@
 #include "proxy/core/header_rules.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "absl/strings/match.h"
@@ -163,6 +164,14 @@ void AppendFraming(const ResponseHead& head, const ResponseHop& hop, const Respo
   }
 }
 
+template <typename Head>
+bool HasRoostField(const Head& head, absl::string_view name) {
+  return head.present.Has(FieldId::kRoost) &&
+         std::any_of(head.fields.begin(), head.fields.end(), [name](const HeaderField& field) {
+           return field.id == FieldId::kRoost && absl::EqualsIgnoreCase(field.name, name);
+         });
+}
+
 // A 101, or a 426 that says what to upgrade to.
 void AppendUpgrade(const ResponseHead& head, std::string* out) {
   for (const HeaderField& field : head.fields) {
@@ -173,7 +182,7 @@ void AppendUpgrade(const ResponseHead& head, std::string* out) {
 }  // namespace
 
 void AppendRequestHead(const RequestHead& head, const RequestHop& hop, std::string* out) {
-  assert(!(hop.from_peer && hop.to_peer));
+  assert(!(hop.from_peer && hop.to_peer) && (hop.to_peer || !hop.stand_in));
   const absl::string_view host = head.host.empty() ? hop.default_host : head.host;
   out->append(head.method.data(), head.method.size());
   out->append(" ");
@@ -184,6 +193,7 @@ void AppendRequestHead(const RequestHead& head, const RequestHop& hop, std::stri
   AppendKept(head.fields, DroppedFromRequest(head, hop), head.connection_names_fields, out);
   if (!hop.from_peer) AppendForwarding(head, host, hop, out);
   if (hop.to_peer) out->append("X-Roost-Hop: 1\r\n");
+  if (hop.stand_in) out->append("X-Roost-Stand-In: 1\r\n");
   if (head.body == BodyKind::kLength) AppendContentLength(head.content_length, out);
   if (head.body == BodyKind::kChunked) out->append("Transfer-Encoding: chunked\r\n");
   if (head.wants_upgrade) {
@@ -214,13 +224,13 @@ ResponseFraming AppendResponseHead(const ResponseHead& head, const ResponseHop& 
 }
 
 bool IsNotOwnerAnswer(const ResponseHead& head) {
-  if (head.status != 421 || !head.present.Has(FieldId::kRoost)) return false;
-  for (const HeaderField& field : head.fields) {
-    if (field.id == FieldId::kRoost && absl::EqualsIgnoreCase(field.name, "X-Roost-Not-Owner")) {
-      return true;
-    }
-  }
-  return false;
+  return head.status == 421 && HasRoostField(head, "X-Roost-Not-Owner");
 }
+
+bool IsAppDownAnswer(const ResponseHead& head) {
+  return head.status == 503 && HasRoostField(head, "X-Roost-App-Down");
+}
+
+bool IsForStandIn(const RequestHead& head) { return HasRoostField(head, "X-Roost-Stand-In"); }
 
 }  // namespace roost::proxy

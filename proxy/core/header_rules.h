@@ -20,6 +20,8 @@ struct RequestHop {
   bool from_peer = false;
   // It goes to a peer's forward listener. REQUIRES: not from_peer (one hop at most).
   bool to_peer = false;
+  // The peer's application is to answer, whoever owns the session. REQUIRES: to_peer.
+  bool stand_in = false;
   // The client may name the clients behind it: forwarding fields are extended, not replaced.
   bool client_trusted = false;
   absl::string_view client_ip;        // "10.0.0.1" or "2001:db8::1".
@@ -52,5 +54,9 @@ ResponseFraming AppendResponseHead(const ResponseHead& head, const ResponseHop& 
 // True for the answer of a peer that does not own the session (Refusal::kNotOwner). Only meaningful
 // on connections to peers' forward listeners.
 bool IsNotOwnerAnswer(const ResponseHead& head);
+// Likewise, that of one whose application is down (Refusal::kAppDown).
+bool IsAppDownAnswer(const ResponseHead& head);
+// The request was sent with RequestHop::stand_in. Only meaningful from peers.
+bool IsForStandIn(const RequestHead& head);
 
 }  // namespace roost::proxy

@@ -38,6 +38,9 @@ Text TextOf(Refusal refusal) {
       return {502, "Bad Gateway",
               "The application does not accept connections. Check that it runs and that proxy.app "
               "names its address."};
+    case Refusal::kAppDown:
+      return {503, "Service Unavailable",
+              "The application is down, here and at the other nodes. Try again soon."};
     case Refusal::kAppBadResponse:
       return {502, "Bad Gateway",
               "The application's answer is not valid HTTP/1.1 or broke off. See its log."};
@@ -47,6 +50,9 @@ Text TextOf(Refusal refusal) {
               "been carried out: check before sending it again."};
     case Refusal::kOverloaded:
       return {503, "Service Unavailable", "Too many connections are open. Try again soon."};
+    case Refusal::kAppBusy:
+      return {503, "Service Unavailable",
+              "Too many requests wait for the application. Try again soon."};
     case Refusal::kGraceFull:
       return {503, "Service Unavailable",
               "Too many requests wait for their session's owner. Try again soon."};
@@ -99,6 +105,8 @@ void AppendRefusal(Refusal refusal, const RefusalOptions& options, std::string* 
   absl::StrAppend(out, "Content-Length: ", body.size(), "\r\n");
   if (text.status == 503) absl::StrAppend(out, "Retry-After: ", options.retry_after_s, "\r\n");
   if (refusal == Refusal::kNotOwner) absl::StrAppend(out, "X-Roost-Not-Owner: 1\r\n");
+  if (refusal == Refusal::kAppDown && options.to_peer)
+    absl::StrAppend(out, "X-Roost-App-Down: 1\r\n");
   if (!options.keep_alive) {
     absl::StrAppend(out, "Connection: close\r\n");
   } else if (options.minor_version == 0) {

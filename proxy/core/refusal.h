@@ -18,9 +18,11 @@ enum class Refusal : uint8_t {
   kHeadTooLarge,        // 431
   kNotImplemented,      // 501
   kAppUnreachable,      // 502
+  kAppDown,             // 503: and no other node's is up
   kAppBadResponse,      // 502
   kOwnerUnreachable,    // 502: the owner's node vanished in the middle
   kOverloaded,          // 503: connections_max
+  kAppBusy,             // 503: app_waiting_max
   kGraceFull,           // 503
   kSessionUnavailable,  // 503: nobody knows the session, or its owner was not found in time
   kDraining,            // 503
@@ -41,6 +43,8 @@ struct RefusalOptions {
   // More words on the cause; a literal, such as ScanError::reason.
   absl::string_view detail = {};
   int retry_after_s = 1;  // With 503.
+  // Said so that the peer can tell it from an application's answer.
+  bool to_peer = false;
 };
 
 // Appends the whole answer.

@@ -1,5 +1,9 @@
 #include "proxy/core/router.h"
 
+#include <algorithm>
+
+#include "store/placement.h"
+
 namespace roost::proxy {
 namespace {
 
@@ -11,12 +15,42 @@ Decision ToOwner(const RequestFacts& facts, membership::NodeId owner,
   return {Action::kForward, Reason::kOwnedElsewhere, owner};
 }
 
+bool IsTried(const AppFacts& apps, membership::NodeId node) {
+  return std::find(apps.tried.begin(), apps.tried.end(), node) != apps.tried.end();
+}
+
+// No node: there is none. Those whose applications nobody has tried yet are second best.
+membership::NodeId StandIn(const AppFacts& apps, const membership::View& view) {
+  membership::NodeId second;
+  for (const membership::NodeId node : store::RankMembers(view, apps.key)) {
+    if (IsTried(apps, node)) continue;
+    if (node == view.self()) {
+      if (apps.up_here) return node;
+      continue;
+    }
+    const membership::AppHealth health = view.Find(node)->app;
+    if (health == membership::AppHealth::kOk) return node;
+    if (health == membership::AppHealth::kUnknown && !second) second = node;
+  }
+  return second;
+}
+
+// Whether the application that `decision` means is known to be down.
+bool AppIsDown(const Decision& decision, const AppFacts& apps, const membership::View& view) {
+  if (decision.action == Action::kLocal) return !apps.up_here || IsTried(apps, view.self());
+  if (decision.action != Action::kForward) return false;
+  const membership::Member* member = view.Find(decision.node);
+  return (member != nullptr && member->app == membership::AppHealth::kFailing) ||
+         IsTried(apps, decision.node);
+}
+
 }  // namespace
 
 Decision Route(const RequestFacts& facts, const store::OwnershipIndex::Entry& entry,
                const membership::View& view) {
   using Kind = store::OwnershipIndex::Kind;
   if (!facts.has_session) return {Action::kLocal, Reason::kNoSession, {}};
+  if (facts.from_peer && facts.stand_in) return {Action::kLocal, Reason::kStandIn, {}};
   switch (entry.kind) {
     case Kind::kNone:
       return {Action::kHold, Reason::kUnknown, {}};
@@ -43,6 +77,17 @@ Decision RouteAnswer(const RequestFacts& facts, const store::Ownership& answer,
       break;
   }
   return ToOwner(facts, answer.owner, view);
+}
+
+Decision AroundDeadApp(const Decision& decision, const RequestFacts& facts, const AppFacts& apps,
+                       const membership::View& view) {
+  if (!AppIsDown(decision, apps, view)) return decision;
+  if (facts.from_peer) return {Action::kAppDown, Reason::kStandIn, {}};
+  const membership::NodeId node = StandIn(apps, view);
+  if (node == view.self()) return {Action::kLocal, Reason::kStandIn, {}};
+  if (node) return {Action::kForward, Reason::kStandIn, node};
+  if (apps.tried.empty()) return decision;
+  return {Action::kAppDown, Reason::kStandIn, {}};
 }
 
 Decision RouteAfterTimeout(UnknownSession unknown_session) {

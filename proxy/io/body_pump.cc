@@ -44,6 +44,7 @@ void BodyPump::Clear() {
     lead_.clear();
   }
   lead_sent_ = 0;
+  bytes_written_ = 0;
 }
 
 bool BodyPump::Decode(Buffer* in) {
@@ -162,6 +163,7 @@ BodyPump::Result BodyPump::Flush(Socket* to) {
     if (io != Socket::Io::kDone) return Result::kSinkFailed;
     lead_sent_ += bytes;
     progress_ += bytes;
+    bytes_written_ += bytes;
   }
   lead_.clear();
   lead_sent_ = 0;

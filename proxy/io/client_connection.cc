@@ -1,6 +1,9 @@
 #include "proxy/io/client_connection.h"
 
+#include <openssl/rand.h>
+
 #include <algorithm>
+#include <cassert>
 
 #include "proxy/core/proxy_preamble.h"
 #include "proxy/io/proxy_loop.h"
@@ -20,6 +23,7 @@ ClientConnection::ClientConnection(ProxyLoop* loop, const membership::Address& p
       from_peer_(door == Door::kPeers),
       awaits_preamble_(door != Door::kPeers && loop->options().proxy_protocol),
       awaits_handshake_(door == Door::kTlsClients),
+      awaits_proof_(door == Door::kPeers && loop->hop_keys() != nullptr),
       socket_(&loop->loop()),
       in_(loop->buffers()) {
   SetClient(peer);
@@ -29,7 +33,8 @@ ClientConnection::~ClientConnection() = default;
 
 bool ClientConnection::Open(int fd) {
   if (!socket_.Adopt(fd, this)) return false;
-  loop_->loop().Arm(this, awaits_preamble_ || awaits_handshake_ ? Timeout::kHead : Timeout::kIdle);
+  const bool greets = awaits_preamble_ || awaits_handshake_ || awaits_proof_;
+  loop_->loop().Arm(this, greets ? Timeout::kHead : Timeout::kIdle);
   return true;
 }
 
@@ -144,15 +149,89 @@ bool ClientConnection::Handshake() {
   return true;
 }
 
+// A peer shows that it is one, before any byte of HTTP is looked at.
+bool ClientConnection::ReadProof() {
+  const HopKeysPtr& keys = loop_->hop_keys();
+  if (keys == nullptr) {  // They went since the connection was accepted.
+    awaits_proof_ = false;
+    return true;
+  }
+  if (welcome_ == nullptr) {
+    if (!ReadAtLeast(kHopHelloBytes)) return false;
+    HopNonce nonce;
+    const int done = RAND_bytes(nonce.data(), static_cast<int>(nonce.size()));
+    assert(done == 1);
+    (void)done;
+    welcome_ = std::make_unique<HopProof::Welcome>();
+    const auto refusal =
+        HopProof::Check(*keys, loop_->node().dependencies.self,
+                        in_.view().substr(0, kHopHelloBytes), nonce, welcome_.get());
+    if (refusal.has_value()) {
+      RefusePeer(*refusal);
+      return false;
+    }
+    in_.Consume(kHopHelloBytes);
+    const iovec piece{welcome_->bytes.data(), welcome_->bytes.size()};
+    size_t sent = 0;
+    // A new connection has room for so little, or something is wrong with it.
+    if (socket_.Write(&piece, 1, &sent) != Socket::Io::kDone || sent != piece.iov_len) {
+      Close(true);
+      return false;
+    }
+  }
+  if (!ReadAtLeast(sizeof(HopMac))) return false;
+  if (!HopProof::Proves(*welcome_, in_.view().substr(0, sizeof(HopMac)))) {
+    RefusePeer(HopRefusal::kForged);
+    return false;
+  }
+  in_.Consume(sizeof(HopMac));
+  key_id_ = welcome_->key_id;
+  welcome_.reset();
+  awaits_proof_ = false;
+  return true;
+}
+
+// False: not yet, or closed.
+bool ClientConnection::ReadAtLeast(size_t bytes) {
+  while (in_.size() < bytes) {
+    size_t got = 0;
+    const Socket::Io io = socket_.readable() ? socket_.Read(&in_, &got) : Socket::Io::kBlocked;
+    if (io == Socket::Io::kBlocked) return false;
+    if (io != Socket::Io::kDone) {
+      Close(false);
+      return false;
+    }
+    if (welcome_ == nullptr && !HopProof::MayBeHello(in_.view())) {
+      RefusePeer(HopRefusal::kPlaintext);
+      return false;
+    }
+  }
+  return true;
+}
+
+void ClientConnection::RefusePeer(HopRefusal refusal) {
+  loop_->counters().peers_refused[static_cast<size_t>(refusal)].Add();
+  const auto& report = loop_->node().dependencies.on_peer_unproven;
+  if (report) report(kPeerRefusalNames[static_cast<size_t>(refusal)], ip_);
+  Close(true);
+}
+
+bool ClientConnection::closing() const {
+  if (loop_->closing()) return true;
+  const HopKeysPtr& keys = loop_->hop_keys();
+  return from_peer_ && keys != nullptr && !keys->Has(key_id_);
+}
+
 bool ClientConnection::Greet() {
   if (awaits_preamble_ && !ReadPreamble()) return false;
   if (awaits_handshake_ && !Handshake()) return false;
+  if (awaits_proof_ && !ReadProof()) return false;
   loop_->loop().Arm(this, Timeout::kIdle);
   return true;
 }
 
 bool ClientConnection::NextRequest() {
-  if ((awaits_preamble_ || awaits_handshake_) && !Greet()) return false;
+  if ((awaits_preamble_ || awaits_handshake_ || awaits_proof_) && !Greet()) return false;
   if (in_.size() == 0) {
     if (!socket_.readable()) return false;
     size_t bytes = 0;
@@ -179,7 +258,7 @@ void ClientConnection::EndExchange() {
   loop_->ReturnExchange(std::move(exchange_));
   if (in_.size() > 0) return;
   in_.Release();
-  if (loop_->closing()) {
+  if (closing()) {
     Close(false);
   } else {
     loop_->loop().Arm(this, Timeout::kIdle);

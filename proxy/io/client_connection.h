@@ -11,6 +11,7 @@
 
 #include "absl/strings/string_view.h"
 #include "membership/address.h"
+#include "proxy/core/hop_proof.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
 #include "proxy/io/exchange.h"
@@ -44,6 +45,8 @@ class ClientConnection final : public EventHandler, public Timer {
   absl::string_view ip() const { return ip_; }
   absl::string_view scheme() const { return scheme_; }
   bool from_peer() const { return from_peer_; }
+  // No request after the present one.
+  bool closing() const;
   bool trusted() const { return trusted_; }
   // The key of a session id; a client asks for the same one again and again, so the last is kept.
   store::SessionKey KeyOf(absl::string_view id);
@@ -56,6 +59,9 @@ class ClientConnection final : public EventHandler, public Timer {
   bool Greet();
   bool ReadPreamble();
   bool Handshake();
+  bool ReadProof();
+  bool ReadAtLeast(size_t bytes);
+  void RefusePeer(HopRefusal refusal);
   void SetClient(const membership::Address& address);
   void EndExchange();
   void Linger();
@@ -67,6 +73,7 @@ class ClientConnection final : public EventHandler, public Timer {
   // What comes before the first request.
   bool awaits_preamble_;
   bool awaits_handshake_;
+  bool awaits_proof_;
   bool tls_started_ = false;
   bool lingering_ = false;
   bool driving_ = false;
@@ -75,6 +82,8 @@ class ClientConnection final : public EventHandler, public Timer {
   std::unique_ptr<Exchange> exchange_;
   std::string ip_;
   absl::string_view scheme_ = "http";
+  std::unique_ptr<HopProof::Welcome> welcome_;  // While the proof has not come.
+  uint32_t key_id_ = 0;                         // That the peer has shown to hold.
   std::string last_id_;
   store::SessionKey last_key_;
 };

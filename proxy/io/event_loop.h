@@ -47,6 +47,9 @@ enum class Timeout : uint8_t {
   kTouch,
   kGrace,
   kAccept,
+  kAccessLog,
+  kHealthInterval,
+  kHealthTimeout,
   kStop,
   kCount,
 };

@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <cerrno>
+#include <utility>
 
 #include "proxy/core/retry_policy.h"
 #include "proxy/core/session_id.h"
@@ -50,22 +51,26 @@ uint32_t Seconds(SteadyTime now) {
 Exchange::Exchange(ProxyLoop* loop)
     : loop_(loop),
       scanner_(loop->node().scan_limits),
-      response_scanner_(loop->node().scan_limits) {}
+      response_scanner_(loop->node().scan_limits),
+      rate_(loop->options().body_rate_min, loop->options().body_timeout) {}
 
 void Exchange::Start(ClientConnection* client) {
   client_ = client;
   state_ = State::kHead;
   scanner_.Reset();
-  has_session_ = head_timer_ = released_ = false;
+  has_session_ = head_timer_ = released_ = stand_in_ = false;
+  apps_tried_.clear();
   hold_until_ = {};
   attempts_ = misses_ = 0;
   body_started_ = request_done_ = request_read_ = request_broken_ = false;
   received_ = 0;
-  response_started_ = keep_alive_ = false;
+  response_started_ = keep_alive_ = request_starved_ = response_blocked_ = false;
+  rate_.Reset(loop_->loop().now());
   tunnel_up_done_ = tunnel_down_done_ = timed_out_ = false;
 }
 
 void Exchange::Stop() {
+  EndTrail();
   if (hold_ != 0) {
     loop_->CancelHold(hold_, hold_bytes_);
     hold_ = 0;
@@ -92,11 +97,11 @@ Exchange::Outcome Exchange::Advance() {
       case Step::kPending:
         return Outcome::kPending;
       case Step::kDone:
-        return Outcome::kDone;
+        return trail_.outcome = Outcome::kDone;
       case Step::kLast:
-        return Outcome::kLast;
+        return trail_.outcome = Outcome::kLast;
       case Step::kAborted:
-        return Outcome::kAborted;
+        return trail_.outcome = Outcome::kAborted;
     }
   }
 }
@@ -135,10 +140,12 @@ Exchange::Step Exchange::TimedOut() {
   switch (timeout_) {
     case Timeout::kHead:
       head_ = RequestHead();
+      BeginTrail();
       return Refuse(Refusal::kRequestTimeout);
     case Timeout::kConnect:
       return ConnectFailed(ETIMEDOUT);
     case Timeout::kResponse:
+      if (!target_.is_peer()) loop_->app_watch().Report(false);
       return Refuse(Refusal::kResponseTimeout);
     case Timeout::kCreateHold:
       loop_->counters().create_hold_timeouts.Add();
@@ -154,9 +161,8 @@ Exchange::Step Exchange::TimedOut() {
     return Refuse(request_read_ ? Refusal::kResponseTimeout : Refusal::kRequestTimeout);
   }
   // Either the client does not take the answer, or the upstream does not go on with it.
-  const bool client_slow = !client_->socket().writable();
-  Counters& counters = loop_->counters();
-  (client_slow ? counters.client_aborted : counters.upstream_aborted).Add();
+  if (!client_->socket().writable()) return ClientGone();
+  loop_->counters().upstream_aborted.Add();
   return Step::kAborted;
 }
 
@@ -167,6 +173,7 @@ Exchange::Step Exchange::ReadHead() {
     if (status == ScanStatus::kComplete) break;
     if (status == ScanStatus::kBad) {
       head_ = RequestHead();
+      BeginTrail();
       return Refuse(RefusalOf(scanner_.error().status), scanner_.error().reason);
     }
     if (!head_timer_) {
@@ -180,21 +187,23 @@ Exchange::Step Exchange::ReadHead() {
     if (io != Socket::Io::kDone) return Step::kLast;  // Nobody is there to answer to.
     loop_->counters().bytes_in.Add(bytes);
   }
+  BeginTrail();
   request_read_ = !head_.has_body();
   const bool from_peer = client_->from_peer();
   Counters& counters = loop_->counters();
   (from_peer ? counters.requests_forwarded_in : counters.requests).Add();
 
-  const RequestFacts facts{.has_session = false, .from_peer = from_peer};
   const SessionIds ids = FindSessionIds(head_, loop_->options().cookie);
-  if (ids.empty()) return Routed(Route(facts, {}, loop_->view()));
+  if (ids.empty()) {
+    key_ = loop_->NextKey();
+    return Routed(Route(Facts(), {}, loop_->view()));
+  }
   has_session_ = true;
   key_ = client_->KeyOf(ids.first());
   bool touch_due = false;
   const store::OwnershipIndex::Entry entry = loop_->node().dependencies.store->index().FindAndTouch(
       key_, Seconds(loop_->loop().now()), kTouchPeriodSeconds, &touch_due);
-  const Decision decision =
-      Route({.has_session = true, .from_peer = from_peer}, entry, loop_->view());
+  const Decision decision = Route(Facts(), entry, loop_->view());
   if (touch_due && decision.reason == Reason::kOwnedHere) loop_->Touch(key_);
   return Routed(decision);
 }
@@ -202,7 +211,9 @@ Exchange::Step Exchange::ReadHead() {
 void Exchange::CountRoute(const Decision& decision) {
   if (client_->from_peer()) return;
   Counters& counters = loop_->counters();
-  if (decision.action == Action::kForward) {
+  if (decision.reason == Reason::kStandIn) {
+    if (decision.action != Action::kAppDown) counters.routed_stand_in.Add();
+  } else if (decision.action == Action::kForward) {
     counters.routed_forward.Add();
   } else if (decision.action == Action::kLocal) {
     switch (decision.reason) {
@@ -218,7 +229,22 @@ void Exchange::CountRoute(const Decision& decision) {
   }
 }
 
-Exchange::Step Exchange::Routed(const Decision& decision) {
+RequestFacts Exchange::Facts() const {
+  const bool from_peer = client_->from_peer();
+  return {.has_session = has_session_,
+          .from_peer = from_peer,
+          .stand_in = from_peer && IsForStandIn(head_)};
+}
+
+Exchange::Step Exchange::Routed(const Decision& wanted) {
+  Decision decision = wanted;
+  const bool app_needed = wanted.action == Action::kLocal || wanted.action == Action::kForward;
+  if (app_needed) {
+    const AppFacts apps{.up_here = loop_->app_watch().up(), .key = key_, .tried = apps_tried_};
+    decision = AroundDeadApp(wanted, Facts(), apps, loop_->view());
+  }
+  stand_in_ = decision.reason == Reason::kStandIn;
+  trail_.reason = decision.reason;
   CountRoute(decision);
   switch (decision.action) {
     case Action::kLocal:
@@ -226,12 +252,15 @@ Exchange::Step Exchange::Routed(const Decision& decision) {
     case Action::kForward: {
       const membership::Member* member = loop_->view().Find(decision.node);
       if (member == nullptr) return Hold();
+      if (!loop_->MayTry(decision.node)) return stand_in_ ? AppGone(decision.node) : Hold();
       return Attempt({.node = decision.node, .address = member->forward()}, false);
     }
     case Action::kHold:
       return Hold();
     case Action::kNotOwner:
       return Refuse(Refusal::kNotOwner);
+    case Action::kAppDown:
+      return Refuse(Refusal::kAppDown);
     case Action::kUnavailable:
       return Refuse(Refusal::kSessionUnavailable);
   }
@@ -247,8 +276,9 @@ Exchange::Step Exchange::Hold(std::chrono::milliseconds lookup_delay) {
     return Refuse(Refusal::kSessionUnavailable);
   }
   client_->Cancel();
+  trail_.held_since = now;
   hold_bytes_ = static_cast<int64_t>(client_->in().size());
-  hold_ = loop_->Hold(this, key_, hold_bytes_, lookup_delay);
+  hold_ = loop_->Hold(this, key_, hold_bytes_, trail_.reason != Reason::kUnknown, lookup_delay);
   if (hold_ == 0) return Refuse(Refusal::kGraceFull);
   state_ = State::kHeld;
   return Step::kPending;
@@ -257,10 +287,10 @@ Exchange::Step Exchange::Hold(std::chrono::milliseconds lookup_delay) {
 void Exchange::OnReleased(const GraceQueue::Released& released, const store::Ownership& answer) {
   hold_ = 0;
   released_ = true;
+  trail_.held += loop_->loop().now() - trail_.held_since;
   const Options& options = loop_->options();
-  const RequestFacts facts{.has_session = true, .from_peer = client_->from_peer()};
   decision_ = released.outcome == GraceQueue::Outcome::kAnswered
-                  ? RouteAnswer(facts, answer, loop_->view(), options.grace.unknown_session)
+                  ? RouteAnswer(Facts(), answer, loop_->view(), options.grace.unknown_session)
                   : RouteAfterTimeout(options.grace.unknown_session);
 }
 
@@ -273,12 +303,16 @@ Exchange::Step Exchange::WhileHeld() {
   // here costs room that others need.
   if (!client_->socket().peer_closed() && !client_->socket().failed()) return Step::kPending;
   loop_->counters().grace_cancelled.Add();
-  loop_->counters().client_aborted.Add();
-  return Step::kAborted;
+  return ClientGone();
 }
 
 Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
+  if (!target.is_peer()) {
+    waits_for_app_ = loop_->BeginWait();
+    if (!waits_for_app_) return Refuse(Refusal::kAppBusy);
+  }
   ++attempts_;
+  trail_.attempted = true;
   target_ = target;
   received_ = 0;
   request_done_ = request_broken_ = response_timer_ = false;
@@ -292,6 +326,7 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
   }
   const RequestHop hop{.from_peer = client_->from_peer(),
                        .to_peer = target.is_peer(),
+                       .stand_in = target.is_peer() && stand_in_,
                        .client_trusted = client_->trusted(),
                        .client_ip = client_->ip(),
                        .scheme = client_->scheme(),
@@ -312,17 +347,19 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
 }
 
 Exchange::Step Exchange::WhileConnecting() {
-  if (client_->socket().failed()) {
-    loop_->counters().client_aborted.Add();
-    return Step::kAborted;
+  if (client_->socket().failed()) return ClientGone();
+  switch (upstream_->Establish()) {
+    case UpstreamConnection::Progress::kPending:
+      return Step::kPending;
+    case UpstreamConnection::Progress::kFailed:
+      return ConnectFailed(upstream_->error());
+    case UpstreamConnection::Progress::kReady:
+      break;
   }
-  if (upstream_->socket.FinishConnect()) {
-    if (!target_.is_peer()) loop_->AppReached(true);
-    client_->Cancel();
-    state_ = State::kRelay;
-    return Step::kAgain;
-  }
-  return upstream_->socket.failed() ? ConnectFailed(upstream_->socket.error()) : Step::kPending;
+  if (target_.is_peer()) loop_->PeerWorks(target_.node);
+  client_->Cancel();
+  state_ = State::kRelay;
+  return Step::kAgain;
 }
 
 // Nothing of this attempt was sent, so it does not count as one.
@@ -331,15 +368,34 @@ Exchange::Step Exchange::ConnectFailed(int error) {
   DropUpstream();
   if (!target_.is_peer()) {
     loop_->counters().app_connect_failures.Add();
-    loop_->AppReached(false);
-    return Refuse(Refusal::kAppUnreachable);
+    loop_->app_watch().Report(false);
+    return AppGone(loop_->view().self());
   }
-  loop_->counters().peer_connect_failures.Add();
-  loop_->PeerRefused(target_.node);
+  (error == EPROTO ? loop_->counters().peer_proof_failures
+                   : loop_->counters().peer_connect_failures)
+      .Add();
+  loop_->PeerFailed(target_.node);
   if (error == ECONNREFUSED && loop_->node().dependencies.on_peer_refused) {
     loop_->node().dependencies.on_peer_refused(target_.node);
   }
-  return Hold();
+  return stand_in_ ? AppGone(target_.node) : Hold();
+}
+
+// The application at `node` can't be reached, and has seen nothing of the request.
+Exchange::Step Exchange::AppGone(membership::NodeId node) {
+  constexpr size_t kAppsMax = 3;
+  apps_tried_.push_back(node);
+  const bool here = node == loop_->view().self();
+  if (here && client_->from_peer()) return Refuse(Refusal::kAppDown);
+  const AppFacts apps{.up_here = loop_->app_watch().up(), .key = key_, .tried = apps_tried_};
+  const Decision decision = AroundDeadApp({here ? Action::kLocal : Action::kForward, {}, node},
+                                          Facts(), apps, loop_->view());
+  if (decision.action != Action::kAppDown && apps_tried_.size() <= kAppsMax) {
+    return Routed(decision);
+  }
+  // As long as it counts as up, this says best what to look for.
+  const bool first = apps_tried_.size() == 1 && here && loop_->app_watch().up();
+  return Refuse(first ? Refusal::kAppUnreachable : Refusal::kAppDown);
 }
 
 // The upstream's connection ended before its response began.
@@ -354,8 +410,8 @@ Exchange::Step Exchange::UpstreamGone() {
   if (MayRetry(facts) && request_.replayable()) {
     loop_->counters().retries.Add();
     if (!target_.is_peer() || reused_) return Attempt(target_, true);
-    loop_->PeerRefused(target_.node);
-    return Hold();
+    loop_->PeerFailed(target_.node);
+    return stand_in_ ? AppGone(target_.node) : Hold();
   }
   if (target_.is_peer()) {
     loop_->counters().upstream_aborted.Add();
@@ -369,7 +425,12 @@ Exchange::Step Exchange::UpstreamGone() {
   return Refuse(Refusal::kAppBadResponse);
 }
 
+void Exchange::EndWait() {
+  if (std::exchange(waits_for_app_, false)) loop_->EndWait();
+}
+
 void Exchange::DropUpstream() {
+  EndWait();
   if (upstream_ == nullptr) return;
   loop_->pool().Discard(upstream_);
   upstream_ = nullptr;
@@ -377,13 +438,15 @@ void Exchange::DropUpstream() {
 
 Exchange::Step Exchange::Refuse(Refusal refusal, absl::string_view detail) {
   DropUpstream();
+  trail_.status = StatusOf(refusal);
   if (Counter* counter = CounterOf(StatusOf(refusal), &loop_->counters())) counter->Add();
-  keep_alive_ = head_.keep_alive && head_.size > 0 && !head_.has_body() && !loop_->closing();
+  keep_alive_ = head_.keep_alive && head_.size > 0 && !head_.has_body() && !client_->closing();
   AppendRefusal(refusal,
                 {.keep_alive = keep_alive_,
                  .minor_version = head_.minor_version,
                  .head_request = head_.method_id == Method::kHead,
-                 .detail = detail},
+                 .detail = detail,
+                 .to_peer = client_->from_peer()},
                 &response_.lead());
   loop_->loop().Arm(client_, Timeout::kBody);
   state_ = State::kAnswer;

@@ -15,11 +15,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head.h"
 #include "proxy/core/head_scanner.h"
 #include "proxy/core/header_rules.h"
+#include "proxy/core/rate_watch.h"
 #include "proxy/core/refusal.h"
 #include "proxy/core/router.h"
 #include "proxy/io/body_pump.h"
@@ -69,7 +72,9 @@ class Exchange final : public UpstreamUser {
   Step Next();
   Step TimedOut();
   Step ReadHead();
+  RequestFacts Facts() const;
   Step Routed(const Decision& decision);
+  Step AppGone(membership::NodeId node);
   void CountRoute(const Decision& decision);
   Step Hold(std::chrono::milliseconds lookup_delay = std::chrono::milliseconds(0));
   Step WhileHeld();
@@ -81,6 +86,11 @@ class Exchange final : public UpstreamUser {
   Step WhileAnswering();
   void DropUpstream();
 
+  // exchange_trail.cc: what the access log says.
+  void BeginTrail();
+  void EndTrail();
+  Step ClientGone();
+
   // exchange_relay.cc: messages both ways.
   Step Relay();
   Step RelayRequest();
@@ -89,6 +99,7 @@ class Exchange final : public UpstreamUser {
   Step InterimResponse();
   Step FinalResponse();
   Step NotOwner();
+  Step PeersAppDown();
   bool LearnsSession();
   Step RelayResponseBody();
   Step ResponseDone();
@@ -98,6 +109,20 @@ class Exchange final : public UpstreamUser {
   Step PumpTunnel(BodyPump* pump, Socket* from, Buffer* in, Socket* to, bool* finished);
   void ArmRelayTimer();
   void RearmOnProgress(Timeout timeout);
+  void EndWait();
+  bool ClientIsTooSlow();
+
+  // For the access log.
+  struct Trail {
+    std::string line;  // Begun; empty: nothing is logged.
+    Outcome outcome = Outcome::kPending;
+    bool attempted = false;
+    bool client_gone = false;
+    Reason reason = Reason::kNoSession;
+    int status = 0;
+    SteadyTime started{}, first_byte{}, held_since{};
+    membership::SteadyDuration held{0};
+  };
 
   ProxyLoop* const loop_;
   ClientConnection* client_ = nullptr;
@@ -107,6 +132,8 @@ class Exchange final : public UpstreamUser {
   RequestHead head_;
   store::SessionKey key_;
   bool has_session_ = false;
+  bool stand_in_ = false;  // The application that should answer is down.
+  std::vector<membership::NodeId> apps_tried_;
   bool head_timer_ = false;
 
   Decision decision_;  // From the grace buffer, while `released_`.
@@ -122,9 +149,10 @@ class Exchange final : public UpstreamUser {
   int misses_ = 0;  // Peers that turned out not to own the session.
   bool body_started_ = false;
   BodyPump request_;
-  bool request_done_ = false;    // Written to the upstream to the last byte.
-  bool request_read_ = false;    // Read from the client to the last byte.
-  bool request_broken_ = false;  // The upstream takes no more of it.
+  bool request_done_ = false;     // Written to the upstream to the last byte.
+  bool request_read_ = false;     // Read from the client to the last byte.
+  bool request_broken_ = false;   // The upstream takes no more of it.
+  bool request_starved_ = false;  // The client is waited for.
 
   ResponseScanner response_scanner_;
   ResponseHead response_head_;
@@ -132,12 +160,16 @@ class Exchange final : public UpstreamUser {
   BodyPump response_;
   uint64_t received_ = 0;
   bool response_started_ = false;
-  bool keep_alive_ = false;  // After a refusal.
+  bool response_blocked_ = false;  // Likewise, to take more.
+  bool keep_alive_ = false;        // After a refusal.
   uint64_t learn_ticket_ = 0;
   bool tunnel_up_done_ = false;
   bool tunnel_down_done_ = false;
   uint64_t progress_seen_ = 0;
   bool response_timer_ = false;
+  Trail trail_;
+  RateWatch rate_;
+  bool waits_for_app_ = false;
   bool timed_out_ = false;
   Timeout timeout_ = Timeout::kHead;
 };

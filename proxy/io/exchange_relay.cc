@@ -24,17 +24,25 @@ int64_t WallSeconds() {
 }  // namespace
 
 Exchange::Step Exchange::Relay() {
-  if (client_->socket().failed()) {
-    loop_->counters().client_aborted.Add();
-    return Step::kAborted;
-  }
+  if (client_->socket().failed()) return ClientGone();
   if (!request_done_ && !request_broken_) {
     const Step step = RelayRequest();
     if (step != Step::kPending) return step;
   }
   const Step step = RelayResponse();
-  if (step == Step::kPending && state_ == State::kRelay) ArmRelayTimer();
-  return step;
+  if (step != Step::kPending || state_ != State::kRelay) return step;
+  if (ClientIsTooSlow()) {
+    loop_->counters().client_too_slow.Add();
+    timeout_ = Timeout::kBody;
+    return TimedOut();
+  }
+  ArmRelayTimer();
+  return Step::kPending;
+}
+
+bool Exchange::ClientIsTooSlow() {
+  return !rate_.Note(loop_->loop().now(), request_.bytes_written() + response_.bytes_written(),
+                     request_starved_ || response_blocked_);
 }
 
 // One timer watches both directions: it starts anew whenever a byte moved, but while the
@@ -59,6 +67,7 @@ Exchange::Step Exchange::RelayRequest() {
   const BodyPump::Result result =
       request_.Run(&client_->socket(), &client_->in(), &upstream_->socket);
   request_read_ = request_.source_done();
+  request_starved_ = result == BodyPump::Result::kStarved;
   switch (result) {
     case BodyPump::Result::kFinished:
       request_done_ = true;
@@ -73,8 +82,7 @@ Exchange::Step Exchange::RelayRequest() {
       request_broken_ = true;  // There may be a response all the same: an early refusal.
       return Step::kPending;
     case BodyPump::Result::kSourceClosed:
-      loop_->counters().client_aborted.Add();
-      return Step::kAborted;
+      return ClientGone();
     case BodyPump::Result::kBroken:
       break;
   }
@@ -117,8 +125,14 @@ Exchange::Step Exchange::ReadResponseHead() {
     if (io != Socket::Io::kDone) return UpstreamGone();
   }
   if (response_head_.is_interim) return InterimResponse();
+  if (target_.is_peer()) loop_->PeerWorks(target_.node);
   if (response_head_.is_upgrade) return BeginTunnel();
-  if (target_.is_peer() && IsNotOwnerAnswer(response_head_)) return NotOwner();
+  if (target_.is_peer()) {
+    if (IsNotOwnerAnswer(response_head_)) return NotOwner();
+    if (IsAppDownAnswer(response_head_)) return PeersAppDown();
+  } else {
+    loop_->app_watch().Report(true);
+  }
   return FinalResponse();
 }
 
@@ -143,9 +157,21 @@ Exchange::Step Exchange::NotOwner() {
   return Hold(delay);
 }
 
+// The view did not know it yet.
+Exchange::Step Exchange::PeersAppDown() {
+  const membership::NodeId node = target_.node;
+  DropUpstream();
+  if (!request_.replayable()) return Refuse(Refusal::kAppDown);
+  --attempts_;  // The peer has not passed it on.
+  return AppGone(node);
+}
+
 Exchange::Step Exchange::FinalResponse() {
+  EndWait();
+  trail_.status = response_head_.status;
+  trail_.first_byte = loop_->loop().now();
   const bool keep_alive =
-      head_.keep_alive && request_done_ && !request_broken_ && !loop_->closing();
+      head_.keep_alive && request_done_ && !request_broken_ && !client_->closing();
   framing_ = AppendResponseHead(response_head_,
                                 {.client_minor_version = head_.minor_version,
                                  .client_keep_alive = keep_alive,
@@ -178,10 +204,7 @@ void Exchange::OnLearned() {
 }
 
 Exchange::Step Exchange::WhileLearning() {
-  if (client_->socket().failed()) {
-    loop_->counters().client_aborted.Add();
-    return Step::kAborted;
-  }
+  if (client_->socket().failed()) return ClientGone();
   if (learn_ticket_ != 0) return Step::kPending;
   client_->Cancel();
   state_ = State::kRelay;
@@ -193,6 +216,7 @@ Exchange::Step Exchange::RelayResponseBody() {
   const BodyPump::Result result =
       response_.Run(&upstream_->socket, &upstream_->in, &client_->socket());
   loop_->counters().bytes_out.Add(response_.bytes_written() - before);
+  response_blocked_ = result == BodyPump::Result::kBlocked;
   switch (result) {
     case BodyPump::Result::kFinished:
       return ResponseDone();
@@ -203,8 +227,7 @@ Exchange::Step Exchange::RelayResponseBody() {
       client_->DriveLater();
       return Step::kPending;
     case BodyPump::Result::kSinkFailed:
-      loop_->counters().client_aborted.Add();
-      return Step::kAborted;
+      return ClientGone();
     case BodyPump::Result::kSourceClosed:
     case BodyPump::Result::kBroken:
       break;
@@ -227,6 +250,9 @@ Exchange::Step Exchange::ResponseDone() {
 }
 
 Exchange::Step Exchange::BeginTunnel() {
+  EndWait();
+  trail_.status = response_head_.status;
+  trail_.first_byte = loop_->loop().now();
   AppendResponseHead(response_head_, {.client_minor_version = head_.minor_version},
                      &response_.lead());
   response_.Start(BodyKind::kUntilClose, 0, BodyLimits(), BodyKind::kUntilClose,

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -20,12 +22,11 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kLingerMax{2'000};
 constexpr milliseconds kTouchInterval{250};
+constexpr milliseconds kAccessInterval{200};
 constexpr milliseconds kGraceTick{10};
 // After the process ran out of descriptors.
 constexpr milliseconds kAcceptPause{100};
 constexpr milliseconds kStopMax{5'000};
-// How long a refused connection speaks against a node that the view calls live.
-constexpr milliseconds kRefusedMemory{100};
 // Room for body behind a head of the largest size.
 constexpr size_t kBodyBytes = 16 << 10;
 constexpr size_t kBuffersKept = 256;
@@ -51,6 +52,9 @@ EventLoop::Durations DurationsOf(const Options& options) {
   set(Timeout::kTouch, kTouchInterval);
   set(Timeout::kGrace, kGraceTick);
   set(Timeout::kAccept, kAcceptPause);
+  set(Timeout::kAccessLog, kAccessInterval);
+  set(Timeout::kHealthInterval, options.health_interval);
+  set(Timeout::kHealthTimeout, options.health_timeout);
   set(Timeout::kStop, kStopMax);
   return d;
 }
@@ -60,6 +64,17 @@ ScanLimits ScanLimitsOf(const Options& options) {
   limits.head_bytes_max = static_cast<size_t>(options.head_bytes_max);
   limits.headers_max = static_cast<size_t>(options.headers_max);
   return limits;
+}
+
+int LoopCount(const Options& options) {
+  if (options.threads > 0) return options.threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+uint64_t WaitingMaxOf(const ProxyNode& node) {
+  const int max = node.options.app_waiting_max;
+  if (max == 0) return std::numeric_limits<uint64_t>::max();
+  return static_cast<uint64_t>((max + node.loops - 1) / node.loops);
 }
 
 BodyLimits BodyLimitsOf(const Options& options) {
@@ -82,14 +97,17 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       scan_limits(ScanLimitsOf(options_in)),
       request_body_limits(BodyLimitsOf(options_in)),
       default_host(options_in.app.ToString()),
-      grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max) {}
+      grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max),
+      loops(LoopCount(options_in)),
+      app_watch(options_in, dependencies_in.on_app_health) {}
 
-ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners)
+ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys)
     : node_(*node),
       loop_(DurationsOf(node->options)),
       buffers_(node->scan_limits.head_bytes_max + kBodyBytes, kBuffersKept),
-      pool_(&loop_, &buffers_, node->options.pool_max),
+      pool_(&loop_, &buffers_, node->options.pool_max, node->dependencies.self),
       view_(ViewOfSelf(node->dependencies.self)),
+      app_waiting_max_(WaitingMaxOf(*node)),
       grace_(node->options.grace, &node->grace_budget) {
   const std::pair<int, Door> doors[] = {{listeners.clients, Door::kClients},
                                         {listeners.tls_clients, Door::kTlsClients},
@@ -98,10 +116,12 @@ ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners)
     listeners_[i].owner = this;
     std::tie(listeners_[i].fd, listeners_[i].door) = doors[i];
   }
+  access_alarm_.call = [this] { FlushAccess(); };
   touch_alarm_.call = [this] { FlushTouches(); };
   grace_alarm_.call = [this] { OnGraceTick(); };
   accept_alarm_.call = [this] { Listen(); };
   stop_alarm_.call = [this] { CloseAll(); };
+  SetKeys(std::move(keys));
 }
 
 ProxyLoop::~ProxyLoop() {
@@ -123,6 +143,10 @@ void ProxyLoop::PostView(membership::ViewPtr view) {
   loop_.mailbox()->Post([this, view = std::move(view)] { SetView(view); });
 }
 
+void ProxyLoop::PostKeys(HopKeysPtr keys) {
+  loop_.mailbox()->Post([this, keys = std::move(keys)] { SetKeys(keys); });
+}
+
 void ProxyLoop::PostStop() {
   loop_.mailbox()->Post([this] { BeginStop(); });
 }
@@ -130,6 +154,14 @@ void ProxyLoop::PostStop() {
 void ProxyLoop::SetView(membership::ViewPtr view) {
   view_ = std::move(view);
   pool_.Prune(*view_);
+  absl::erase_if(circuits_, [this](const auto& entry) { return !view_->IsLive(entry.first); });
+}
+
+// Peers whose key is gone may finish their requests, but begin no more.
+void ProxyLoop::SetKeys(HopKeysPtr keys) {
+  hop_keys_ = keys;
+  pool_.SetKeys(std::move(keys));
+  CloseIdleConnections([](const ClientConnection& c) { return c.closing(); });
 }
 
 // Accepting.
@@ -214,8 +246,8 @@ void ProxyLoop::ReturnExchange(std::unique_ptr<Exchange> exchange) {
 // The grace buffer.
 
 GraceQueue::Token ProxyLoop::Hold(Exchange* exchange, store::SessionKey key, int64_t bytes,
-                                  milliseconds lookup_delay) {
-  const GraceQueue::Added added = grace_.Add(loop_.now(), key, bytes, lookup_delay);
+                                  bool known, milliseconds lookup_delay) {
+  const GraceQueue::Added added = grace_.Add(loop_.now(), key, bytes, known, lookup_delay);
   if (added.status != GraceQueue::AddStatus::kHeld) {
     counters_.grace_full.Add();
     return 0;
@@ -243,21 +275,30 @@ void ProxyLoop::Lookup(store::SessionKey key) {
       });
 }
 
-void ProxyLoop::AppReached(bool reached) {
-  if (app_reached_ == reached) return;
-  app_reached_ = reached;
-  if (node_.dependencies.on_app_reached) node_.dependencies.on_app_reached(reached);
+void ProxyLoop::WatchApp() {
+  watches_app_ = true;
+  node_.app_watch.Begin(&loop_, &buffers_, &counters_);
 }
 
-void ProxyLoop::PeerRefused(membership::NodeId node) {
-  refused_until_[node] = loop_.now() + kRefusedMemory;
+store::SessionKey ProxyLoop::NextKey() { return {.hi = ++next_key_ * 0x9e3779b97f4a7c15, .lo = 0}; }
+
+bool ProxyLoop::MayTry(membership::NodeId node) {
+  if (circuits_.empty()) return true;
+  const auto found = circuits_.find(node);
+  if (found == circuits_.end() || found->second.Allows(loop_.now())) return true;
+  counters_.circuit_waits.Add();
+  return false;
+}
+
+void ProxyLoop::PeerFailed(membership::NodeId node) {
+  if (circuits_[node].OnFailure(loop_.now())) counters_.circuits_opened.Add();
 }
 
 void ProxyLoop::OnOwnership(store::SessionKey key, const store::Ownership& answer) {
   store::Ownership taken = answer;
   if (taken.state == store::Ownership::State::kOwned) {
-    const auto refused = refused_until_.find(taken.owner);
-    if (refused != refused_until_.end() && loop_.now() < refused->second) {
+    const auto circuit = circuits_.find(taken.owner);
+    if (circuit != circuits_.end() && !circuit->second.IsDue(loop_.now())) {
       taken.state = store::Ownership::State::kOrphaned;
     }
   }
@@ -327,6 +368,28 @@ void ProxyLoop::FlushTouches() {
   node_.dependencies.store->Touch(std::exchange(touches_, {}));
 }
 
+bool ProxyLoop::BeginWait() {
+  if (counters_.app_waiting.value() >= app_waiting_max_) {
+    counters_.app_busy.Add();
+    return false;
+  }
+  counters_.app_waiting.Add();
+  return true;
+}
+
+void ProxyLoop::LogAccess(const std::string& line) {
+  if (access_lines_.empty()) loop_.Arm(&access_alarm_, Timeout::kAccessLog);
+  access_lines_ += line;
+  ++access_count_;
+  if (access_lines_.size() >= AccessLog::kChunkBytes) FlushAccess();
+}
+
+void ProxyLoop::FlushAccess() {
+  access_alarm_.Cancel();
+  if (access_count_ == 0) return;
+  node_.access_log->Write(&access_lines_, std::exchange(access_count_, 0));
+}
+
 // The end.
 
 void ProxyLoop::BeginStop() {
@@ -337,7 +400,7 @@ void ProxyLoop::BeginStop() {
     if (l.fd >= 0) close(std::exchange(l.fd, -1));
   }
   FlushTouches();
-  CloseIdleConnections();
+  CloseIdleConnections([](const ClientConnection&) { return true; });
   if (connections_.empty()) {
     CloseAll();
   } else {
@@ -345,10 +408,11 @@ void ProxyLoop::BeginStop() {
   }
 }
 
-void ProxyLoop::CloseIdleConnections() {
+template <typename Predicate>
+void ProxyLoop::CloseIdleConnections(Predicate predicate) {
   const std::vector<ClientConnection*> all(connections_.begin(), connections_.end());
   for (ClientConnection* connection : all) {
-    if (connection->idle()) connection->Close(false);
+    if (connection->idle() && predicate(*connection)) connection->Close(false);
   }
 }
 
@@ -356,7 +420,9 @@ void ProxyLoop::CloseAll() {
   const std::vector<ClientConnection*> all(connections_.begin(), connections_.end());
   for (ClientConnection* connection : all) connection->Close(true);
   pool_.CloseIdle();
+  FlushAccess();
   stop_alarm_.Cancel();
+  if (watches_app_) node_.app_watch.End();
   loop_.Quit();
 }
 

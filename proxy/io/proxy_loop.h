@@ -11,17 +11,21 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "membership/keyring.h"
 #include "membership/view.h"
 #include "proxy/core/body_decoder.h"
+#include "proxy/core/circuit.h"
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
+#include "proxy/core/hop_proof.h"
+#include "proxy/io/access_log.h"
+#include "proxy/io/app_watch.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
 #include "proxy/io/tls_certificates.h"
@@ -41,9 +45,16 @@ struct ProxyDependencies {
   membership::NodeId self;
   // A peer's port refused a connection: evidence of death. Called on a loop; must only post.
   std::function<void(membership::NodeId)> on_peer_refused = nullptr;
-  // Whether the last attempt to connect to the application succeeded, when that is news to a loop.
-  // Called on any loop; must only post.
-  std::function<void(bool reached)> on_app_reached = nullptr;
+  // The application is up (the first time too), or down. Called on any loop; must only post.
+  std::function<void(bool up)> on_app_health = nullptr;
+  // Somebody without a key tried to pass for a peer. Called on any loop.
+  std::function<void(absl::string_view reason, absl::string_view ip)> on_peer_unproven = nullptr;
+  // Lines of the access log are lost. Any thread.
+  std::function<void(absl::string_view reason)> on_access_log_error = nullptr;
+  // Of the cluster, for the proof between peers and for session tickets. Null: there are none, and
+  // who reaches the forward listener is taken for a peer.
+  membership::KeyringPtr keys = nullptr;
+  std::string cluster = "";
   // See TlsCertificates.
   TlsCertificates::OnRejected on_certificate_rejected = [](absl::string_view, absl::string_view) {};
 };
@@ -59,6 +70,9 @@ struct ProxyNode {
   const std::string default_host;  // For HTTP/1.0 clients that name none.
   GraceBudget grace_budget;
   std::unique_ptr<TlsCertificates> tls;  // Null: there is no TLS listener.
+  const int loops;
+  AppWatch app_watch;
+  std::unique_ptr<AccessLog> access_log;  // Null: off.
   std::atomic<int> connections{0};
   std::atomic<bool> draining{false};
 };
@@ -72,12 +86,15 @@ class ProxyLoop {
     int peers = -1;
   };
   // `node` outlives the loop.
-  ProxyLoop(ProxyNode* node, const Listeners& listeners);
+  ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys);
   ~ProxyLoop();
   absl::Status Open() { return loop_.Open(); }
 
   void Start();
+  // The node's application is checked on this loop. Before Start.
+  void WatchApp();
   void PostView(membership::ViewPtr view);
+  void PostKeys(HopKeysPtr keys);
   // Finishes requests under way, at most for a while, then ends the thread.
   void PostStop();
   void Join();
@@ -90,6 +107,7 @@ class ProxyLoop {
   const ProxyNode& node() const { return node_; }
   const Options& options() const { return node_.options; }
   const membership::View& view() const { return *view_; }
+  const HopKeysPtr& hop_keys() const { return hop_keys_; }
   Counters& counters() { return counters_; }
   bool closing() const { return stopping_ || node_.draining.load(std::memory_order_relaxed); }
 
@@ -100,18 +118,29 @@ class ProxyLoop {
 
   // Holds a request until its session's owner is known; 0 if a bound of the grace buffer is
   // reached.
-  GraceQueue::Token Hold(Exchange* exchange, store::SessionKey key, int64_t bytes,
+  GraceQueue::Token Hold(Exchange* exchange, store::SessionKey key, int64_t bytes, bool known,
                          std::chrono::milliseconds lookup_delay);
   void CancelHold(GraceQueue::Token token, int64_t bytes);
   // Asks the store to own a new session; the exchange hears OnLearned unless it says Forget first.
   uint64_t Learn(Exchange* exchange, store::SessionKey key);
   void ForgetLearning(uint64_t ticket) { learning_.erase(ticket); }
   void Touch(store::SessionKey key);
-  // For a while, answers that name this node as an owner are taken for "dead, nobody took over
-  // yet".
-  void PeerRefused(membership::NodeId node);
-  // A new connection to the application was made, or could not be.
-  void AppReached(bool reached);
+  // Whether to try this peer now (core/circuit); who may, says what became of it. While not,
+  // answers that name it as an owner are taken for "dead, nobody took over yet".
+  bool MayTry(membership::NodeId node);
+  void PeerFailed(membership::NodeId node);
+  void PeerWorks(membership::NodeId node) {
+    if (!circuits_.empty()) circuits_.erase(node);
+  }
+  AppWatch& app_watch() { return node_.app_watch; }
+  // Takes a place among the requests that wait for the application, or says that there is none;
+  // each loop has its share of them.
+  bool BeginWait();
+  void EndWait() { counters_.app_waiting.Sub(); }
+  bool logs_access() const { return node_.access_log != nullptr; }
+  void LogAccess(const std::string& line);
+  // For requests without a session: another one each time.
+  store::SessionKey NextKey();
 
  private:
   struct Listener final : EventHandler {
@@ -137,9 +166,12 @@ class ProxyLoop {
   void OnGraceTick();
   void Release(const GraceQueue::Released& released, const store::Ownership& answer);
   void FlushTouches();
+  void FlushAccess();
   void SetView(membership::ViewPtr view);
+  void SetKeys(HopKeysPtr keys);
   void BeginStop();
-  void CloseIdleConnections();
+  template <typename Predicate>
+  void CloseIdleConnections(Predicate predicate);
   void CloseAll();
 
   ProxyNode& node_;
@@ -148,8 +180,11 @@ class ProxyLoop {
   UpstreamPool pool_;
   Counters counters_;
   membership::ViewPtr view_;
+  HopKeysPtr hop_keys_;
   std::array<Listener, 3> listeners_;
   bool listening_ = false;
+  bool watches_app_ = false;
+  const uint64_t app_waiting_max_;
   bool stopping_ = false;
 
   absl::flat_hash_set<ClientConnection*> connections_;
@@ -157,13 +192,16 @@ class ProxyLoop {
 
   GraceQueue grace_;
   absl::flat_hash_map<GraceQueue::Token, Held> held_;
-  absl::flat_hash_map<membership::NodeId, SteadyTime> refused_until_;
-  std::optional<bool> app_reached_;  // Unknown before the first attempt.
+  absl::flat_hash_map<membership::NodeId, Circuit> circuits_;  // Of peers that failed last.
   absl::flat_hash_map<uint64_t, Exchange*> learning_;
   uint64_t learn_ticket_ = 0;
+  uint64_t next_key_ = 0;
   std::vector<store::SessionKey> touches_;
 
-  Alarm touch_alarm_, grace_alarm_, accept_alarm_, stop_alarm_;
+  std::string access_lines_;
+  uint64_t access_count_ = 0;
+
+  Alarm access_alarm_, touch_alarm_, grace_alarm_, accept_alarm_, stop_alarm_;
   std::thread thread_;
 };
 

@@ -2,20 +2,13 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cassert>
-#include <thread>
 #include <utility>
 
 #include "proxy/io/socket.h"
 
 namespace roost::proxy {
 namespace {
-
-int ThreadCount(const Options& options) {
-  if (options.threads > 0) return options.threads;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 // Binds one more socket to `address`; fills in the port if it was 0.
 absl::StatusOr<int> ListenShared(membership::Address* address, absl::string_view field) {
@@ -59,11 +52,17 @@ absl::Status ProxyServer::Bind() {
     node_.tls = *std::move(certificates);
     ports.push_back({&*tls_address_, "proxy.tls_listen", &ProxyLoop::Listeners::tls_clients});
   }
+  if (!node_.options.access_log.empty()) {
+    auto log = AccessLog::Open(node_.options.access_log, node_.dependencies.on_access_log_error);
+    if (!log.ok()) return log.status();
+    node_.access_log = *std::move(log);
+  }
   for (const Port& port : ports) {
     const absl::Status free = CheckPortFree(*port.address, port.field);
     if (!free.ok()) return free;
   }
-  for (int i = 0; i < ThreadCount(node_.options); ++i) {
+  if (node_.dependencies.keys != nullptr) SetTicketKeys(*node_.dependencies.keys);
+  for (int i = 0; i < node_.loops; ++i) {
     ProxyLoop::Listeners listeners;
     for (const Port& port : ports) {
       const absl::StatusOr<int> fd = ListenShared(port.address, port.field);
@@ -75,16 +74,31 @@ absl::Status ProxyServer::Bind() {
       }
       listeners.*port.fd = *fd;
     }
-    loops_.push_back(std::make_unique<ProxyLoop>(&node_, listeners));
+    loops_.push_back(
+        std::make_unique<ProxyLoop>(&node_, listeners, DeriveHopKeys(node_.dependencies.keys)));
     const absl::Status opened = loops_.back()->Open();
     if (!opened.ok()) return opened;
   }
   return absl::OkStatus();
 }
 
-void ProxyServer::SetTicketSecrets(std::vector<TicketSecret> secrets) {
+HopKeysPtr ProxyServer::DeriveHopKeys(const membership::KeyringPtr& keys) const {
+  if (keys == nullptr) return nullptr;
+  return std::make_shared<const HopKeys>(node_.dependencies.cluster, *keys);
+}
+
+// All nodes of a cluster have its keys, so a visitor resumes TLS at any of them.
+void ProxyServer::SetTicketKeys(const membership::Keyring& keys) {
   if (node_.tls == nullptr) return;
+  std::vector<TicketSecret> secrets;
+  for (const membership::GossipKey& key : keys.keys()) secrets.push_back(key.bytes());
   node_.tls->SetTicketKeys(std::make_shared<TicketKeys>(std::move(secrets)));
+}
+
+void ProxyServer::SetKeys(const membership::KeyringPtr& keys) {
+  SetTicketKeys(*keys);
+  const HopKeysPtr derived = DeriveHopKeys(keys);
+  for (const auto& loop : loops_) loop->PostKeys(derived);
 }
 
 CertificateStats ProxyServer::certificates() const {
@@ -94,6 +108,7 @@ CertificateStats ProxyServer::certificates() const {
 void ProxyServer::Start() {
   assert(!started_);
   started_ = true;
+  loops_.front()->WatchApp();
   for (const auto& loop : loops_) loop->Start();
 }
 
@@ -109,6 +124,15 @@ void ProxyServer::Stop() {
   StartDraining();
   for (const auto& loop : loops_) loop->PostStop();
   for (const auto& loop : loops_) loop->Join();
+}
+
+void ProxyServer::ReopenAccessLog() {
+  if (node_.access_log != nullptr) node_.access_log->Reopen();
+}
+
+AccessLogStats ProxyServer::access_log() const {
+  if (node_.access_log == nullptr) return {};
+  return {node_.access_log->written(), node_.access_log->dropped()};
 }
 
 std::vector<const Counters*> ProxyServer::counters() const {

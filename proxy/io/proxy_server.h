@@ -44,10 +44,14 @@ class ProxyServer {
   membership::Address forward_address() const { return forward_address_; }
   // Nothing without TLS.
   std::optional<membership::Address> tls_address() const { return tls_address_; }
-  // What session tickets are sealed with from now on; of one cluster all nodes should have the
-  // same. The first seals, all open. Until then a random one is used. Any thread. REQUIRES: not
-  // empty.
-  void SetTicketSecrets(std::vector<TicketSecret> secrets);
+  // Replaces Dependencies::keys. Any thread. REQUIRES: not null.
+  void SetKeys(const membership::KeyringPtr& keys);
+  // The application takes requests, as far as this node knows. Any thread.
+  bool app_up() const { return node_.app_watch.up(); }
+  // After the file was renamed. Any thread.
+  void ReopenAccessLog();
+  // Zeros without an access log. Any thread.
+  AccessLogStats access_log() const;
   // Zeros without TLS. Any thread.
   CertificateStats certificates() const;
   // One block per loop; they live as long as the server.
@@ -56,6 +60,8 @@ class ProxyServer {
  private:
   ProxyServer(const Options& options, Dependencies dependencies);
   absl::Status Bind();
+  HopKeysPtr DeriveHopKeys(const membership::KeyringPtr& keys) const;
+  void SetTicketKeys(const membership::Keyring& keys);
 
   ProxyNode node_;
   membership::Address listen_address_;

@@ -1,9 +1,50 @@
 #include "proxy/io/upstream_pool.h"
 
+#include <openssl/rand.h>
+
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 
 namespace roost::proxy {
+
+UpstreamConnection::Progress UpstreamConnection::Establish() {
+  if (!connected_) {
+    if (!socket.FinishConnect()) {
+      return socket.failed() ? Fail(socket.error()) : Progress::kPending;
+    }
+    connected_ = true;
+    if (hello_ != nullptr && !Send(hello_->data(), hello_->size())) return Fail(ECONNRESET);
+  }
+  return hello_ == nullptr ? Progress::kReady : ReadWelcome();
+}
+
+UpstreamConnection::Progress UpstreamConnection::ReadWelcome() {
+  while (in.size() < kHopWelcomeBytes) {
+    size_t bytes = 0;
+    const Socket::Io io = socket.readable() ? socket.Read(&in, &bytes) : Socket::Io::kBlocked;
+    if (io == Socket::Io::kBlocked && !socket.failed()) return Progress::kPending;
+    if (io != Socket::Io::kDone) return Fail(ECONNRESET);
+  }
+  const auto proof = HopProof::Answer(*keys_, *hello_, in.view().substr(0, kHopWelcomeBytes));
+  if (!proof.has_value()) return Fail(EPROTO);
+  if (!Send(proof->data(), proof->size())) return Fail(ECONNRESET);
+  in.Consume(kHopWelcomeBytes);
+  hello_.reset();
+  return Progress::kReady;
+}
+
+UpstreamConnection::Progress UpstreamConnection::Fail(int error) {
+  error_ = error;
+  return Progress::kFailed;
+}
+
+// A new connection has room for so little, or something is wrong with it.
+bool UpstreamConnection::Send(const uint8_t* bytes, size_t count) {
+  const iovec piece{const_cast<uint8_t*>(bytes), count};
+  size_t sent = 0;
+  return socket.Write(&piece, 1, &sent) == Socket::Io::kDone && sent == count;
+}
 
 void UpstreamConnection::OnEvents(uint32_t events) {
   if (!socket.open()) return;  // Closed earlier in this batch.
@@ -44,6 +85,15 @@ UpstreamConnection* UpstreamPool::Connect(const UpstreamTarget& target, Upstream
   }
   connection->target_ = target;
   connection->user_ = user;
+  if (target.is_peer() && keys_ != nullptr) {
+    HopNonce nonce;
+    const int done = RAND_bytes(nonce.data(), static_cast<int>(nonce.size()));
+    assert(done == 1);
+    (void)done;
+    connection->keys_ = keys_;
+    connection->hello_ =
+        std::make_unique<HopProof::Hello>(HopProof::MakeHello(*keys_, self_, target.node, nonce));
+  }
   return connection.release();
 }
 
@@ -51,7 +101,9 @@ void UpstreamPool::Return(UpstreamConnection* connection) {
   assert(connection->user_ != nullptr);
   Idle& idle = idle_[connection->target_];
   const Socket& socket = connection->socket;
-  if (socket.readable() || socket.peer_closed() || socket.failed() || idle.size() >= idle_max_) {
+  const bool stale = connection->target_.is_peer() && connection->keys_ != keys_;
+  if (stale || socket.readable() || socket.peer_closed() || socket.failed() ||
+      idle.size() >= idle_max_) {
     Discard(connection);
     return;
   }
@@ -75,16 +127,27 @@ void UpstreamPool::DropIdle(UpstreamConnection* connection) {
   Discard(connection);
 }
 
-void UpstreamPool::Prune(const membership::View& view) {
+template <typename Predicate>
+void UpstreamPool::DropTargets(Predicate predicate) {
   for (auto it = idle_.begin(); it != idle_.end();) {
-    const UpstreamTarget& target = it->first;
-    if (!target.is_peer() || view.IsLive(target.node)) {
+    if (!predicate(it->first)) {
       ++it;
       continue;
     }
     for (UpstreamConnection* connection : it->second) Discard(connection);
     idle_.erase(it++);
   }
+}
+
+void UpstreamPool::Prune(const membership::View& view) {
+  DropTargets([&view](const UpstreamTarget& target) {
+    return target.is_peer() && !view.IsLive(target.node);
+  });
+}
+
+void UpstreamPool::SetKeys(HopKeysPtr keys) {
+  keys_ = std::move(keys);
+  DropTargets([](const UpstreamTarget& target) { return target.is_peer(); });
 }
 
 void UpstreamPool::CloseIdle() {

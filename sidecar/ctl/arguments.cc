@@ -19,11 +19,11 @@ constexpr int64_t kDaysMax = 3'650;
 
 const std::map<std::string, Command>& Commands() {
   static const auto* commands = new std::map<std::string, Command>{
-      {"help", Command::kHelp},          {"version", Command::kVersion},
-      {"status", Command::kStatus},      {"members", Command::kMembers},
-      {"owner", Command::kOwner},        {"sessions", Command::kSessions},
-      {"keys", Command::kKeys},          {"certs", Command::kCerts},
-      {"broadcast", Command::kBroadcast}};
+      {"help", Command::kHelp},           {"version", Command::kVersion},
+      {"status", Command::kStatus},       {"members", Command::kMembers},
+      {"owner", Command::kOwner},         {"sessions", Command::kSessions},
+      {"keys", Command::kKeys},           {"certs", Command::kCerts},
+      {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop}};
   return *commands;
 }
 
@@ -190,6 +190,8 @@ class Parser {
       command_ = Command::kVersion;
     } else if (flag == "--watch" && command_ == Command::kMembers) {
       arguments_.watch = true;
+    } else if (flag == "--wait" && command_ == Command::kSafeToStop) {
+      arguments_.wait = true;
     } else if (flag == "--owned" && command_ == Command::kSessions) {
       arguments_.owned = true;
     } else {
@@ -296,6 +298,15 @@ std::string HelpText(Command command) {
              "that\n"
              "are replaced without a restart. Asks no node for anything.\n\n"
              "Exit code: 0 done, 1 failed, 2 wrong usage.\n";
+    case Command::kSafeToStop:
+      return absl::StrCat(
+          "roostctl safe-to-stop [--wait]: whether the node may be stopped without losing a "
+          "session\n\n"
+          "  --wait           until it may, at most for --timeout\n\n"
+          "For rolling restarts: wait for it on the node that is next, stop that node (SIGTERM),\n"
+          "start it again, wait until it is ready, go on with the next.\n"
+          "Exit code 1 and the reason if it may not.\n",
+          kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:
@@ -307,6 +318,7 @@ std::string HelpText(Command command) {
       "  roostctl members [--watch]     the members as the node sees them\n"
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
+      "  roostctl safe-to-stop [--wait] whether stopping the node now would lose a session\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"
       "  roostctl certs ACTION          TLS certificates for the nodes: new, issue\n"

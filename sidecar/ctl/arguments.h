@@ -19,7 +19,8 @@ enum class Command {
   kSessions,
   kKeys,
   kCerts,
-  kBroadcast
+  kBroadcast,
+  kSafeToStop
 };
 
 // Of `roostctl keys`.
@@ -34,6 +35,7 @@ struct Arguments {
   Command help_for = Command::kHelp;
   bool json = false;
   bool watch = false;   // members
+  bool wait = false;    // safe-to-stop
   bool owned = false;   // sessions
   int64_t limit = 100;  // sessions: 1 to 100,000
   // owner: one of the two.

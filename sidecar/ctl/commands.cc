@@ -6,6 +6,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -27,6 +28,7 @@ namespace {
 
 constexpr uint32_t kPageSize = 1'000;
 constexpr int64_t kBroadcastMsMax = 30'000;
+constexpr std::chrono::milliseconds kSafeAgain{200};
 
 std::shared_ptr<grpc::Channel> Connect(const Arguments& arguments) {
   grpc::ChannelArguments options;
@@ -339,6 +341,27 @@ absl::Status Broadcast(const Arguments& arguments, const Print& print) {
       absl::StrCat(response.missing_size(), " of the members have not said that they have it"));
 }
 
+absl::Status SafeToStop(const Arguments& arguments, const Print& print) {
+  const auto stub = v1::Operator::NewStub(Connect(arguments));
+  const auto deadline = std::chrono::steady_clock::now() + arguments.timeout;
+  v1::SafeToStopResponse response;
+  while (true) {
+    const grpc::Status status = stub->SafeToStop(NewContext(arguments).get(), {}, &response);
+    if (!status.ok()) return ToStatus(status, arguments);
+    if (response.safe() || !arguments.wait) break;
+    if (std::chrono::steady_clock::now() + kSafeAgain >= deadline) break;
+    std::this_thread::sleep_for(kSafeAgain);
+  }
+  if (arguments.json) {
+    print(ToJson(response, false));
+  } else if (response.safe()) {
+    print(absl::StrCat("safe: all of ", response.sessions_owned(),
+                       " sessions owned here are on another member\n"));
+  }
+  return response.safe() ? absl::OkStatus()
+                         : absl::FailedPreconditionError("not safe: " + response.reason());
+}
+
 absl::Status Certs(const Arguments& arguments, const Print& print) {
   const bool is_new = arguments.certs_action == CertsAction::kNew;
   const absl::Status status =
@@ -368,6 +391,8 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Keys(arguments, print);
     case Command::kBroadcast:
       return Broadcast(arguments, print);
+    case Command::kSafeToStop:
+      return SafeToStop(arguments, print);
     case Command::kCerts:
       return Certs(arguments, print);
     case Command::kHelp:

@@ -63,6 +63,7 @@ class Outbox {
   PeerStream* Find(membership::NodeId peer);
   bool IsUp(membership::NodeId peer) const;
   absl::btree_map<membership::NodeId, PeerStream>& streams() { return streams_; }
+  const absl::btree_map<membership::NodeId, PeerStream>& streams() const { return streams_; }
 
   // May `bytes` more be sent? One oversize record may go alone.
   static bool HasRoom(const PeerStream& stream, int64_t bytes, int64_t bytes_max);

@@ -86,6 +86,8 @@ class Replica {
 
   // Sessions one failure away from loss are counted as of the last sweep.
   StoreStats Stats() const;
+  // What would be lost if the process ended now.
+  StopRisk Risk(Now now, const RiskQuery& query) const;
   // Keys after `after` (exclusive), ascending, at most `limit`.
   std::vector<ListEntry> List(Now now, const SessionKey* after, bool owned_only,
                               size_t limit) const;

@@ -113,6 +113,10 @@ struct Replica::State : ReplicaData {
   void OnScanned(uint64_t ticket, const std::vector<SessionKey>& keys, bool more);
   void ReplyPage(uint64_t id, std::shared_ptr<const ListPage> page);
 
+  // stop_risk.cc: what only this node has.
+  bool HeldElsewhere(const SessionSummary& summary) const;
+  void AddRisk(SessionKey key, const SessionSummary& summary, StopRisk* risk) const;
+
   // rotate.cc: another id for a session, and what the former one stands for.
   std::optional<SessionKey> AliasOf(SessionKey key);
   SessionKey Aliased(SessionKey key);

@@ -16,6 +16,7 @@
 #include "store/io/disk_pool.h"
 #include "store/io/input_queue.h"
 #include "store/io/peer_client.h"
+#include "store/io/read_clocks.h"
 #include "store/io/replication_service.h"
 #include "store/io/running_batches.h"
 
@@ -33,13 +34,6 @@ constexpr size_t kInputsPerFlush = 64;
 constexpr milliseconds kGiveUpSlack{50};
 constexpr milliseconds kRetryPauseMin{5};
 constexpr milliseconds kRetryPauseMax{100};
-
-Now ReadClocks() {
-  return {.steady = std::chrono::steady_clock::now(),
-          .wall = std::chrono::duration_cast<milliseconds>(
-                      std::chrono::system_clock::now().time_since_epoch())
-                      .count()};
-}
 
 }  // namespace
 
@@ -578,6 +572,12 @@ bool StoreLoop::recovered() const { return loop_->recovered(); }
 
 void StoreLoop::Stats(std::function<void(StoreStats)> done) {
   loop_->Post([loop = loop_.get(), done = std::move(done)] { done(loop->replica().Stats()); });
+}
+
+void StoreLoop::Risk(RiskQuery query, std::function<void(StopRisk)> done) {
+  loop_->Post([loop = loop_.get(), query = std::move(query), done = std::move(done)] {
+    done(loop->replica().Risk(ReadClocks(), query));
+  });
 }
 
 void StoreLoop::List(ListQuery query, ListCallback done) { loop_->List(query, std::move(done)); }

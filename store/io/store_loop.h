@@ -72,6 +72,8 @@ class StoreLoop : public SessionStore {
   bool recovered() const;
   // Not called any more once the loop has stopped.
   void Stats(std::function<void(StoreStats)> done);
+  // As Stats.
+  void Risk(RiskQuery query, std::function<void(StopRisk)> done);
   // Everything that this node holds.
   void ListHeld(std::optional<SessionKey> after, bool owned_only, size_t limit,
                 std::function<void(std::vector<ListEntry>)> done);

@@ -1,7 +1,11 @@
 // The main job on real processes: one owner per session wherever a request lands, and no session
 // lost with a node.
 #include <signal.h>
+#include <unistd.h>
 
+#include <cstdio>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,6 +70,53 @@ TEST(ClusterTest, ASessionThatOnlyTheApplicationKnowsIsLearnedFromItsCookie) {
     ASSERT_TRUE(response.ok()) << response.status();
     EXPECT_EQ(response->body, "here") << "through node " << i;
   }
+}
+
+TEST(ClusterTest, AnApplicationThatDiesIsStoodInForByTheOthers) {
+  Cluster cluster(3);
+  cluster.StartAll();
+  const std::string cookie = NewCart(cluster, 0, "tea");
+  cluster.app(0).Stop();
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 3; ++i) {
+      auto cart = Get(cluster.node(i).http_port(), "/cart", cookie);
+      ASSERT_TRUE(cart.ok()) << cart.status();
+      EXPECT_EQ(cart->status, 200) << cart->body;
+      EXPECT_EQ(cart->body, "tea");
+      EXPECT_NE(cart->headers["x-node"], "n0");
+    }
+    EXPECT_NE(NewCart(cluster, 0, "cup"), "");
+  }
+  EXPECT_TRUE(
+      Eventually(seconds(10), [&] { return cluster.node(0).Metric("roost_proxy_app_up") == 0; }));
+  EXPECT_EQ(cluster.node(0).Metric("roost_proxy_refused_total{status=\"502\"}"), 0);
+  EXPECT_EQ(cluster.OwnerOf(cookie, 1), 0);
+}
+
+TEST(ClusterTest, TheAccessLogIsBegunAnewOnSighupAndNamesNoSession) {
+  Cluster cluster(2);
+  const std::string log = cluster.node(0).config().data_dir + ".access";
+  cluster.node(0).mutable_config()->extra = "  access_log: " + log + "\n";  // Of proxy.
+  cluster.StartAll();
+  const std::string cookie = NewCart(cluster, 0, "tea");
+  const std::string id = cookie.substr(cookie.find('=') + 1);
+  const auto lines = [&] {
+    return cluster.node(0).Metric("roost_proxy_access_log_lines_total{result=\"written\"}");
+  };
+  ASSERT_TRUE(Eventually(seconds(10), [&] { return lines() == 2; }));
+  ASSERT_EQ(rename(log.c_str(), (log + ".1").c_str()), 0);
+  cluster.node(0).Signal(SIGHUP);
+  ASSERT_TRUE(Eventually(seconds(10), [&] { return access(log.c_str(), F_OK) == 0; }));
+  EXPECT_EQ(Cart(cluster, 0, cookie), "tea");
+  ASSERT_TRUE(Eventually(seconds(10), [&] { return lines() == 3; }));
+  const auto read = [](const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  };
+  EXPECT_NE(read(log + ".1").find("\"path\":\"/add/tea\",\"status\":200"), std::string::npos);
+  EXPECT_NE(read(log).find("\"path\":\"/cart\",\"status\":200"), std::string::npos);
+  EXPECT_EQ((read(log + ".1") + read(log)).find(id), std::string::npos);
 }
 
 TEST(ClusterTest, AKilledOwnersSessionsGoOnWithinTwoSeconds) {

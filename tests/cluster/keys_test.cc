@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/cluster/cluster_fixture.h"
+#include "tests/cluster/http_client.h"
 
 namespace roost::testing {
 namespace {
@@ -82,6 +83,25 @@ TEST(KeysTest, AKeyIsChangedWhileTheClusterRuns) {
   cluster.node(2).Kill();
   cluster.node(2).Start();
   EXPECT_TRUE(cluster.WaitUntilWhole());
+}
+
+TEST(KeysTest, ForwardedRequestsAreTakenFromPeersOnly) {
+  const std::string key = MakeKey();
+  Cluster cluster(2);
+  for (int i = 0; i < 2; ++i) {
+    const std::string file = WriteKey(absl::StrCat("hop", i, ".keys"), key);
+    cluster.node(i).mutable_config()->extra = "security:\n  keys_file: " + file + "\n";
+  }
+  cluster.StartAll();
+  const auto made = Get(cluster.node(0).http_port(), "/new");
+  ASSERT_TRUE(made.ok()) << made.status();
+  auto forwarded = Get(cluster.node(1).http_port(), "/cart", CookieOf(*made));
+  ASSERT_TRUE(forwarded.ok()) << forwarded.status();
+  EXPECT_EQ(forwarded->headers["x-node"], "n0");
+  EXPECT_FALSE(Get(cluster.node(0).forward_port(), "/cart", CookieOf(*made)).ok());
+  EXPECT_EQ(cluster.node(0).Metric("roost_proxy_peers_refused_total{reason=\"plaintext\"}"), 1);
+  EXPECT_EQ(cluster.node(0).Metric("roost_proxy_requests_forwarded_in_total"), 1);
+  EXPECT_THAT(cluster.node(0).Log(), HasSubstr("forwarded requests refused"));
 }
 
 TEST(KeysTest, WithoutAKeyOrWithAnotherNobodyGetsIn) {

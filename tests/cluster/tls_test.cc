@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -15,7 +16,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
+#include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
+#include "proto/cluster.grpc.pb.h"
 #include "tests/cluster/cluster_fixture.h"
 #include "tests/cluster/http_client.h"
 #include "tests/sidecar/tls_files.h"
@@ -117,6 +120,45 @@ TEST_F(TlsTest, AuthorityAndCertificatesChangeWhileStreamsGoOn) {
   cluster_.node(2).Start();
   EXPECT_TRUE(cluster_.WaitUntilWhole());
   EXPECT_TRUE(Eventually(seconds(15), [&] { return Replicates(&cluster_, "after"); }));
+}
+
+// They are too long for a datagram; the calls that carry them are made where both keys and TLS are on.
+TEST_F(TlsTest, LongAttributesSpreadWhereGossipIsSealedToo) {
+  const Finished key = RunProgram("sidecar/roostctl", {"keys", "generate"});
+  ASSERT_EQ(key.exit_code, 0) << key.output;
+  for (int i = 0; i < 3; ++i) {
+    const std::string folder = absl::StrCat(dir_, "/n", i), file = folder + "/gossip.keys";
+    WriteFile(file, key.output);
+    ASSERT_EQ(chmod(file.c_str(), 0600), 0);
+    cluster_.node(i).mutable_config()->extra =
+        absl::StrCat(Security(folder), "  keys_file: ", file, "\n");
+  }
+  cluster_.StartAll();
+  const auto stub = [&](int i) {
+    return roost::v1::Cluster::NewStub(
+        grpc::CreateChannel(absl::StrCat("127.0.0.1:", cluster_.node(i).api_port()),
+                            grpc::InsecureChannelCredentials()));
+  };
+  const std::string value(180, 'v');
+  roost::v1::SetAttributesRequest request;
+  for (const char* name : {"a", "b", "c"}) (*request.mutable_set())[name] = value;
+  roost::v1::SetAttributesResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + seconds(5));
+  const grpc::Status set = stub(0)->SetAttributes(&context, request, &response);
+  ASSERT_TRUE(set.ok()) << set.error_message();
+  for (int i = 1; i < 3; ++i) {
+    EXPECT_TRUE(Eventually(seconds(30), [&] {
+      roost::v1::MembersResponse members;
+      grpc::ClientContext call;
+      call.set_deadline(std::chrono::system_clock::now() + seconds(5));
+      if (!stub(i)->Members(&call, {}, &members).ok()) return false;
+      return std::any_of(members.members().begin(), members.members().end(), [&](const auto& m) {
+        const auto found = m.attributes().find("c");
+        return m.name() == "n0" && found != m.attributes().end() && found->second == value;
+      });
+    })) << i;
+  }
 }
 
 TEST_F(TlsTest, PeersWithoutTlsOrFromElsewhereShareNothing) {

@@ -36,6 +36,13 @@ TEST(ProxyOptionsTest, ErrorsNameTheField) {
   expect(error([](Options* o) { o->body_bytes_max = -1; }), "proxy.body_bytes_max");
   expect(error([](Options* o) { o->connections_max = 0; }), "proxy.connections_max");
   expect(error([](Options* o) { o->idle_timeout = {}; }), "proxy.idle_timeout_ms");
+  expect(error([](Options* o) { o->body_rate_min = -1; }), "proxy.body_rate_min");
+  expect(error([](Options* o) { o->app_waiting_max = -1; }), "proxy.app_waiting_max");
+  expect(error([](Options* o) { o->health_path = "healthz"; }), "proxy.health_path must");
+  expect(error([](Options* o) { o->health_path = "/a\r\nX: y"; }), "proxy.health_path must");
+  expect(error([](Options* o) { o->health_interval = {}; }), "proxy.health_interval_ms");
+  expect(error([](Options* o) { o->health_rise = 0; }), "proxy.health_rise");
+  expect(error([](Options* o) { o->health_fall = 101; }), "proxy.health_fall");
   expect(error([](Options* o) { o->grace.requests_max = 0; }), "grace.requests_max");
   expect(error([](Options* o) { o->grace.wait = {}; }), "grace.wait_ms");
 }

@@ -160,6 +160,9 @@ INSTANTIATE_TEST_SUITE_P(
                "f.yaml:7: proxy.trusted_proxies[1]: ", "not an IP or a network"},
         Broken{"proxy: {trusted_proxies: [[a]]}",
                "f.yaml:4: proxy.trusted_proxies: ", "list of plain values"},
+        Broken{"proxy: {health_path: healthz}", "f.yaml:4: proxy.health_path: ", "'/' first"},
+        Broken{"proxy: {health_path: \"/a b\"}", "f.yaml:4: proxy.health_path: ", "no spaces"},
+        Broken{"proxy: {health_fall: 0}", "f.yaml:4: proxy.health_fall: ", "1"},
         Broken{"proxy: {listen: 8000}", "f.yaml:4: proxy.listen: ", "not an address"},
         Broken{"proxy: {app: localhost}", "f.yaml:4: proxy.app: ", "not an address"},
         Broken{"proxy: {app: \"127.0.0.1:0\"}", "f.yaml:4: proxy.app: ", "port"},
@@ -235,8 +238,11 @@ TEST(ConfigLoaderTest, TheRefusalSaysWhatIsStillUnprotected) {
   EXPECT_EQ(listen_error("security: {keys_file: /g, tls_ca_file: /a, tls_cert_file: /c, "
                          "tls_key_file: /k}"),
             "");
-  EXPECT_THAT(Errors("security: {keys_file: /k}"),
+  // Peers that forward prove themselves with the gossip keys.
+  EXPECT_THAT(Errors(tls),
               Contains(AllOf(HasSubstr("cluster.forward_listen"), HasSubstr("HTTP forwarded"))));
+  EXPECT_THAT(Errors("security: {keys_file: /k}"),
+              Not(Contains(HasSubstr("cluster.forward_listen"))));
 }
 
 TEST(ConfigLoaderTest, TlsTakesAllThreeFilesOrNone) {

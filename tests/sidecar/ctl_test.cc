@@ -43,7 +43,7 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command :
        {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
-        Command::kCerts, Command::kBroadcast, Command::kVersion}) {
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -71,10 +71,17 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"certs", "new", "/d", "/e", "--nodes", "a"},
            {"certs", "new", "/d", "--nodes", "a", "--days", "0"},
            {"status", "--nodes", "a"},
+           {"status", "--wait"},
+           {"safe-to-stop", "now"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
   }
+}
+
+TEST(ArgumentsTest, SafeToStopMayWait) {
+  EXPECT_FALSE(ParseArguments({"safe-to-stop"}, "")->wait);
+  EXPECT_TRUE(ParseArguments({"safe-to-stop", "--wait"}, "")->wait);
 }
 
 TEST(ArgumentsTest, KeysTakeAnActionAndItsOperand) {

@@ -28,6 +28,7 @@ class MetricsTest : public ::testing::Test {
     loops_[1].grace_now.Add(2);
     store_.takeovers = 6;
     membership_.deaths = 7;
+    broadcasts_.incomplete = 12;
   }
 
   std::string Render() {
@@ -44,6 +45,7 @@ class MetricsTest : public ::testing::Test {
          .cluster = "shop",
          .ready = true,
          .membership = &membership_,
+         .broadcasts = &broadcasts_,
          .store = &store_,
          .proxy = {&loops_[0], &loops_[1]},
          .certificates = {.certificates = 3,
@@ -57,6 +59,7 @@ class MetricsTest : public ::testing::Test {
 
   std::vector<int> rtts_us_;
   membership::Counters membership_;
+  membership::BroadcastCounters broadcasts_;
   store::Counters store_;
   proxy::Counters loops_[2];
   const PeerTls* tls_ = nullptr;
@@ -67,11 +70,12 @@ TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
   for (const char* line :
        {"roost_proxy_requests_total 7\n", "roost_grace_requests_total{outcome=\"held\"} 5\n",
         "roost_grace_held_requests 2\n", "roost_store_takeovers_total 6\n",
-        "roost_member_deaths_total 7\n", "roost_sessions{role=\"owned\"} 8\n",
-        "roost_sessions{role=\"copied\"} 9\n", "roost_sessions{role=\"tombstone\"} 10\n",
-        "roost_proxy_tls_certificates 3\n", "roost_proxy_tls_certificates_rejected 2\n",
-        "roost_members{state=\"alive\"} 1\n", "roost_members{state=\"dead\"} 1\n",
-        "roost_proxy_routed_total{route=\"no_session\"} 0\n", "roost_ready 1\n"}) {
+        "roost_member_deaths_total 7\n", "roost_broadcasts_total{kind=\"incomplete\"} 12\n",
+        "roost_sessions{role=\"owned\"} 8\n", "roost_sessions{role=\"copied\"} 9\n",
+        "roost_sessions{role=\"tombstone\"} 10\n", "roost_proxy_tls_certificates 3\n",
+        "roost_proxy_tls_certificates_rejected 2\n", "roost_members{state=\"alive\"} 1\n",
+        "roost_members{state=\"dead\"} 1\n", "roost_proxy_routed_total{route=\"no_session\"} 0\n",
+        "roost_ready 1\n"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line));
   }
 }

@@ -32,6 +32,14 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   EXPECT_EQ(proxy.tls_listen, proxy_default.tls_listen);
   EXPECT_EQ(proxy.tls_dir, proxy_default.tls_dir);
   EXPECT_EQ(proxy.tls_min_version, proxy_default.tls_min_version);
+  EXPECT_EQ(proxy.body_rate_min, proxy_default.body_rate_min);
+  EXPECT_EQ(proxy.app_waiting_max, proxy_default.app_waiting_max);
+  EXPECT_EQ(proxy.access_log, proxy_default.access_log);
+  EXPECT_EQ(proxy.health_path, proxy_default.health_path);
+  EXPECT_EQ(proxy.health_interval, proxy_default.health_interval);
+  EXPECT_EQ(proxy.health_timeout, proxy_default.health_timeout);
+  EXPECT_EQ(proxy.health_rise, proxy_default.health_rise);
+  EXPECT_EQ(proxy.health_fall, proxy_default.health_fall);
   EXPECT_EQ(proxy.grace.wait, proxy_default.grace.wait);
   const membership::Timing timing = ToMembershipOptions(Load("")).timing, timing_default;
   EXPECT_EQ(timing.probe_timeout, timing_default.probe_timeout);

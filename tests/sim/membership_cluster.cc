@@ -79,16 +79,46 @@ void MembershipCluster::StartAll() {
   RunFor(std::chrono::seconds(1));
 }
 
-void MembershipCluster::StartAllAcquainted() {
+void MembershipCluster::StartAllAcquainted() { Acquaint({}); }
+
+void MembershipCluster::StartAllInOneList() {
+  Message message;
+  message.kind = membership::MessageKind::kList;
+  message.sender = nodes_[0].options.id;
+  message.sender_boot_epoch = 1;
+  message.tag = {.lineage = 1, .version = 1, .attempt = 1};
+  membership::ListMessage& list = message.list.emplace();
+  list.op = membership::ListOp::kPart;
+  list.lineage = message.tag.lineage;
+  list.version = message.tag.version;
+  for (const Node& node : nodes_) {
+    list.part.members.push_back({node.options.id, 1, 1, list.part.members.size() + 1});
+  }
+  list.part.members_total = static_cast<uint32_t>(nodes());
+  list.part.next_join_seq = list.part.members_total + 1;
+  Acquaint(message.tag);
+  // Until each has chosen to join those that it heard of.
+  RunFor(std::chrono::milliseconds(200));
+  for (int i = 0; i < nodes(); ++i) {
+    // The first can't have heard it from itself.
+    message.sender = nodes_[i == 0 ? 1 : 0].options.id;
+    Feed(i, [&message](Swim* swim, SteadyTime now, Effects* out) {
+      swim->OnMessage(now, Address::V4(kFirstIp, kPort), message, out);
+    });
+  }
+}
+
+void MembershipCluster::Acquaint(const membership::ListTag& tag) {
   Message everyone;
+  everyone.tag = tag;
   everyone.kind = membership::MessageKind::kSync;
   for (int i = 0; i < nodes(); ++i) {
     Start(i);
     everyone.updates.push_back({nodes_[i].swim->table().self(), NodeId{}});
   }
-  everyone.sender = nodes_[0].options.id;
   everyone.sender_boot_epoch = 1;
   for (Node& node : nodes_) {
+    everyone.sender = nodes_[&node == &nodes_[0] ? 1 : 0].options.id;
     // Start's own datagrams would only have asked for this.
     Effects effects;
     node.swim->OnMessage(node.clock.Local(network_.now()), nodes_[0].options.advertise, everyone,

@@ -33,6 +33,9 @@ class MembershipCluster {
   void StartAll();
   // Everyone is told at once of everyone, without a join; then time goes on for a while.
   void StartAllAcquainted();
+  // Acquainted, and members of one list already, as if they had joined one after the other. For
+  // clusters so large that the work of joining all at once is too much to simulate.
+  void StartAllInOneList();
   void RunFor(SteadyDuration duration) { network_.RunUntil(network_.now() + duration); }
   // Runs until every running node lists exactly the running ones as alive. False after `patience`.
   bool AwaitAgreement(SteadyDuration patience);
@@ -92,6 +95,7 @@ class MembershipCluster {
   void Note(const std::string& what);
 
  private:
+  void Acquaint(const membership::ListTag& tag);
   using Effects = membership::Effects;
   struct Node {
     membership::Options options;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,24 @@ using std::chrono::seconds;
 
 constexpr char kHelp[] =
     R"(membership_scale [--nodes N[,N...]] [--crashes COUNT] [--json FILE]
-For each N (default 100,1000; 5000 takes about 9 GB): acquaints N nodes, lets silent hosts fail one at
-a time (default 5), then a tenth of the nodes at once, and reports when every survivor knew.
+For each N (default 100,1000; 5000 takes about 15 GB): starts N nodes that know each other, waits for one
+member list that holds them all (over 1,000 nodes begin with it), lets silent hosts fail one at a time (default 5), then a tenth of the
+nodes at once, and reports when every survivor knew.
 )";
-constexpr seconds kQuiet{12};
+// More nodes than this begin as members of one list; fewer join all at once.
+constexpr int kJoiningMax = 1'000;
+// From the start to one member list that holds all, at most, and then until what it caused is over.
+constexpr seconds kSettleMax{300};
+constexpr seconds kQuiet{15};
 constexpr seconds kSteady{20};
 constexpr seconds kPatience{60};
 
 struct Scale {
   int nodes = 0;
+  // From the start of all until all have the same whole list, and what that cost. Nothing where
+  // they began with it.
+  std::optional<double> settled_s;
+  double settling_bytes = 0;
   double steady_bytes = 0;
   std::vector<double> crash_known_s;
   double tenth_known_s = 0;
@@ -44,7 +54,7 @@ class Measurement {
   }
 
   Scale Run(int crashes) {
-    cluster_.StartAllAcquainted();
+    Settle();
     cluster_.RunFor(kQuiet);
     cluster_.StartCountingBytes();
     cluster_.RunFor(kSteady);
@@ -68,6 +78,21 @@ class Measurement {
   }
 
  private:
+  void Settle() {
+    const SteadyTime start = cluster_.network().now();
+    if (scale_.nodes > kJoiningMax) {
+      cluster_.StartAllInOneList();
+      scale_.failed |= !cluster_.AwaitOneList(seconds(1));
+      return;
+    }
+    cluster_.StartCountingBytes();
+    cluster_.StartAllAcquainted();
+    scale_.failed |= !cluster_.AwaitOneList(kSettleMax);
+    scale_.settled_s = cluster_.SecondsSince(start);
+    scale_.settling_bytes = cluster_.BytesPerNodePerSecond();
+    std::fprintf(stderr, "%d nodes: one list after %.1f s\n", scale_.nodes, *scale_.settled_s);
+  }
+
   void Stop(int count) {
     for (int i = 0; i < count; ++i) {
       int victim = 0;
@@ -124,11 +149,16 @@ double Median(std::vector<double> values) {
 }
 
 std::string ToJson(const Scale& scale) {
+  std::string settled;
+  if (scale.settled_s) {
+    settled = absl::StrFormat("\"settled_s\": %.1f, \"bytes_per_node_per_s_settling\": %.0f, ",
+                              *scale.settled_s, scale.settling_bytes);
+  }
   return absl::StrFormat(
-      "{\"nodes\": %d, \"crash_known_s\": {\"p50\": %.2f, \"max\": %.2f}, "
+      "{\"nodes\": %d, %s\"crash_known_s\": {\"p50\": %.2f, \"max\": %.2f}, "
       "\"tenth_known_s\": {\"half\": %.2f, \"all\": %.2f}, \"bytes_per_node_per_s\": %.0f, "
       "\"bytes_per_node_per_s_tenth_dying\": %.0f, \"false_deaths\": %d}",
-      scale.nodes, Median(scale.crash_known_s),
+      scale.nodes, settled, Median(scale.crash_known_s),
       scale.crash_known_s.empty()
           ? 0
           : *std::max_element(scale.crash_known_s.begin(), scale.crash_known_s.end()),

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "tests/sim/membership_sim.h"
+#include "tests/sim/progress.h"
 
 namespace roost::sim {
 namespace {
@@ -151,6 +152,7 @@ int Main(int argc, char** argv) {
   Summary sum;
   const uint64_t first = flags.seed > 0 ? flags.seed : 1;
   const uint64_t last = flags.seed > 0 ? flags.seed : static_cast<uint64_t>(flags.seeds);
+  Progress progress(last - first + 1);
   for (uint64_t seed = first; seed <= last; ++seed) {
     MembershipSimOptions options;
     options.seed = seed;
@@ -161,6 +163,7 @@ int Main(int argc, char** argv) {
     options.hours = flags.hours;
     options.trace = flags.trace;
     Add(RunMembershipSim(options), &sum);
+    progress.Done(sum.violations);
   }
   const std::string json = ToJson(flags, sum);
   std::printf("killed_known_s %s, silent_known_s %s, agreed_s %s, excused deaths %d\n",

@@ -116,6 +116,11 @@ TEST(BroadcastLoopTest, ManyMessagesReachEveryNodeInOrderAndOnce) {
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_THAT(got->acknowledged, ElementsAre(NodeId{1}, NodeId{2}, NodeId{3}));
   }
+  EXPECT_EQ(a.loop()->counters().sent, 300u);
+  EXPECT_EQ(a.loop()->counters().received, 300u);
+  EXPECT_EQ(a.loop()->counters().incomplete, 0u);
+  EXPECT_EQ(c.loop()->counters().sent, 0u);
+  EXPECT_EQ(c.loop()->counters().received, 600u);
   for (Node* node : {&a, &b, &c}) {
     EXPECT_EQ(node->From(1), sent);
     EXPECT_EQ(node->From(2), sent);
@@ -131,6 +136,7 @@ TEST(BroadcastLoopTest, WhoIsGoneOrKnowsNoBroadcastsIsMissing) {
   ASSERT_TRUE(outcome.ok());
   EXPECT_THAT(outcome->acknowledged, ElementsAre(NodeId{1}));
   EXPECT_THAT(outcome->missing, ElementsAre(NodeId{2}, NodeId{3}));
+  EXPECT_EQ(a.loop()->counters().incomplete, 1u);
 }
 
 TEST(BroadcastLoopTest, ARestartedNodeIsNotTakenForItsFormerSelf) {

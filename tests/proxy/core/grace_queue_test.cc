@@ -57,9 +57,9 @@ class GraceQueueTest : public testing::Test {
 };
 
 TEST_F(GraceQueueTest, OneLookupPerSessionAndArrivalOrder) {
-  const auto a1 = queue_.Add(kStart, kA, 10);
-  const auto b1 = queue_.Add(kStart, kB, 10);
-  const auto a2 = queue_.Add(kStart, kA, 10);
+  const auto a1 = queue_.Add(kStart, kA, 10, true);
+  const auto b1 = queue_.Add(kStart, kB, 10, true);
+  const auto a2 = queue_.Add(kStart, kA, 10, true);
   EXPECT_TRUE(a1.start_lookup);
   EXPECT_TRUE(b1.start_lookup);
   EXPECT_FALSE(a2.start_lookup);
@@ -70,13 +70,13 @@ TEST_F(GraceQueueTest, OneLookupPerSessionAndArrivalOrder) {
   EXPECT_EQ(budget_.bytes(), 10);
   Answer(kStart, kA, State::kOwned, kSelf);
   EXPECT_TRUE(effects_.released.empty());
-  EXPECT_TRUE(queue_.Add(kStart, kA, 1).start_lookup);
+  EXPECT_TRUE(queue_.Add(kStart, kA, 1, true).start_lookup);
 }
 
 TEST_F(GraceQueueTest, ADelayedLookupStartsAtItsTime) {
-  const auto a = queue_.Add(kStart, kA, 10, milliseconds(20));
+  const auto a = queue_.Add(kStart, kA, 10, true, milliseconds(20));
   EXPECT_FALSE(a.start_lookup);
-  EXPECT_FALSE(queue_.Add(kStart, kA, 10).start_lookup);
+  EXPECT_FALSE(queue_.Add(kStart, kA, 10, true).start_lookup);
   EXPECT_EQ(queue_.NextDeadline(), kStart + milliseconds(20));
   effects_.Clear();
   queue_.OnDeadline(kStart + milliseconds(19), &effects_);
@@ -87,14 +87,14 @@ TEST_F(GraceQueueTest, ADelayedLookupStartsAtItsTime) {
 
 TEST_F(GraceQueueTest, UnknownAndDeletedReleaseToo) {
   for (const State state : {State::kUnknown, State::kDeleted}) {
-    const auto a = queue_.Add(kStart, kA, 10);
+    const auto a = queue_.Add(kStart, kA, 10, true);
     Answer(kStart, kA, state);
     EXPECT_EQ(Tokens(Outcome::kAnswered), std::vector<GraceQueue::Token>{a.token});
   }
 }
 
 TEST_F(GraceQueueTest, OrphansAreLookedUpAgainUntilTheWaitEnds) {
-  const auto a = queue_.Add(kStart, kA, 10);
+  const auto a = queue_.Add(kStart, kA, 10, true);
   SteadyTime now = kStart;
   for (const auto& [state, owner] : {std::pair{State::kOrphaned, kDead}, {State::kOwned, kDead}}) {
     Answer(now, kA, state, owner);
@@ -115,8 +115,8 @@ TEST_F(GraceQueueTest, OrphansAreLookedUpAgainUntilTheWaitEnds) {
 }
 
 TEST_F(GraceQueueTest, ExpiresOldestFirstAndOnlyWhatIsDue) {
-  const auto a = queue_.Add(kStart, kA, 10);
-  const auto b = queue_.Add(kStart + milliseconds(10), kB, 10);
+  const auto a = queue_.Add(kStart, kA, 10, true);
+  const auto b = queue_.Add(kStart + milliseconds(10), kB, 10, true);
   EXPECT_EQ(queue_.NextDeadline(), kStart + milliseconds(100));
   Deadline(kStart + milliseconds(105));
   EXPECT_EQ(Tokens(Outcome::kTimeout), std::vector<GraceQueue::Token>{a.token});
@@ -125,12 +125,12 @@ TEST_F(GraceQueueTest, ExpiresOldestFirstAndOnlyWhatIsDue) {
 }
 
 TEST_F(GraceQueueTest, CancelledTokensAreDeadForGood) {
-  const auto a = queue_.Add(kStart, kA, 10);
-  const auto a2 = queue_.Add(kStart, kA, 10);
+  const auto a = queue_.Add(kStart, kA, 10, true);
+  const auto a2 = queue_.Add(kStart, kA, 10, true);
   EXPECT_TRUE(queue_.Cancel(a.token));
   EXPECT_FALSE(queue_.Cancel(a.token));
   EXPECT_FALSE(queue_.Cancel(0));
-  const auto b = queue_.Add(kStart, kB, 10);  // Takes the freed place.
+  const auto b = queue_.Add(kStart, kB, 10, true);  // Takes the freed place.
   EXPECT_FALSE(queue_.Cancel(a.token));
   Answer(kStart, kA, State::kUnknown);
   EXPECT_EQ(Tokens(Outcome::kAnswered), std::vector<GraceQueue::Token>{a2.token});
@@ -143,27 +143,50 @@ TEST_F(GraceQueueTest, BoundsHoldAcrossQueues) {
   GraceQueue other(options_, &budget_);
   for (uint64_t i = 0; i < 16; ++i) {
     GraceQueue& queue = i % 2 == 0 ? queue_ : other;
-    EXPECT_EQ(queue.Add(kStart, {i, i}, 10).status, AddStatus::kHeld);
+    EXPECT_EQ(queue.Add(kStart, {i, i}, 10, true).status, AddStatus::kHeld);
   }
-  EXPECT_EQ(queue_.Add(kStart, kA, 10).status, AddStatus::kFull);
+  EXPECT_EQ(queue_.Add(kStart, kA, 10, true).status, AddStatus::kFull);
   Deadline(kStart + milliseconds(100));
-  EXPECT_EQ(queue_.Add(kStart, kA, 921).status, AddStatus::kFull);
-  EXPECT_EQ(queue_.Add(kStart, kA, 920).status, AddStatus::kHeld);
+  EXPECT_EQ(queue_.Add(kStart, kA, 921, true).status, AddStatus::kFull);
+  EXPECT_EQ(queue_.Add(kStart, kA, 920, true).status, AddStatus::kHeld);
 }
 
 TEST_F(GraceQueueTest, NoSessionTakesAllPlaces) {
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(queue_.Add(kStart, kA, 1).status, AddStatus::kHeld);
-  EXPECT_EQ(queue_.Add(kStart, kA, 1).status, AddStatus::kSessionFull);
-  EXPECT_EQ(queue_.Add(kStart, kB, 1).status, AddStatus::kHeld);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(queue_.Add(kStart, kA, 1, true).status, AddStatus::kHeld);
+  EXPECT_EQ(queue_.Add(kStart, kA, 1, true).status, AddStatus::kSessionFull);
+  EXPECT_EQ(queue_.Add(kStart, kB, 1, true).status, AddStatus::kHeld);
 }
 
 TEST_F(GraceQueueTest, GivesItsBudgetBackWhenItGoes) {
   {
     GraceQueue other(options_, &budget_);
-    other.Add(kStart, kA, 10);
+    other.Add(kStart, kA, 10, true);
     EXPECT_EQ(budget_.requests(), 1);
   }
   EXPECT_EQ(budget_.requests(), 0);
+}
+
+TEST_F(GraceQueueTest, MadeUpSessionsGetHalfAndLeaveTheRestToKnownOnes) {
+  uint64_t id = 100;
+  const auto fill = [&](bool known, int64_t bytes) {
+    int held = 0;
+    while (queue_.Add(kStart, {++id, id}, bytes, known).status == AddStatus::kHeld) ++held;
+    return held;
+  };
+  const int unknown = fill(false, 1);
+  EXPECT_EQ(unknown, options_.requests_max / 2);
+  EXPECT_EQ(fill(true, 1), options_.requests_max - unknown);
+  EXPECT_EQ(queue_.Add(kStart, {++id, id}, 1, false).status, AddStatus::kFull);
+  // Places go back to where they came from.
+  GraceQueue::Effects effects;
+  queue_.OnDeadline(kStart + options_.wait, &effects);
+  EXPECT_EQ(queue_.size(), 0u);
+  EXPECT_EQ(fill(true, 1), options_.requests_max);
+  effects.Clear();
+  queue_.OnDeadline(kStart + options_.wait, &effects);
+  EXPECT_EQ(fill(false, options_.bytes_max / 2 + 1), 0) << "bytes are shared out too";
+  EXPECT_EQ(fill(false, options_.bytes_max / 2), 1);
+  EXPECT_EQ(fill(true, options_.bytes_max / 2), 1);
 }
 
 }  // namespace

@@ -76,6 +76,21 @@ TEST(HeaderRulesTest, ForwardingFieldsPassThePeerHopUnchanged) {
             absl::StrCat("GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n", kForwarding, "\r\n"));
 }
 
+TEST(HeaderRulesTest, PeersMarkWhatAStandInIsToAnswer) {
+  RequestHop to_peer = kHop;
+  to_peer.to_peer = to_peer.stand_in = true;
+  const std::string bytes = Forward(Get("A: b\r\n"), to_peer);
+  RequestHead head;
+  RequestScanner scanner{ScanLimits{}};
+  ASSERT_EQ(scanner.Scan(bytes, &head), ScanStatus::kComplete);
+  EXPECT_TRUE(IsForStandIn(head));
+  to_peer.stand_in = false;
+  const std::string plain = Forward(Get("X-Roost-Stand-In: 1\r\n"), to_peer);
+  scanner.Reset();
+  ASSERT_EQ(scanner.Scan(plain, &head), ScanStatus::kComplete);
+  EXPECT_FALSE(IsForStandIn(head));
+}
+
 TEST(HeaderRulesTest, TargetAndHostAreWrittenAnew) {
   EXPECT_EQ(Forward("GET http://b:1?q HTTP/1.1\r\nHost: a\r\n\r\n").substr(0, 34),
             "GET /?q HTTP/1.1\r\nHost: b:1\r\nX-For");

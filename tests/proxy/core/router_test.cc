@@ -1,5 +1,9 @@
 #include "proxy/core/router.h"
 
+#include <set>
+#include <utility>
+#include <vector>
+
 #include "gtest/gtest.h"
 #include "proxy/core/retry_policy.h"
 
@@ -100,6 +104,103 @@ TEST(RetryPolicyTest, NeverRunsARequestWithEffectsTwice) {
       MayRetry({.bytes_sent = 1, .bytes_received = 1, .idempotent = true, .replayable = true}));
   EXPECT_TRUE(MayRetry({.attempts = kAttemptsMax - 1}));
   EXPECT_FALSE(MayRetry({.attempts = kAttemptsMax}));
+}
+
+// Nodes 1 to 4, whose applications are as given.
+membership::View AppsView(std::vector<membership::AppHealth> apps) {
+  std::vector<Member> members;
+  for (size_t i = 0; i < apps.size(); ++i) {
+    members.push_back(MakeMember(NodeId{i + 1}, MemberState::kAlive));
+    members.back().app = apps[i];
+  }
+  return membership::View(1, kSelf, std::move(members));
+}
+
+constexpr auto kOk = membership::AppHealth::kOk;
+constexpr auto kUntried = membership::AppHealth::kUnknown;
+constexpr auto kFailing = membership::AppHealth::kFailing;
+constexpr Decision kHere{Action::kLocal, Reason::kOwnedHere, {}};
+constexpr store::SessionKey kKey{.hi = 77, .lo = 1};
+
+TEST(StandInTest, NothingChangesWhileTheApplicationThatIsMeantIsUp) {
+  const auto view = AppsView({kOk, kOk, kFailing, kUntried});
+  const Decision decisions[] = {kHere,
+                                {Action::kForward, Reason::kOwnedElsewhere, NodeId{2}},
+                                {Action::kForward, Reason::kOwnedElsewhere, NodeId{4}},
+                                {Action::kHold, Reason::kUnknown, {}},
+                                {Action::kNotOwner, Reason::kRemoteReturn, {}}};
+  for (const Decision& decision : decisions) {
+    EXPECT_EQ(AroundDeadApp(decision, kPublic, {.key = kKey}, view), decision);
+  }
+}
+
+TEST(StandInTest, AnotherNodeWhoseApplicationIsUpStandsIn) {
+  const auto view = AppsView({kFailing, kFailing, kOk, kUntried});
+  EXPECT_EQ(AroundDeadApp(kHere, kPublic, {.up_here = false, .key = kKey}, view),
+            (Decision{Action::kForward, Reason::kStandIn, NodeId{3}}));
+  // Not the view's news of this node count, but what it knows itself.
+  EXPECT_EQ(AroundDeadApp(kHere, kPublic, {.up_here = true, .key = kKey}, view), kHere);
+  const auto untried = AppsView({kFailing, kFailing, kFailing, kUntried});
+  EXPECT_EQ(AroundDeadApp(kHere, kPublic, {.up_here = false, .key = kKey}, untried).node,
+            NodeId{4});
+}
+
+TEST(StandInTest, AllNodesChooseTheSameForASessionAndSpreadDifferentOnes) {
+  const Decision to_owner{Action::kForward, Reason::kOwnedElsewhere, NodeId{2}};
+  std::set<NodeId> chosen;
+  for (uint64_t i = 0; i < 64; ++i) {
+    const store::SessionKey key{.hi = i * 0x9e3779b97f4a7c15, .lo = i};
+    const auto seen_by = [&](uint64_t self) {
+      std::vector<Member> members;
+      for (uint64_t id = 1; id <= 4; ++id) {
+        members.push_back(MakeMember(NodeId{id}, MemberState::kAlive));
+        members.back().app = id == 2 ? kFailing : kOk;
+      }
+      const membership::View view(1, NodeId{self}, members);
+      const Decision decision = AroundDeadApp(to_owner, kPublic, {.key = key}, view);
+      EXPECT_EQ(decision.reason, Reason::kStandIn);
+      return decision.action == Action::kLocal ? NodeId{self} : decision.node;
+    };
+    EXPECT_EQ(seen_by(1), seen_by(3));
+    EXPECT_EQ(seen_by(1), seen_by(4));
+    chosen.insert(seen_by(1));
+  }
+  EXPECT_EQ(chosen.size(), 3u);
+}
+
+TEST(StandInTest, APeerIsToldToLookFurther) {
+  const auto view = AppsView({kFailing, kOk, kOk, kOk});
+  EXPECT_EQ(AroundDeadApp(kHere, kPeer, {.up_here = false, .key = kKey}, view).action,
+            Action::kAppDown);
+}
+
+TEST(StandInTest, NodesThatWereTriedAreLeftOut) {
+  const auto view = AppsView({kOk, kOk, kOk, kFailing});
+  std::vector<NodeId> tried = {NodeId{2}};
+  const Decision to_owner{Action::kForward, Reason::kOwnedElsewhere, NodeId{2}};
+  AppFacts apps{.up_here = false, .key = kKey, .tried = tried};
+  EXPECT_EQ(AroundDeadApp(to_owner, kPublic, apps, view).node, NodeId{3});
+  tried.push_back(NodeId{3});
+  apps.tried = tried;
+  EXPECT_EQ(AroundDeadApp(to_owner, kPublic, apps, view).action, Action::kAppDown);
+}
+
+TEST(StandInTest, WithNobodyToStandInTheOwnerIsTheLastResort) {
+  const auto view = AppsView({kFailing, kFailing, kFailing, kFailing});
+  EXPECT_EQ(AroundDeadApp(kHere, kPublic, {.up_here = false, .key = kKey}, view), kHere);
+  const Decision to_owner{Action::kForward, Reason::kOwnedElsewhere, NodeId{2}};
+  EXPECT_EQ(AroundDeadApp(to_owner, kPublic, {.up_here = false, .key = kKey}, view), to_owner);
+}
+
+TEST(StandInTest, WhoStandsInDoesNotAskWhoOwns) {
+  constexpr RequestFacts kStandIn{.has_session = true, .from_peer = true, .stand_in = true};
+  for (const Kind kind : {Kind::kNone, Kind::kHeld, Kind::kLearned, Kind::kDeleted}) {
+    EXPECT_EQ(Route(kStandIn, {kind, kAlive}, View()),
+              (Decision{Action::kLocal, Reason::kStandIn, {}}));
+  }
+  // Only peers may say so.
+  constexpr RequestFacts kForger{.has_session = true, .from_peer = false, .stand_in = true};
+  EXPECT_EQ(Route(kForger, {Kind::kHeld, kAlive}, View()).action, Action::kForward);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace roost::proxy {
 
 inline constexpr membership::NodeId kSelf{1};
 inline constexpr membership::NodeId kPeer{2};
+inline constexpr char kClusterName[] = "tests";
 
 class ProxyFixture : public ::testing::Test {
  protected:
@@ -35,18 +36,23 @@ class ProxyFixture : public ::testing::Test {
     auto server = ProxyServer::Create(
         options_, {.store = &store_,
                    .self = kSelf,
-                   .on_peer_refused = [this](membership::NodeId n) { refused_.store(n.value); }});
+                   .on_peer_refused = [this](membership::NodeId n) { refused_.store(n.value); },
+                   .on_app_health = [this](bool up) { app_up_.store(up); },
+                   .keys = keys_,
+                   .cluster = kClusterName});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     server_->Start();
   }
   // A view with this node and a peer whose forward listener is `forward`.
   void SetPeer(const membership::Address& forward,
-               membership::MemberState state = membership::MemberState::kAlive) {
+               membership::MemberState state = membership::MemberState::kAlive,
+               membership::AppHealth app = membership::AppHealth::kUnknown) {
     membership::Member self, peer;
     self.id = kSelf;
     peer.id = kPeer;
     peer.state = state;
+    peer.app = app;
     peer.gossip = forward;
     peer.forward_port = forward.port;
     server_->SetView(std::make_shared<membership::View>(
@@ -78,8 +84,10 @@ class ProxyFixture : public ::testing::Test {
   }
 
   Options options_;
+  membership::KeyringPtr keys_;
   FakeSessionStore store_;
   std::atomic<uint64_t> refused_{0};
+  std::atomic<int> app_up_{-1};  // As reported; -1: not yet.
   uint64_t view_version_ = 0;
   std::unique_ptr<TestApp> app_;
   std::unique_ptr<ProxyServer> server_;

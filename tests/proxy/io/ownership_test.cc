@@ -221,6 +221,32 @@ TEST_F(OwnershipTest, RefusedPeerIsReportedAndTheRequestHeldThroughTheTakeover) 
   EXPECT_GE(Count(&Counters::peer_connect_failures), 1u);
 }
 
+TEST_F(OwnershipTest, PeerThatRefusesIsTriedByOneRequestAtATimeUntilItIsBack) {
+  constexpr int kClients = 40;
+  options_.grace.wait = milliseconds(10'000);
+  ClosedPort port;
+  StartProxy(EchoScript);
+  SetPeer(port.address());
+  store_.mutable_index().SetLearned(Key("abc"), kPeer);
+  store_.Answer(Key("abc"), OwnedBy(kPeer));
+  std::vector<Stream> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(Client());
+    clients.back().Send(GetAs("abc"));
+    EXPECT_TRUE(WaitFor([&] { return Count(&Counters::grace_now) == clients.size(); }));
+  }
+  // A try now and then, each after a longer wait: not one for every request.
+  EXPECT_GE(Count(&Counters::circuit_waits), kClients / 2u);
+  EXPECT_LE(Count(&Counters::peer_connect_failures), kClients / 2u);
+  EXPECT_EQ(Count(&Counters::circuits_opened), 1u);
+  TestApp peer(
+      [](Stream& s, int) {
+        while (!s.ReadMessage().empty()) s.Send(Ok("back"));
+      },
+      std::move(port));
+  for (Stream& client : clients) EXPECT_THAT(client.ReadMessage(), EndsWith("back"));
+}
+
 TEST_F(OwnershipTest, PeerThatVanishesBeforeItsAnswerCostsAGetNothing) {
   auto peer = std::make_unique<TestApp>([](Stream& s, int) { s.ReadHead(); });
   StartProxy(EchoScript);

@@ -1,4 +1,5 @@
 // Messages through the proxy: framing, streaming, order, limits, broken applications.
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/proxy/io/fixture.h"
@@ -328,6 +329,79 @@ TEST_F(RelayTest, BodyThatStopsIs408) {
   Stream client = Client();
   client.Send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nhalf");
   EXPECT_THAT(client.ReadMessage(), StartsWith("HTTP/1.1 408"));
+}
+
+TEST_F(RelayTest, BodyThatDripsIs408AndCounted) {
+  options_.body_timeout = milliseconds(1'000);
+  options_.body_rate_min = 1'000;
+  StartProxy([](Stream& s, int) { s.ReadToEnd(); });
+  Stream client = Client();
+  client.Send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n");
+  while (client.Quiet(20)) client.Send("x");
+  EXPECT_THAT(client.ReadMessage(), StartsWith("HTTP/1.1 408"));
+  EXPECT_EQ(Count(&Counters::client_too_slow), 1u);
+}
+
+TEST_F(RelayTest, ClientThatTakesTooLittleIsCutOffAndCounted) {
+  options_.body_timeout = milliseconds(1'000);
+  options_.body_rate_min = 1 << 30;
+  StartProxy([](Stream& s, int) {
+    s.ReadHead();
+    s.Send("HTTP/1.1 200 OK\r\n\r\n");
+    while (s.Send(std::string(256 << 10, 'x'))) {
+    }
+  });
+  Stream client = Client(4 << 10);
+  client.Send(Get());
+  while (client.ReadBytes(4 << 10).size() == 4 << 10) {
+  }
+  EXPECT_TRUE(Eventually(&Counters::client_too_slow, 1));
+  EXPECT_TRUE(Eventually(&Counters::connections_open, 0));
+}
+
+TEST_F(RelayTest, RareEventsOfTheApplicationAreNotTheClientsFault) {
+  options_.body_timeout = milliseconds(500);
+  options_.body_rate_min = 1 << 30;
+  StartProxy([](Stream& s, int) {
+    s.ReadHead();
+    s.Send("HTTP/1.1 200 OK\r\n\r\n");
+    for (int i = 0; i < 40; ++i) {
+      s.Send("event\n");
+      EXPECT_TRUE(s.Quiet(25));
+    }
+  });
+  Stream client = Client();
+  client.Send(Get());
+  EXPECT_THAT(client.ReadThrough("0\r\n\r\n"), EndsWith("event\n\r\n0\r\n\r\n"));
+  EXPECT_EQ(Count(&Counters::client_too_slow), 0u);
+}
+
+TEST_F(RelayTest, ApplicationThatFallsBehindCosts503AtOnceAndOnlyTheSurplus) {
+  options_.app_waiting_max = 2;
+  absl::Notification answer;
+  StartProxy([&](Stream& s, int) {
+    if (s.ReadHead().empty()) return;
+    answer.WaitForNotification();
+    s.Send(Ok("late"));
+    s.ReadHead();
+  });
+  std::vector<Stream> waiting;
+  for (int i = 0; i < 2; ++i) {
+    waiting.push_back(Client());
+    waiting.back().Send(Get());
+  }
+  EXPECT_TRUE(Eventually(&Counters::app_waiting, 2));
+  Stream surplus = Client();
+  surplus.Send(Get());
+  const std::string refusal = surplus.ReadMessage();
+  EXPECT_THAT(refusal, StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(refusal, HasSubstr("Retry-After: "));
+  EXPECT_EQ(Count(&Counters::app_busy), 1u);
+  answer.Notify();
+  for (Stream& client : waiting) EXPECT_THAT(client.ReadMessage(), EndsWith("late"));
+  EXPECT_EQ(Count(&Counters::app_waiting), 0u);
+  surplus.Send(Get());  // There is room again.
+  EXPECT_THAT(surplus.ReadMessage(), EndsWith("late"));
 }
 
 TEST_F(RelayTest, SilentApplicationIs504) {

@@ -122,21 +122,40 @@ class Stream {
   std::string read_;
 };
 
-// Runs `script` on its own thread for every accepted connection, with its number from 0.
-class TestApp {
+// A port that belongs to the test and refuses connections.
+class ClosedPort {
  public:
-  using Script = std::function<void(Stream&, int)>;
-
-  explicit TestApp(Script script) : script_(std::move(script)) {
-    fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ClosedPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in local{};
     local.sin_family = AF_INET;
     local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof(local);
     bind(fd_, reinterpret_cast<sockaddr*>(&local), size);
-    listen(fd_, 128);
     getsockname(fd_, reinterpret_cast<sockaddr*>(&local), &size);
     address_ = membership::Address::V4(INADDR_LOOPBACK, ntohs(local.sin_port));
+  }
+  ClosedPort(ClosedPort&& other) noexcept
+      : fd_(std::exchange(other.fd_, -1)), address_(other.address_) {}
+  ~ClosedPort() {
+    if (fd_ >= 0) close(fd_);
+  }
+  const membership::Address& address() const { return address_; }
+  // The bound socket.
+  int Take() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+  membership::Address address_;
+};
+
+// Runs `script` on its own thread for every accepted connection, with its number from 0.
+class TestApp {
+ public:
+  using Script = std::function<void(Stream&, int)>;
+
+  explicit TestApp(Script script, ClosedPort port = ClosedPort())
+      : script_(std::move(script)), fd_(port.Take()), address_(port.address()) {
+    listen(fd_, 128);
     thread_ = std::thread([this] { Accept(); });
   }
   ~TestApp() {
@@ -167,8 +186,8 @@ class TestApp {
     }
   }
   const Script script_;
-  int fd_ = -1;
-  membership::Address address_;
+  const int fd_;
+  const membership::Address address_;
   std::atomic<int> accepted_{0};
   std::vector<int> fds_;              // Of the accepting thread, then of the destructor.
   std::vector<std::thread> scripts_;  // Likewise.

@@ -238,9 +238,9 @@ TEST_F(TlsTest, MissingFolderIsAnError) {
 
 TEST_F(TlsTest, TicketsOfOneNodeResumeAtAnother) {
   StartShop();
-  TicketSecret secret;
-  secret.fill(7);
-  server_->SetTicketSecrets({secret});
+  const auto keys = std::make_shared<const membership::Keyring>(
+      *membership::Keyring::Create({membership::GossipKey::Generate()}));
+  server_->SetKeys(keys);
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     const auto first = Connect({.server_name = "shop.example", .max_version = version});
     first->Send(Get());
@@ -259,7 +259,7 @@ TEST_F(TlsTest, TicketsOfOneNodeResumeAtAnother) {
       EXPECT_TRUE(stranger.connected());
       EXPECT_FALSE(stranger.resumed()) << "its secret is its own";
     }
-    (*other)->SetTicketSecrets({secret});
+    (*other)->SetKeys(keys);
     TlsClient resumed(*(*other)->tls_address(), again);
     EXPECT_TRUE(resumed.connected());
     EXPECT_TRUE(resumed.resumed()) << version;

@@ -1,0 +1,170 @@
+#include "tests/cluster/write_load.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "grpcpp/grpcpp.h"
+
+namespace roost::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr char kAttribute[] = "n";
+constexpr seconds kCallMax{3};
+// One write of so many is a Delete, and another session begins in its place.
+constexpr uint64_t kDeleteEvery = 50;
+constexpr seconds kReadBackMax{30};
+
+std::unique_ptr<roost::v1::Sessions::Stub> StubOf(const Node& node) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return roost::v1::Sessions::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", node.api_port()), grpc::InsecureChannelCredentials(), arguments));
+}
+
+void SetDeadline(grpc::ClientContext* context) {
+  context->set_deadline(std::chrono::system_clock::now() + kCallMax);
+}
+
+}  // namespace
+
+WriteLoad::WriteLoad(Cluster* cluster, int threads, int sessions_per_thread, double writes_per_s)
+    : cluster_(cluster), writers_(threads) {
+  for (int i = 0; i < threads; ++i) {
+    for (int s = 0; s < sessions_per_thread; ++s) {
+      writers_[i].sessions.push_back({absl::StrCat("load-", i, "-", s)});
+    }
+    for (int n = 0; n < cluster->size(); ++n) {
+      writers_[i].stubs.push_back(StubOf(cluster->node(n)));
+    }
+  }
+  for (int i = 0; i < threads; ++i) {
+    writers_[i].thread = std::thread([this, i, rate = writes_per_s / threads] { Run(i, rate); });
+  }
+}
+
+WriteLoad::~WriteLoad() {
+  stop_ = true;
+  for (Writer& writer : writers_) {
+    if (writer.thread.joinable()) writer.thread.join();
+  }
+}
+
+void WriteLoad::Run(int index, double writes_per_s) {
+  Writer* const writer = &writers_[index];
+  const auto interval = std::chrono::duration_cast<steady_clock::duration>(
+      std::chrono::duration<double>(1) / writes_per_s);
+  auto next = steady_clock::now();
+  for (uint64_t turn = 0; !stop_; ++turn) {
+    Session* const session = &writer->sessions[turn % writer->sessions.size()];
+    // Not every session at its turn, but each once in a while.
+    const bool ends = session->acknowledged > 0 &&
+                      turn / writer->sessions.size() % kDeleteEvery == turn % kDeleteEvery;
+    if (!ends) {
+      if (Put(writer, session, turn)) ++writes_;
+    } else if (Delete(writer, session, turn)) {
+      ++writes_;
+      writer->deleted.push_back(session->id);
+      *session = {absl::StrCat("load-", index, "-after-", turn)};
+    }
+    // No more than asked for, and what was missed is not made up for.
+    next = std::max(next + interval, steady_clock::now() - milliseconds(100));
+    std::this_thread::sleep_until(next);
+  }
+}
+
+template <typename Call>
+bool WriteLoad::Try(Writer* writer, uint64_t turn, Call call) {
+  for (int i = 0; i < kTries; ++i) {
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    const grpc::Status status =
+        call(writer->stubs[(turn + i) % writer->stubs.size()].get(), &context);
+    if (status.ok()) return true;
+    ++repeats_;
+    std::this_thread::sleep_for(kPause);
+  }
+  ++failed_;
+  return false;
+}
+
+bool WriteLoad::Put(Writer* writer, Session* session, uint64_t turn) {
+  roost::v1::PutRequest request;
+  request.set_id(session->id);
+  request.set_create(true);
+  (*request.mutable_set())[kAttribute] = absl::StrCat(++session->tried);
+  const bool done = Try(writer, turn, [&](auto* stub, grpc::ClientContext* context) {
+    roost::v1::PutResponse response;
+    return stub->Put(context, request, &response);
+  });
+  if (done) session->acknowledged = session->tried;
+  return done;
+}
+
+bool WriteLoad::Delete(Writer* writer, Session* session, uint64_t turn) {
+  roost::v1::DeleteRequest request;
+  request.set_id(session->id);
+  return Try(writer, turn, [&](auto* stub, grpc::ClientContext* context) {
+    roost::v1::DeleteResponse response;
+    const grpc::Status status = stub->Delete(context, request, &response);
+    // Done by the try before.
+    return status.error_code() == grpc::StatusCode::NOT_FOUND ? grpc::Status::OK : status;
+  });
+}
+
+int64_t WriteLoad::Read(roost::v1::Sessions::Stub* stub, const std::string& id) {
+  int64_t value = -1;
+  Eventually(kReadBackMax, [&] {
+    roost::v1::GetRequest request;
+    request.set_id(id);
+    roost::v1::GetResponse response;
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    const grpc::Status status = stub->Get(&context, request, &response);
+    if (status.error_code() == grpc::StatusCode::NOT_FOUND) value = 0;
+    const auto& attributes = response.session().attributes();
+    const auto found = attributes.find(kAttribute);
+    if (status.ok() && found != attributes.end() &&
+        !absl::SimpleAtoi(found->second.value(), &value)) {
+      value = -1;
+    }
+    return value >= 0;
+  });
+  return value;
+}
+
+WriteLoad::Report WriteLoad::Finish() {
+  stop_ = true;
+  for (Writer& writer : writers_) {
+    if (writer.thread.joinable()) writer.thread.join();
+  }
+  Report report{.writes = writes_, .repeats = repeats_, .failed = failed_};
+  const std::chrono::duration<double> took = steady_clock::now() - start_;
+  report.writes_per_s = static_cast<double>(report.writes) / took.count();
+  for (Writer& writer : writers_) {
+    for (int n = 0; n < cluster_->size(); ++n) {
+      if (!cluster_->node(n).running()) continue;
+      for (const Session& session : writer.sessions) {
+        const int64_t value = Read(writer.stubs[n].get(), session.id);
+        const bool there = value >= static_cast<int64_t>(session.acknowledged) &&
+                           value <= static_cast<int64_t>(session.tried);
+        if (session.acknowledged > 0 && !there) ++report.lost;
+      }
+      for (const std::string& id : writer.deleted) {
+        if (Read(writer.stubs[n].get(), id) != 0) ++report.resurrected;
+      }
+    }
+    report.sessions += writer.sessions.size();
+    report.deleted += writer.deleted.size();
+  }
+  return report;
+}
+
+}  // namespace roost::testing
