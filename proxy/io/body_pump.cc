@@ -14,7 +14,7 @@ constexpr size_t kCopyMax = 2 << 10;
 // Reads and writes of one transfer before others get their turn.
 constexpr int kTurnsMax = 32;
 // What must be left of a body for a pipe to pay.
-constexpr size_t kSpliceMin = 64 << 10;
+constexpr size_t kSpliceMin = 16 << 10;
 constexpr size_t kLeadCapacityMax = 16 << 10;
 constexpr absl::string_view kChunkEndAndLast = "\r\n0\r\n\r\n";
 
@@ -176,8 +176,9 @@ std::optional<BodyPump::Result> BodyPump::Splice(Socket* from, Socket* to) {
     progress_ += bytes;
     return std::nullopt;
   }
-  // A pause: what comes after it may be little.
+  // A pause: what comes after it may be little, but for a body that says how much is left.
   EndSplice();
+  bulk_ = in_ == BodyKind::kLength;
   if (io == Socket::Io::kBlocked) return Result::kStarved;
   if (io == Socket::Io::kFailed || !decoder_.CompleteAtClose()) return Result::kSourceClosed;
   closed_ = true;

@@ -89,7 +89,7 @@ class BodyPump {
 
   SplicePipes* const pipes_;
   std::unique_ptr<SplicePipe> pipe_;  // While bulk moves.
-  bool bulk_ = false;                 // The last read filled the buffer.
+  bool bulk_ = false;                 // The last read filled the buffer, or bulk has moved.
   BodyDecoder decoder_;
   BodyKind in_ = BodyKind::kNone;
   BodyKind out_ = BodyKind::kNone;

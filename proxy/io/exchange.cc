@@ -393,7 +393,7 @@ Exchange::Step Exchange::AppGone(membership::NodeId node) {
   const AppFacts apps{.up_here = loop_->app_watch().up(), .key = key_, .tried = apps_tried_};
   const Decision decision = AroundDeadApp({here ? Action::kLocal : Action::kForward, {}, node},
                                           Facts(), apps, loop_->view());
-  if (decision.action != Action::kAppDown && apps_tried_.size() <= kAppsMax) {
+  if (decision.action != Action::kAppDown && apps_tried_.size() < kAppsMax) {
     return Routed(decision);
   }
   // As long as it counts as up, this says best what to look for.
