@@ -93,6 +93,15 @@ inline FieldId Identify(absl::string_view name, const NameWords& words) {
   return static_cast<FieldId>(id);
 }
 
+// Of a name with '_': kOther, or kLookAlike if with '-' it would be one that we act on.
+FieldId IdentifyUnderscored(absl::string_view name) {
+  std::array<char, 32> hyphened;  // Longer names can only match by their beginning.
+  const absl::string_view begin = name.substr(0, hyphened.size());
+  std::replace_copy(begin.begin(), begin.end(), hyphened.begin(), '_', '-');
+  const absl::string_view other(hyphened.data(), begin.size());
+  return Identify(other, Pack(other)) == FieldId::kOther ? FieldId::kOther : FieldId::kLookAlike;
+}
+
 bool IsTargetChar(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
 
 #if defined(__SSE2__)
@@ -145,7 +154,7 @@ constexpr auto kKeepFirst = [] {
   return table;
 }();
 
-// The usual name: at most 15 letters, digits, '-' and '_' before its colon. 0 if it is not that.
+// The usual name: at most 15 letters, digits and '-' before its colon. 0 if it is not that.
 inline size_t ShortName(const char* p, const char* end, NameWords* words) {
   if (end - p < 16) return 0;
   const __m128i bytes = Load(p);
@@ -156,8 +165,7 @@ inline size_t ShortName(const char* p, const char* end, NameWords* words) {
   const __m128i lower = _mm_or_si128(bytes, _mm_and_si128(upper, _mm_set1_epi8(0x20)));
   const __m128i fine =
       _mm_or_si128(_mm_or_si128(Between(lower, 'a', 'z'), Between(lower, '0', '9')),
-                   _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')),
-                                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_'))));
+                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')));
   if ((~_mm_movemask_epi8(fine) & ((1u << size) - 1)) != 0) return 0;
   const __m128i name =
       _mm_and_si128(lower, Load(reinterpret_cast<const char*>(kKeepFirst[size].data())));
@@ -305,7 +313,8 @@ class Walk {
   bool Name(HeaderField* field) {
     NameWords words;
     size_t size = ShortName(p_, end_, &words);
-    if (ABSL_PREDICT_FALSE(size == 0)) {
+    const bool unusual = size == 0;
+    if (ABSL_PREDICT_FALSE(unusual)) {
       const char* q = p_;
       while (q != end_ && IsTokenChar(*q)) ++q;
       if (q == end_) return Incomplete();
@@ -315,6 +324,9 @@ class Walk {
     }
     field->name = absl::string_view(p_, size);
     field->id = Identify(field->name, words);
+    if (ABSL_PREDICT_FALSE(unusual && field->name.find('_') != absl::string_view::npos)) {
+      field->id = IdentifyUnderscored(field->name);
+    }
     p_ += size + 1;
     return true;
   }
