@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/strings/match.h"
 #include "proxy/core/framing.h"
@@ -80,7 +81,8 @@ FieldId IdentifyLong(absl::string_view name, const NameWords& words) {
   return FieldId::kOther;
 }
 
-inline FieldId Identify(absl::string_view name, const NameWords& words) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline FieldId Identify(absl::string_view name,
+                                                     const NameWords& words) {
   if (ABSL_PREDICT_FALSE(name.size() > kNameBytesMax)) return IdentifyLong(name, words);
   int id = 0;
   for (const KnownName& known : kNames[name.size()]) {
@@ -94,7 +96,7 @@ inline FieldId Identify(absl::string_view name, const NameWords& words) {
 }
 
 // Of a name with '_': kOther, or kLookAlike if with '-' it would be one that we act on.
-FieldId IdentifyUnderscored(absl::string_view name) {
+ABSL_ATTRIBUTE_NOINLINE FieldId IdentifyUnderscored(absl::string_view name) {
   std::array<char, 32> hyphened;  // Longer names can only match by their beginning.
   const absl::string_view begin = name.substr(0, hyphened.size());
   std::replace_copy(begin.begin(), begin.end(), hyphened.begin(), '_', '-');
@@ -313,10 +315,10 @@ class Walk {
   bool Name(HeaderField* field) {
     NameWords words;
     size_t size = ShortName(p_, end_, &words);
-    const bool unusual = size == 0;
-    if (ABSL_PREDICT_FALSE(unusual)) {
+    bool underscored = false;
+    if (ABSL_PREDICT_FALSE(size == 0)) {
       const char* q = p_;
-      while (q != end_ && IsTokenChar(*q)) ++q;
+      for (; q != end_ && IsTokenChar(*q); ++q) underscored |= *q == '_';
       if (q == end_) return Incomplete();
       if (*q != ':' || q == p_) return BadName(*q);
       size = q - p_;
@@ -324,9 +326,7 @@ class Walk {
     }
     field->name = absl::string_view(p_, size);
     field->id = Identify(field->name, words);
-    if (ABSL_PREDICT_FALSE(unusual && field->name.find('_') != absl::string_view::npos)) {
-      field->id = IdentifyUnderscored(field->name);
-    }
+    if (ABSL_PREDICT_FALSE(underscored)) field->id = IdentifyUnderscored(field->name);
     p_ += size + 1;
     return true;
   }
