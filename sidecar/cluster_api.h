@@ -74,7 +74,7 @@ class OperatorApi final : public v1::Operator::CallbackService {
     std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
-    RiskSource risk;
+    RiskSource risk = {};
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };

@@ -246,6 +246,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Gauge("roost_proxy_connections", "Client connections open.", Sum(in, &C::connections_open));
   out->Counter("roost_proxy_connections_refused_total",
                "Client connections over proxy.connections_max.", Sum(in, &C::connections_refused));
+  out->Counter("roost_proxy_sources_refused_total",
+               "Client connections over proxy.connections_per_source_max.",
+               Sum(in, &C::sources_refused));
   out->Counter("roost_proxy_preambles_refused_total",
                "Connections without the PROXY protocol where proxy.proxy_protocol requires it.",
                Sum(in, &C::preambles_refused));
@@ -287,6 +290,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Family("roost_proxy_bytes_total", "Bytes from and to clients.", Type::kCounter);
   out->Sample(Sum(in, &C::bytes_in), {{"direction", "in"}});
   out->Sample(Sum(in, &C::bytes_out), {{"direction", "out"}});
+  out->Counter("roost_proxy_spliced_bytes_total",
+               "Bytes of bodies and tunnels that were moved without being copied.",
+               Sum(in, &C::bytes_spliced));
 }
 
 void RenderGrace(const MetricsInput& in, MetricsText* out) {

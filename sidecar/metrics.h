@@ -66,7 +66,7 @@ struct MetricsInput {
   std::vector<const proxy::Counters*> proxy;
   proxy::CertificateStats certificates;
   bool app_up = true;
-  proxy::AccessLogStats access_log;
+  proxy::AccessLogStats access_log = {};
   store::StoreStats stats;
   // May be null: no view yet.
   membership::ViewPtr view;

@@ -234,6 +234,18 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version < held->version) return;
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
+    if (next.epoch > held->epoch && next.tombstone && held->owner() == self_ &&
+        absl::c_any_of(held->copy_set, [&](NodeId node) {
+          return !absl::c_linear_search(next.copy_set, node);
+        })) {
+      // Who deleted it does not know all who hold this line of it.
+      for (const NodeId node : next.copy_set) {
+        if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
+      }
+      FailWaits(key, "the session was deleted");
+      WriteTombstone(key, next.epoch.n);
+      return Settle(key);
+    }
     if (next.epoch > held->epoch && next.owner() != self_) {
       if (MayLose(*held, next.owner(), next.version)) {
         counters_->conflicts.fetch_add(1, std::memory_order_relaxed);

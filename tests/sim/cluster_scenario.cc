@@ -110,6 +110,7 @@ class ClusterScenario {
   void OneByOne() {
     const uint64_t rounds = 3 + network_.Uniform(3);
     for (uint64_t i = 0; i < rounds; ++i) {
+      if (CountRunning() == 0) return checks().Violation("all nodes stopped in calm");
       const int node = AnyRunning();
       cluster_.Backup(node);
       cluster_.RunFor(milliseconds(300 + network_.Uniform(1'500)));
@@ -202,6 +203,7 @@ class ClusterScenario {
   }
 
   void Disturb() {
+    if (CountRunning() == 0) return RestartDead(false);
     const int node = AnyRunning();
     switch (network_.Uniform(16)) {
       case 0:
@@ -222,7 +224,7 @@ class ClusterScenario {
         Note("links heal");
         return network_.HealLinks();
       case 6:
-        return cluster_.members().Pause(node, milliseconds(100 + network_.Uniform(9'000)));
+        return cluster_.Pause(node, milliseconds(100 + network_.Uniform(9'000)));
       case 7:
         Note(absl::StrCat("disk of ", node, " stalls"));
         return cluster_.StallDisk(node, milliseconds(100 + network_.Uniform(3'000)));

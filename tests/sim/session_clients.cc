@@ -114,7 +114,7 @@ void SessionClients::Watch(std::shared_ptr<Attempt> attempt, SessionCluster::Don
   network().After(kAnswerMax, [this, attempt, done] {
     if (attempt->answered) return;
     const bool alive = cluster_->members().life(attempt->node) == attempt->life;
-    if (alive && network().now() < cluster_->members().awake_at(attempt->node) + kAnswerMax) {
+    if (alive && network().now() < cluster_->awake_since(attempt->node) + kAnswerMax) {
       return Watch(attempt, done);
     }
     if (alive) checks().Violation(absl::StrCat("node ", attempt->node, " owes an answer"));

@@ -163,6 +163,11 @@ void SessionCluster::Backup(int index) {
   nodes_[index].backup->Sync();
 }
 
+void SessionCluster::Pause(int index, SteadyDuration duration) {
+  nodes_[index].awake_since = network().now() + duration;
+  members_.Pause(index, duration);
+}
+
 void SessionCluster::Drain(int index) {
   nodes_[index].draining = true;
   members_.SetDraining(index, true);

@@ -49,6 +49,9 @@ class SessionCluster {
   enum class Data { kKept, kLost, kOld };  // kOld: as they were at Backup, restored.
   void Restart(int node, Data data, bool new_address);
   void Backup(int node);
+  void Pause(int node, SteadyDuration duration);
+  // When the node last woke, or will.
+  SteadyTime awake_since(int node) const { return nodes_[node].awake_since; }
   void Drain(int node);
   bool draining(int node) const { return nodes_[node].draining; }
   bool drained(int node) const;
@@ -101,6 +104,7 @@ class SessionCluster {
     bool writing = false;
     bool disk_full = false;
     SteadyTime stalled_until{};
+    SteadyTime awake_since{};
     bool flush_pending = false;
     SteadyTime armed = membership::kNever;
     SteadyTime grace_armed = membership::kNever;
@@ -153,7 +157,8 @@ class SessionCluster {
   void Resolve(int node, store::SessionKey key, std::function<void(store::Ownership)> done);
   void Route(int node, HeldRequest request);
   void Carry(int node, HeldRequest request, const proxy::Decision& decision);
-  void HoldRequest(int node, HeldRequest request, std::chrono::milliseconds lookup_delay);
+  void HoldRequest(int node, HeldRequest request, bool known,
+                   std::chrono::milliseconds lookup_delay);
   void Lookup(int node, store::SessionKey key);
   void OnGrace(int node, const proxy::GraceQueue::Effects& effects, const store::Ownership* answer);
   void ArmGrace(int node);

@@ -182,7 +182,8 @@ void SessionCluster::Route(int index, HeldRequest request) {
   const proxy::RequestFacts facts{.has_session = true, .from_peer = request.from_peer};
   const auto decision = proxy::Route(facts, node.index->Find(request.key), *node.view);
   if (decision.action == proxy::Action::kHold) {
-    return HoldRequest(index, std::move(request), milliseconds(0));
+    const bool known = decision.reason != proxy::Reason::kUnknown;
+    return HoldRequest(index, std::move(request), known, milliseconds(0));
   }
   Carry(index, std::move(request), decision);
 }
@@ -205,7 +206,7 @@ void SessionCluster::Carry(int index, HeldRequest request, const proxy::Decision
         if (!Linked(index, to) || !Responds(to)) {
           // The connection fails or hangs: the owner is asked for anew.
           Later(index, kLookupDelay,
-                [this, index, request] { HoldRequest(index, request, kLookupDelay); });
+                [this, index, request] { HoldRequest(index, request, true, kLookupDelay); });
           return;
         }
         HeldRequest forwarded = request;
@@ -214,24 +215,27 @@ void SessionCluster::Carry(int index, HeldRequest request, const proxy::Decision
           if (members_.life(index) != life) return;
           if (served >= 0) return request.done(served);
           checks_.Sometimes("a peer refused a request that it does not own");
-          Awake(index, [this, index, request] { HoldRequest(index, request, kLookupDelay); });
+          Awake(index, [this, index, request] { HoldRequest(index, request, true, kLookupDelay); });
         };
         Route(to, std::move(forwarded));
       });
       return;
     }
     case Action::kHold:
-      return HoldRequest(index, std::move(request), milliseconds(0));
+      return HoldRequest(index, std::move(request), decision.reason != Reason::kUnknown,
+                         milliseconds(0));
     case Action::kNotOwner:
+    case Action::kAppDown:
     case Action::kUnavailable:
       return request.done(-1);
   }
 }
 
-void SessionCluster::HoldRequest(int index, HeldRequest request, milliseconds lookup_delay) {
+void SessionCluster::HoldRequest(int index, HeldRequest request, bool known,
+                                 milliseconds lookup_delay) {
   Node& node = nodes_[index];
   const store::SessionKey key = request.key;
-  const auto added = node.grace->Add(now(index).steady, key, 1'000, lookup_delay);
+  const auto added = node.grace->Add(now(index).steady, key, 1'000, known, lookup_delay);
   if (added.status != GraceQueue::AddStatus::kHeld) {
     checks_.Sometimes("the grace buffer was full");
     return request.done(-1);
