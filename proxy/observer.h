@@ -31,6 +31,7 @@ struct alignas(64) Counters {
   Counter connections;            // Accepted from clients.
   Counter connections_open;       // Now.
   Counter connections_refused;    // Over connections_max.
+  Counter sources_refused;        // Over connections_per_source_max.
   Counter preambles_refused;      // Not the PROXY protocol, where it is required.
   Counter tls_handshakes;         // Completed.
   Counter tls_resumed;            // Of these, from a session ticket.
@@ -84,6 +85,8 @@ struct alignas(64) Counters {
   Counter tunnels;
   Counter bytes_in;   // From clients.
   Counter bytes_out;  // To clients.
+  // Of bodies and tunnels, both ways, inside the kernel; counted when the request has ended.
+  Counter bytes_spliced;
 };
 
 struct AccessLogStats {

@@ -67,6 +67,8 @@ absl::Status Options::Validate() const {
   status.Update(CheckRange("proxy.headers_max", headers_max, 1, 1'000));
   status.Update(CheckRange("proxy.body_bytes_max", body_bytes_max, 0, int64_t{1} << 60));
   status.Update(CheckRange("proxy.connections_max", connections_max, 1, 1'000'000));
+  status.Update(
+      CheckRange("proxy.connections_per_source_max", connections_per_source_max, 0, 1'000'000));
   status.Update(CheckDuration("proxy.head_timeout", head_timeout));
   status.Update(CheckDuration("proxy.idle_timeout", idle_timeout));
   status.Update(CheckDuration("proxy.body_timeout", body_timeout));

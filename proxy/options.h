@@ -53,6 +53,8 @@ struct Options {
   // 0: no limit.
   int64_t body_bytes_max = 0;
   int connections_max = 20'000;
+  // Of one source (core/source_limit.h) but trusted proxies; 0: no limit.
+  int connections_per_source_max = 0;
   std::chrono::milliseconds head_timeout{10'000};
   std::chrono::milliseconds idle_timeout{60'000};
   std::chrono::milliseconds body_timeout{30'000};

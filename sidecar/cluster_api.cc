@@ -313,8 +313,8 @@ grpc::ServerUnaryReactor* OperatorApi::ChangeConflict(grpc::CallbackServerContex
                                                       const v1::ChangeConflictRequest* request,
                                                       v1::ChangeConflictResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto change =
-      IsLocal(*context) ? ToConflictOp(*request) : absl::StatusOr<store::ConflictOp>(FromElsewhere());
+  const auto change = IsLocal(*context) ? ToConflictOp(*request)
+                                        : absl::StatusOr<store::ConflictOp>(FromElsewhere());
   if (!change.ok()) {
     reactor->Finish(ToGrpcStatus(change.status()));
     return reactor;
@@ -340,10 +340,7 @@ grpc::ServerUnaryReactor* OperatorApi::ChangeKeys(grpc::CallbackServerContext* c
                                                   const v1::ChangeKeysRequest* request,
                                                   v1::KeysResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto changed =
-      IsLocal(*context)
-          ? Change(*request)
-          : FromElsewhere();
+  const auto changed = IsLocal(*context) ? Change(*request) : FromElsewhere();
   if (changed.ok()) Show(**changed, response);
   reactor->Finish(changed.ok() ? grpc::Status::OK : ToGrpcStatus(changed.status()));
   return reactor;

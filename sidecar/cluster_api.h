@@ -75,8 +75,8 @@ class OperatorApi final : public v1::Operator::CallbackService {
     std::function<void(std::optional<store::SessionKey> after, store::ListOf which, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
-    std::function<void(store::Operation, std::function<void(store::OperationResult)>)> execute;
-    RiskSource risk;
+    std::function<void(store::Operation, std::function<void(store::OperationResult)>)> execute = {};
+    RiskSource risk = {};
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };

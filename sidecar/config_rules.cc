@@ -108,6 +108,7 @@ constexpr FieldRule kRules[] = {
     IpAndPort("proxy.tls_listen", "", 0),
     Text("proxy.tls_dir", "", 0, 4'000, TextForm::kPath),
     {"proxy.tls_min_version", config::v1::Proxy::tls1_2},
+    {"proxy.connections_per_source_max", 0, 0, 1'000'000},
     {"proxy.body_rate_min", 64, 0, kGiB},
     {"proxy.app_waiting_max", 4'096, 0, 1'000'000},
     Text("proxy.access_log", "off", 1, 4'000, TextForm::kPath),

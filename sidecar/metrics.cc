@@ -221,7 +221,8 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
   out->Counter("roost_store_step_downs_total",
                "Sessions given up because a copy knew a higher epoch.", c.step_downs);
   out->Counter("roost_store_conflicts_total",
-               "Merges of sessions that two owners had written apart from each other.", c.conflicts);
+               "Merges of sessions that two owners had written apart from each other.",
+               c.conflicts);
   out->Counter("roost_store_conflict_losses_total",
                "Writes that lost in them, put into the conflict journal.", c.conflict_losses);
   out->Counter("roost_store_conflicts_dropped_total",
@@ -259,6 +260,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Gauge("roost_proxy_connections", "Client connections open.", Sum(in, &C::connections_open));
   out->Counter("roost_proxy_connections_refused_total",
                "Client connections over proxy.connections_max.", Sum(in, &C::connections_refused));
+  out->Counter("roost_proxy_sources_refused_total",
+               "Client connections over proxy.connections_per_source_max.",
+               Sum(in, &C::sources_refused));
   out->Counter("roost_proxy_preambles_refused_total",
                "Connections without the PROXY protocol where proxy.proxy_protocol requires it.",
                Sum(in, &C::preambles_refused));
@@ -300,6 +304,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Family("roost_proxy_bytes_total", "Bytes from and to clients.", Type::kCounter);
   out->Sample(Sum(in, &C::bytes_in), {{"direction", "in"}});
   out->Sample(Sum(in, &C::bytes_out), {{"direction", "out"}});
+  out->Counter("roost_proxy_spliced_bytes_total",
+               "Bytes of bodies and tunnels that were moved without being copied.",
+               Sum(in, &C::bytes_spliced));
 }
 
 void RenderGrace(const MetricsInput& in, MetricsText* out) {

@@ -179,6 +179,7 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   to.headers_max = from.headers_max();
   to.body_bytes_max = from.body_bytes_max();
   to.connections_max = from.connections_max();
+  to.connections_per_source_max = from.connections_per_source_max();
   to.head_timeout = milliseconds(from.head_timeout_ms());
   to.idle_timeout = milliseconds(from.idle_timeout_ms());
   to.body_timeout = milliseconds(from.body_timeout_ms());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include "proxy/core/syntax.h"
 
@@ -51,6 +52,20 @@ BodyDecoder::Step BodyDecoder::Decode(absl::string_view in) {
   step.done = state_ == State::kDone;
   step.error = state_ == State::kFailed;
   return step;
+}
+
+uint64_t BodyDecoder::passable() const {
+  if (state_ != State::kData || kind_ == BodyKind::kChunked) return 0;
+  if (kind_ == BodyKind::kLength) return remaining_;
+  return limits_.body_bytes_max == 0 ? std::numeric_limits<uint64_t>::max() : 0;
+}
+
+void BodyDecoder::Pass(uint64_t bytes) {
+  assert(bytes <= passable());
+  payload_bytes_ += bytes;
+  if (kind_ != BodyKind::kLength) return;
+  remaining_ -= bytes;
+  if (remaining_ == 0) state_ = State::kDone;
 }
 
 BodyDecoder::Step BodyDecoder::Data(absl::string_view in) {

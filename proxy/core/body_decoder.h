@@ -42,6 +42,12 @@ class BodyDecoder {
   // something and is neither done nor failed; then it needs more bytes.
   Step Decode(absl::string_view in);
 
+  // How much payload may pass without being looked at: what is left of a body that has a length, or
+  // anything where only the end of the connection ends it and there is no limit.
+  uint64_t passable() const;
+  // So much of it has. REQUIRES: not more than passable().
+  void Pass(uint64_t bytes);
+
   // True if the message may end here because the sender closed: done, or kUntilClose.
   bool CompleteAtClose() const { return state_ == State::kDone || kind_ == BodyKind::kUntilClose; }
   bool done() const { return state_ == State::kDone; }

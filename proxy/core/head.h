@@ -35,6 +35,7 @@ enum class FieldId : uint8_t {
   kXForwardedHost,
   kXForwardedOther,  // Any other X-Forwarded-*.
   kRoost,            // X-Roost-*: spoken between nodes only.
+  kLookAlike,  // One of these but for '_' in place of '-'. To many applications it is that one.
 };
 
 struct HeaderField {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/strings/match.h"
 #include "proxy/core/framing.h"
@@ -80,7 +81,8 @@ FieldId IdentifyLong(absl::string_view name, const NameWords& words) {
   return FieldId::kOther;
 }
 
-inline FieldId Identify(absl::string_view name, const NameWords& words) {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline FieldId Identify(absl::string_view name,
+                                                     const NameWords& words) {
   if (ABSL_PREDICT_FALSE(name.size() > kNameBytesMax)) return IdentifyLong(name, words);
   int id = 0;
   for (const KnownName& known : kNames[name.size()]) {
@@ -91,6 +93,15 @@ inline FieldId Identify(absl::string_view name, const NameWords& words) {
     return IdentifyLong(name, words);
   }
   return static_cast<FieldId>(id);
+}
+
+// Of a name with '_': kOther, or kLookAlike if with '-' it would be one that we act on.
+ABSL_ATTRIBUTE_NOINLINE FieldId IdentifyUnderscored(absl::string_view name) {
+  std::array<char, 32> hyphened;  // Longer names can only match by their beginning.
+  const absl::string_view begin = name.substr(0, hyphened.size());
+  std::replace_copy(begin.begin(), begin.end(), hyphened.begin(), '_', '-');
+  const absl::string_view other(hyphened.data(), begin.size());
+  return Identify(other, Pack(other)) == FieldId::kOther ? FieldId::kOther : FieldId::kLookAlike;
 }
 
 bool IsTargetChar(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
@@ -145,7 +156,7 @@ constexpr auto kKeepFirst = [] {
   return table;
 }();
 
-// The usual name: at most 15 letters, digits, '-' and '_' before its colon. 0 if it is not that.
+// The usual name: at most 15 letters, digits and '-' before its colon. 0 if it is not that.
 inline size_t ShortName(const char* p, const char* end, NameWords* words) {
   if (end - p < 16) return 0;
   const __m128i bytes = Load(p);
@@ -156,8 +167,7 @@ inline size_t ShortName(const char* p, const char* end, NameWords* words) {
   const __m128i lower = _mm_or_si128(bytes, _mm_and_si128(upper, _mm_set1_epi8(0x20)));
   const __m128i fine =
       _mm_or_si128(_mm_or_si128(Between(lower, 'a', 'z'), Between(lower, '0', '9')),
-                   _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')),
-                                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_'))));
+                   _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')));
   if ((~_mm_movemask_epi8(fine) & ((1u << size) - 1)) != 0) return 0;
   const __m128i name =
       _mm_and_si128(lower, Load(reinterpret_cast<const char*>(kKeepFirst[size].data())));
@@ -305,9 +315,10 @@ class Walk {
   bool Name(HeaderField* field) {
     NameWords words;
     size_t size = ShortName(p_, end_, &words);
+    bool underscored = false;
     if (ABSL_PREDICT_FALSE(size == 0)) {
       const char* q = p_;
-      while (q != end_ && IsTokenChar(*q)) ++q;
+      for (; q != end_ && IsTokenChar(*q); ++q) underscored |= *q == '_';
       if (q == end_) return Incomplete();
       if (*q != ':' || q == p_) return BadName(*q);
       size = q - p_;
@@ -315,6 +326,7 @@ class Walk {
     }
     field->name = absl::string_view(p_, size);
     field->id = Identify(field->name, words);
+    if (ABSL_PREDICT_FALSE(underscored)) field->id = IdentifyUnderscored(field->name);
     p_ += size + 1;
     return true;
   }

@@ -120,6 +120,7 @@ void AppendForwarding(const RequestHead& head, absl::string_view host, const Req
 FieldSet DroppedFromRequest(const RequestHead& head, const RequestHop& hop) {
   FieldSet dropped = kHopByHop;
   dropped.Add(FieldId::kHost);
+  dropped.Add(FieldId::kLookAlike);
   // Its sender would not understand the 100 that the upstream answers.
   if (head.minor_version == 0) dropped.Add(FieldId::kExpect);
   if (hop.from_peer) return dropped;

@@ -69,7 +69,7 @@ struct AppFacts {
   bool up_here = true;
   store::SessionKey key;  // The session's; any that differs, for requests without one.
   // Nodes whose applications were tried for this request, and did not answer.
-  absl::Span<const membership::NodeId> tried;
+  absl::Span<const membership::NodeId> tried = {};
 };
 
 // `decision`, or the way around an application that is down: kLocal or kForward with kStandIn, or

@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 namespace roost::proxy {
 namespace {
@@ -12,6 +13,8 @@ namespace {
 constexpr size_t kCopyMax = 2 << 10;
 // Reads and writes of one transfer before others get their turn.
 constexpr int kTurnsMax = 32;
+// What must be left of a body for a pipe to pay.
+constexpr size_t kSpliceMin = 16 << 10;
 constexpr size_t kLeadCapacityMax = 16 << 10;
 constexpr absl::string_view kChunkEndAndLast = "\r\n0\r\n\r\n";
 
@@ -20,11 +23,14 @@ constexpr absl::string_view kChunkEndAndLast = "\r\n0\r\n\r\n";
 void BodyPump::Start(BodyKind in, uint64_t content_length, const BodyLimits& limits, BodyKind out,
                      size_t base) {
   decoder_ = BodyDecoder(in, content_length, limits);
+  assert(pipe_ == nullptr);
+  in_ = in;
   out_ = out;
+  bulk_ = false;
   closed_ = end_framed_ = forgot_ = false;
   base_ = sent_ = frame_end_ = payload_end_ = raw_ = base;
   tail_ = {};
-  bytes_written_ = 0;
+  bytes_written_ = bytes_spliced_ = 0;
 }
 
 void BodyPump::Rewind() {
@@ -38,13 +44,14 @@ void BodyPump::Rewind() {
 }
 
 void BodyPump::Clear() {
+  EndSplice();
   if (lead_.capacity() > kLeadCapacityMax) {
     std::string().swap(lead_);
   } else {
     lead_.clear();
   }
   lead_sent_ = 0;
-  bytes_written_ = 0;
+  bytes_written_ = bytes_spliced_ = 0;
 }
 
 bool BodyPump::Decode(Buffer* in) {
@@ -128,8 +135,63 @@ void BodyPump::MakeRoom(Buffer* in) {
   sent_ = frame_end_ = payload_end_ = raw_ = base_;
 }
 
+bool BodyPump::MaySplice(const Buffer& in, const Socket& from, const Socket& to) const {
+  return bulk_ && in_ == out_ && decoder_.passable() >= kSpliceMin && raw_ == in.size() &&
+         from.can_splice() && to.can_splice();
+}
+
+void BodyPump::BeginSplice(Buffer* in) {
+  bulk_ = false;
+  pipe_ = pipes_->Take();
+  if (pipe_ == nullptr) return;
+  in->Erase(base_, raw_);
+  forgot_ = true;
+  sent_ = frame_end_ = payload_end_ = raw_ = base_;
+}
+
+void BodyPump::EndSplice() {
+  if (pipe_ != nullptr) pipes_->Return(std::move(pipe_));
+}
+
+std::optional<BodyPump::Result> BodyPump::Splice(Socket* from, Socket* to) {
+  size_t bytes = 0;
+  if (pipe_->held() > 0) {
+    if (!to->writable()) return Result::kBlocked;
+    const Socket::Io io = pipe_->Drain(to, &bytes);
+    if (io == Socket::Io::kBlocked) return Result::kBlocked;
+    if (io != Socket::Io::kDone) return Result::kSinkFailed;
+    bytes_written_ += bytes;
+    bytes_spliced_ += bytes;
+    progress_ += bytes;
+    return std::nullopt;
+  }
+  if (decoder_.done()) {
+    EndSplice();
+    return std::nullopt;
+  }
+  const size_t wanted = std::min<uint64_t>(decoder_.passable(), SplicePipe::kBytesMax);
+  const Socket::Io io = from->readable() ? pipe_->Fill(from, wanted, &bytes) : Socket::Io::kBlocked;
+  if (io == Socket::Io::kDone) {
+    decoder_.Pass(bytes);
+    progress_ += bytes;
+    return std::nullopt;
+  }
+  // A pause: what comes after it may be little, but for a body that says how much is left.
+  EndSplice();
+  bulk_ = in_ == BodyKind::kLength;
+  if (io == Socket::Io::kBlocked) return Result::kStarved;
+  if (io == Socket::Io::kFailed || !decoder_.CompleteAtClose()) return Result::kSourceClosed;
+  closed_ = true;
+  return std::nullopt;
+}
+
 BodyPump::Result BodyPump::Run(Socket* from, Buffer* in, Socket* to) {
   for (int turn = 0; turn < kTurnsMax; ++turn) {
+    if (pipe_ != nullptr) {
+      const std::optional<Result> result = Splice(from, to);
+      if (result.has_value()) return *result;
+      continue;
+    }
     if (!Decode(in)) return Result::kBroken;
     if (HasOutput()) {
       if (!to->writable()) return Result::kBlocked;
@@ -140,11 +202,16 @@ BodyPump::Result BodyPump::Run(Socket* from, Buffer* in, Socket* to) {
       continue;
     }
     if (source_done()) return Result::kFinished;
+    if (MaySplice(*in, *from, *to)) {
+      BeginSplice(in);
+      continue;
+    }
     MakeRoom(in);
     if (!from->readable()) return Result::kStarved;
     size_t bytes = 0;
     const Socket::Io io = from->Read(in, &bytes);
     progress_ += bytes;
+    bulk_ = in->space() == 0;
     if (io == Socket::Io::kBlocked) return Result::kStarved;
     if (io == Socket::Io::kDone) continue;
     if (io == Socket::Io::kFailed || !decoder_.CompleteAtClose()) return Result::kSourceClosed;

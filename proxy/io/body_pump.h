@@ -6,22 +6,31 @@
 // sink does not take more, nothing is read: that is the back-pressure. Bytes that were sent are
 // kept as long as there is room, so that a small request can be sent again.
 //
+// Bulk that needs no new framing goes through a pipe inside the kernel (splice_pipe.h) instead:
+// once a read has filled the buffer and much is left.
+//
 // Owner: Exchange, one per direction. Thread: the loop's.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "proxy/core/body_decoder.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/socket.h"
+#include "proxy/io/splice_pipe.h"
 
 namespace roost::proxy {
 
 class BodyPump {
  public:
+  // `pipes` outlives it.
+  explicit BodyPump(SplicePipes* pipes) : pipes_(pipes) {}
+
   enum class Result : uint8_t {
     kFinished,      // The whole message is written.
     kStarved,       // The source has nothing more for now.
@@ -54,6 +63,8 @@ class BodyPump {
   size_t end() const { return raw_; }
   // Bytes written since Start or Rewind, the head included.
   uint64_t bytes_written() const { return bytes_written_; }
+  // Of these, those that were never copied.
+  uint64_t bytes_spliced() const { return bytes_spliced_; }
   // Changes whenever a byte was read or written.
   uint64_t progress() const { return progress_; }
   const ScanError& error() const { return decoder_.error(); }
@@ -67,10 +78,20 @@ class BodyPump {
   void Frame(const Buffer& in);
   Socket::Io Write(Socket* to, const Buffer& in);
   void Written(size_t bytes);
+  // Whether bulk may begin to go through a pipe.
+  bool MaySplice(const Buffer& in, const Socket& from, const Socket& to) const;
+  void BeginSplice(Buffer* in);
+  void EndSplice();
+  // Nothing: call it again, or go on copying.
+  std::optional<Result> Splice(Socket* from, Socket* to);
   // Forgets sent bytes once `in` is more than half full.
   void MakeRoom(Buffer* in);
 
+  SplicePipes* const pipes_;
+  std::unique_ptr<SplicePipe> pipe_;  // While bulk moves.
+  bool bulk_ = false;                 // The last read filled the buffer, or bulk has moved.
   BodyDecoder decoder_;
+  BodyKind in_ = BodyKind::kNone;
   BodyKind out_ = BodyKind::kNone;
   bool closed_ = false;      // kUntilClose: the source has ended.
   bool end_framed_ = false;  // The last chunk is in what is written.
@@ -85,6 +106,7 @@ class BodyPump {
   size_t lead_sent_ = 0;
   absl::string_view tail_;  // Goes behind the frame; a literal.
   uint64_t bytes_written_ = 0;
+  uint64_t bytes_spliced_ = 0;
   uint64_t progress_ = 0;
 };
 

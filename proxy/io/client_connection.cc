@@ -6,6 +6,7 @@
 #include <cassert>
 
 #include "proxy/core/proxy_preamble.h"
+#include "proxy/core/refusal.h"
 #include "proxy/io/proxy_loop.h"
 
 namespace roost::proxy {
@@ -39,8 +40,28 @@ bool ClientConnection::Open(int fd) {
 }
 
 void ClientConnection::SetClient(const membership::Address& address) {
+  client_ = address;
   ip_ = address.Host();
   trusted_ = !from_peer_ && IsTrusted(loop_->options(), address);
+}
+
+// False: its source has too many; closed.
+bool ClientConnection::EnterSource() {
+  counted_ = !from_peer_ && !trusted_;
+  if (!counted_ || loop_->EnterSource(client_)) return true;
+  counted_ = false;
+  loop_->counters().sources_refused.Add();
+  if (!awaits_handshake_) {
+    std::string answer;
+    AppendRefusal(Refusal::kOverloaded, {}, &answer);
+    const iovec piece{answer.data(), answer.size()};
+    size_t sent = 0;
+    // Best effort: the client may have to do with the end.
+    (void)socket_.Write(&piece, 1, &sent);
+    loop_->counters().refused_503.Add();
+  }
+  Close(false);
+  return false;
 }
 
 store::SessionKey ClientConnection::KeyOf(absl::string_view id) {
@@ -117,7 +138,7 @@ bool ClientConnection::ReadPreamble() {
   if (preamble.tls) scheme_ = "https";
   in_.Consume(preamble.size);
   awaits_preamble_ = false;
-  return true;
+  return EnterSource();
 }
 
 bool ClientConnection::Handshake() {
@@ -301,6 +322,7 @@ void ClientConnection::Discard() {
 
 void ClientConnection::Close(bool reset) {
   if (!socket_.open()) return;
+  if (counted_) loop_->LeaveSource(client_);
   Cancel();
   if (exchange_ != nullptr) {
     exchange_->Stop();

@@ -32,6 +32,10 @@ class ClientConnection final : public EventHandler, public Timer {
 
   // Takes an accepted descriptor. False: no room for it; it is closed.
   bool Open(int fd);
+  // The loop knows it now.
+  void Admitted() {
+    if (!awaits_preamble_) EnterSource();
+  }
   // Goes on with whatever can go on. Every event ends up here.
   void Drive();
   // Drive, once the others had their turn.
@@ -63,6 +67,7 @@ class ClientConnection final : public EventHandler, public Timer {
   bool ReadAtLeast(size_t bytes);
   void RefusePeer(HopRefusal refusal);
   void SetClient(const membership::Address& address);
+  bool EnterSource();
   void EndExchange();
   void Linger();
   void Discard();
@@ -70,6 +75,7 @@ class ClientConnection final : public EventHandler, public Timer {
   ProxyLoop* const loop_;
   const bool from_peer_;
   bool trusted_ = false;
+  bool counted_ = false;  // As one of `client_`'s connections.
   // What comes before the first request.
   bool awaits_preamble_;
   bool awaits_handshake_;
@@ -80,6 +86,7 @@ class ClientConnection final : public EventHandler, public Timer {
   Socket socket_;
   Buffer in_;
   std::unique_ptr<Exchange> exchange_;
+  membership::Address client_;
   std::string ip_;
   absl::string_view scheme_ = "http";
   std::unique_ptr<HopProof::Welcome> welcome_;  // While the proof has not come.

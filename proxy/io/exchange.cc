@@ -51,7 +51,9 @@ uint32_t Seconds(SteadyTime now) {
 Exchange::Exchange(ProxyLoop* loop)
     : loop_(loop),
       scanner_(loop->node().scan_limits),
+      request_(loop->pipes()),
       response_scanner_(loop->node().scan_limits),
+      response_(loop->pipes()),
       rate_(loop->options().body_rate_min, loop->options().body_timeout) {}
 
 void Exchange::Start(ClientConnection* client) {
@@ -80,6 +82,7 @@ void Exchange::Stop() {
     learn_ticket_ = 0;
   }
   DropUpstream();
+  loop_->counters().bytes_spliced.Add(request_.bytes_spliced() + response_.bytes_spliced());
   request_.Clear();
   response_.Clear();
   client_ = nullptr;
@@ -390,7 +393,7 @@ Exchange::Step Exchange::AppGone(membership::NodeId node) {
   const AppFacts apps{.up_here = loop_->app_watch().up(), .key = key_, .tried = apps_tried_};
   const Decision decision = AroundDeadApp({here ? Action::kLocal : Action::kForward, {}, node},
                                           Facts(), apps, loop_->view());
-  if (decision.action != Action::kAppDown && apps_tried_.size() <= kAppsMax) {
+  if (decision.action != Action::kAppDown && apps_tried_.size() < kAppsMax) {
     return Routed(decision);
   }
   // As long as it counts as up, this says best what to look for.

@@ -99,7 +99,8 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       default_host(options_in.app.ToString()),
       grace_budget(options_in.grace.requests_max, options_in.grace.bytes_max),
       loops(LoopCount(options_in)),
-      app_watch(options_in, dependencies_in.on_app_health) {}
+      app_watch(options_in, dependencies_in.on_app_health),
+      sources(options_in.connections_per_source_max) {}
 
 ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys)
     : node_(*node),
@@ -216,7 +217,21 @@ void ProxyLoop::Admit(int fd, const membership::Address& peer, Door door) {
     counters_.connections_open.Sub();
     return;
   }
-  connections_.insert(connection.release());
+  connections_.insert(connection.get());
+  connection.release()->Admitted();
+}
+
+// A lock per connection, and only where a limit is set.
+bool ProxyLoop::EnterSource(const membership::Address& source) {
+  if (node_.options.connections_per_source_max == 0) return true;
+  absl::MutexLock lock(&node_.sources_mutex);
+  return node_.sources.Enter(source);
+}
+
+void ProxyLoop::LeaveSource(const membership::Address& source) {
+  if (node_.options.connections_per_source_max == 0) return;
+  absl::MutexLock lock(&node_.sources_mutex);
+  node_.sources.Leave(source);
 }
 
 void ProxyLoop::Closed(ClientConnection* connection) {

@@ -15,8 +15,10 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/synchronization/mutex.h"
 #include "membership/keyring.h"
 #include "membership/view.h"
 #include "proxy/core/body_decoder.h"
@@ -24,10 +26,12 @@
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head_scanner.h"
 #include "proxy/core/hop_proof.h"
+#include "proxy/core/source_limit.h"
 #include "proxy/io/access_log.h"
 #include "proxy/io/app_watch.h"
 #include "proxy/io/buffer.h"
 #include "proxy/io/event_loop.h"
+#include "proxy/io/splice_pipe.h"
 #include "proxy/io/tls_certificates.h"
 #include "proxy/io/upstream_pool.h"
 #include "proxy/observer.h"
@@ -74,6 +78,8 @@ struct ProxyNode {
   AppWatch app_watch;
   std::unique_ptr<AccessLog> access_log;  // Null: off.
   std::atomic<int> connections{0};
+  absl::Mutex sources_mutex;
+  SourceLimit sources ABSL_GUARDED_BY(sources_mutex);
   std::atomic<bool> draining{false};
 };
 
@@ -103,6 +109,7 @@ class ProxyLoop {
   // For connections and exchanges, on the loop's thread.
   EventLoop& loop() { return loop_; }
   BufferPool* buffers() { return &buffers_; }
+  SplicePipes* pipes() { return &pipes_; }
   UpstreamPool& pool() { return pool_; }
   const ProxyNode& node() const { return node_; }
   const Options& options() const { return node_.options; }
@@ -113,6 +120,9 @@ class ProxyLoop {
 
   std::unique_ptr<Exchange> TakeExchange();
   void ReturnExchange(std::unique_ptr<Exchange> exchange);
+  // Whether one more connection from there may be served; LeaveSource when it closes.
+  bool EnterSource(const membership::Address& source);
+  void LeaveSource(const membership::Address& source);
   // The connection closed its socket; frees it after the present batch.
   void Closed(ClientConnection* connection);
 
@@ -177,6 +187,7 @@ class ProxyLoop {
   ProxyNode& node_;
   EventLoop loop_;
   BufferPool buffers_;
+  SplicePipes pipes_;
   UpstreamPool pool_;
   Counters counters_;
   membership::ViewPtr view_;

@@ -1,5 +1,6 @@
 #include "proxy/io/socket.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -208,6 +209,42 @@ Socket::Io Socket::Write(const iovec* pieces, int count, size_t* bytes) {
   return Io::kFailed;
 }
 
+// How much came says nothing of how much is left: a pipe has few places. So only kBlocked does.
+Socket::Io Socket::SpliceTo(int pipe, size_t bytes_max, size_t* bytes) {
+  ssize_t got;
+  do {
+    got = splice(kernel_.fd, nullptr, pipe, nullptr, bytes_max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (got < 0 && errno == EINTR);
+  if (got > 0) {
+    *bytes = static_cast<size_t>(got);
+    return Io::kDone;
+  }
+  kernel_.readable = false;
+  if (got == 0) {
+    kernel_.peer_closed = true;
+    return Io::kClosed;
+  }
+  if (errno == EAGAIN) return Io::kBlocked;
+  error_ = errno;
+  failed_ = true;
+  return Io::kFailed;
+}
+
+Socket::Io Socket::SpliceFrom(int pipe, size_t bytes_max, size_t* bytes) {
+  ssize_t sent;
+  do {
+    sent = splice(pipe, nullptr, kernel_.fd, nullptr, bytes_max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (sent < 0 && errno == EINTR);
+  if (sent > 0) {
+    *bytes = static_cast<size_t>(sent);
+    return Io::kDone;
+  }
+  kernel_.writable = false;
+  if (sent < 0 && errno == EAGAIN) return Io::kBlocked;
+  error_ = sent < 0 ? errno : EIO;
+  return Io::kFailed;
+}
+
 void Socket::ShutdownWrite() {
   if (kernel_.fd < 0) return;
   if (tls_ != nullptr) tls_->SendClose();
@@ -217,6 +254,7 @@ void Socket::ShutdownWrite() {
 bool Socket::IsStale() {
   char byte;
   const ssize_t got = recv(kernel_.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (got < 0 && errno == EAGAIN) kernel_.readable = false;
   return got >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 

@@ -56,6 +56,12 @@ class Socket {
   // Writes what it can of the pieces. kDone: something, `bytes` says how much.
   Io Write(const iovec* pieces, int count, size_t* bytes);
 
+  // Moves bytes to or from a pipe inside the kernel. REQUIRES: can_splice().
+  Io SpliceTo(int pipe, size_t bytes_max, size_t* bytes);
+  Io SpliceFrom(int pipe, size_t bytes_max, size_t* bytes);
+  // Nobody but this process can encrypt.
+  bool can_splice() const { return tls_ == nullptr; }
+
   // No more from us; what was written still goes out.
   void ShutdownWrite();
   // True if the peer has closed or sent something on a connection that should be quiet. One call.

@@ -51,8 +51,9 @@ void UpstreamConnection::OnEvents(uint32_t events) {
   socket.Note(events);
   if (user_ != nullptr) {
     user_->OnUpstream();
-  } else if (socket.readable() || socket.failed()) {
-    pool_->DropIdle(this);  // Closed, or talking out of turn.
+  } else if (socket.failed() || (socket.readable() && socket.IsStale())) {
+    // Closed, or talking out of turn. Else the event was of bytes that were read before it came.
+    pool_->DropIdle(this);
   }
 }
 
@@ -100,9 +101,10 @@ UpstreamConnection* UpstreamPool::Connect(const UpstreamTarget& target, Upstream
 void UpstreamPool::Return(UpstreamConnection* connection) {
   assert(connection->user_ != nullptr);
   Idle& idle = idle_[connection->target_];
-  const Socket& socket = connection->socket;
+  Socket& socket = connection->socket;
   const bool stale = connection->target_.is_peer() && connection->keys_ != keys_;
-  if (stale || socket.readable() || socket.peer_closed() || socket.failed() ||
+  // Where the last bytes came by a pipe, nothing has said yet that there are no more.
+  if (stale || (socket.readable() && socket.IsStale()) || socket.peer_closed() || socket.failed() ||
       idle.size() >= idle_max_) {
     Discard(connection);
     return;

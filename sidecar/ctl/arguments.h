@@ -51,8 +51,8 @@ struct Arguments {
   std::string operand;
   ConflictsAction conflicts_action = ConflictsAction::kNone;
   std::string conflict;  // conflicts: the id of an entry; its session's key is in `key`.
-  std::string topic;    // broadcast
-  std::string payload;  // broadcast
+  std::string topic;     // broadcast
+  std::string payload;   // broadcast
   CertsAction certs_action = CertsAction::kNone;
   CertsRequest certs;
   // "HOST:PORT" or "unix:PATH".

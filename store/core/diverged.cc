@@ -227,8 +227,8 @@ void Replica::State::MergeHere(SessionKey key, SessionPtr theirs) {
   const auto journal = [&](const Session& lost, const Session& kept, std::vector<Loss> losses) {
     if (losses.empty() || Planted(Bug::kLoseSilently)) return;
     counters_->conflict_losses.fetch_add(losses.size(), std::memory_order_relaxed);
-    next.conflicts.push_back({NewLine(), now_.wall, options_.merge_policy, lost.epoch,
-                              lost.version, kept.epoch, kept.version, std::move(losses)});
+    next.conflicts.push_back({NewLine(), now_.wall, options_.merge_policy, lost.epoch, lost.version,
+                              kept.epoch, kept.version, std::move(losses)});
   };
   journal(*ours, *theirs, std::move(merged.our_losses));
   journal(*theirs, *ours, std::move(merged.their_losses));

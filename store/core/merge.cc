@@ -16,10 +16,7 @@ namespace {
 class Merger {
  public:
   Merger(const Session& ours, const Session& theirs, MergePolicy policy, uint64_t stamp_max)
-      : ours_(ours),
-        theirs_(theirs),
-        policy_(policy),
-        stamp_max_(stamp_max) {}
+      : ours_(ours), theirs_(theirs), policy_(policy), stamp_max_(stamp_max) {}
 
   Merged Run() {
     Session& session = merged_.session;

@@ -137,8 +137,8 @@ void Replica::State::Recover(Recovered recovered) {
     summary.tombstone = stored.tombstone;
     summary.renewal_due_ms = stored.renewal_due_ms;
     summary.principal = stored.principal;
-    summary.unvalidated = !stored.tombstone && summary.owner() == self_ &&
-                          !Planted(Bug::kServeUnvalidated);
+    summary.unvalidated =
+        !stored.tombstone && summary.owner() == self_ && !Planted(Bug::kServeUnvalidated);
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
     summary.line = stored.line;
     // Its last writes may be lost here and held elsewhere.

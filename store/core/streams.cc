@@ -270,18 +270,17 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       fenced->push_back({key, by.epoch, by.owner, message.sequence});
       return;
     }
-    if (next.epoch > held->epoch && !next.tombstone && !held->tombstone &&
-        !Contains(next, *held) && !Planted(Bug::kAdoptUnmerged)) {
+    if (next.epoch > held->epoch && !next.tombstone && !held->tombstone && !Contains(next, *held) &&
+        !Planted(Bug::kAdoptUnmerged)) {
       // Not before what is here is merged into it.
       fenced->push_back({key, held->epoch, held->owner(), message.sequence});
       const Epoch epoch = next.epoch;
       if (next.owner() == self_) return MergeHere(key, std::make_shared<const Session>(next));
       return Supersede(key, epoch, next.owner());
     }
-    if (next.epoch > held->epoch && next.tombstone && !held->tombstone &&
-        next.line != held->line && absl::c_any_of(held->copy_set, [&](NodeId node) {
-          return !absl::c_linear_search(next.copy_set, node);
-        })) {
+    if (next.epoch > held->epoch && next.tombstone && !held->tombstone && next.line != held->line &&
+        absl::c_any_of(held->copy_set,
+                       [&](NodeId node) { return !absl::c_linear_search(next.copy_set, node); })) {
       // Who deleted it does not know all who hold this line of it.
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);

@@ -115,7 +115,9 @@ std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {
   unsent_.erase(peer);
   ForgetSent(peer);
   for (auto& [key, survey] : open_) {
-    if (StopWaiting(&survey, peer) && survey.waiting.empty()) done.push_back(key);
+    if (!StopWaiting(&survey, peer)) continue;
+    survey.partial = true;
+    if (survey.waiting.empty()) done.push_back(key);
   }
   absl::c_sort(done);
   return done;

@@ -25,9 +25,8 @@ void WriteWaits::Reached(SessionKey key, membership::NodeId peer, uint64_t versi
 
 bool WriteWaits::Waits(SessionKey key, uint64_t version) const {
   const auto it = waits_.find(key);
-  return it != waits_.end() && absl::c_any_of(it->second, [&](const WriteWait& wait) {
-    return wait.version == version;
-  });
+  return it != waits_.end() &&
+         absl::c_any_of(it->second, [&](const WriteWait& wait) { return wait.version == version; });
 }
 
 std::vector<WriteWait>* WriteWaits::Find(SessionKey key) {

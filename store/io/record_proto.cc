@@ -60,7 +60,8 @@ void EncodeConflict(const Conflict& conflict, peer::v1::Conflict* out) {
 
 absl::Status DecodeConflict(peer::v1::Conflict* encoded, Conflict* out) {
   if (encoded->when_ms() < 0) return Bad("a conflict's time is negative");
-  if (encoded->policy() < 1 || encoded->policy() > 4) return Bad("a conflict's policy is not known");
+  if (encoded->policy() < 1 || encoded->policy() > 4)
+    return Bad("a conflict's policy is not known");
   if (encoded->losses_size() > kRecordAttributesMax) {
     return Bad(absl::StrCat("a conflict of more than ", kRecordAttributesMax, " attributes"));
   }

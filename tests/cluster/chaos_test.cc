@@ -5,6 +5,7 @@
 // ROOST_CHAOS_REQUESTS: how many (default 4,000; the long form has 100,000). ROOST_CHAOS_SEED: of
 // the visitors' and the chaos' dice.
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
@@ -51,6 +53,16 @@ int64_t FromEnvironment(const char* name, int64_t otherwise) {
   return value;
 }
 
+// With keys, peers prove themselves to each other on every new connection.
+std::string NewKeysFile() {
+  const Finished made = RunProgram("sidecar/roostctl", {"keys", "generate"});
+  EXPECT_EQ(made.exit_code, 0) << made.output;
+  const std::string path = absl::StrCat(std::getenv("TEST_TMPDIR"), "/chaos.keys");
+  std::ofstream(path) << made.output;
+  EXPECT_EQ(chmod(path.c_str(), 0600), 0);
+  return path;
+}
+
 // What came of the requests, by kind. Thread-safe.
 class Outcomes {
  public:
@@ -81,7 +93,12 @@ class Outcomes {
 
 // The nodes and applications, and which nodes a balancer would send to.
 struct Stage {
-  Stage() : cluster(kNodes, "  response_timeout_ms: 4s\nmembership:\n  preset: local\n") {
+  Stage()
+      : cluster(
+            kNodes,
+            absl::StrCat(
+                "  response_timeout_ms: 4s\nmembership:\n  preset: local\nsecurity:\n  keys_file: ",
+                NewKeysFile(), "\n")) {
     for (int i = 0; i < kNodes; ++i) {
       apps.push_back(std::make_unique<TaggedApp>(&ledger));
       cluster.node(i).mutable_config()->app_port = apps.back()->port();

@@ -93,9 +93,8 @@ void ResetAtClose(int fd) {
 }  // namespace
 
 std::string BodyOf(absl::string_view tag, size_t size) {
-  std::string body;
-  body.reserve(size + tag.size() + 1);
-  while (body.size() < size) absl::StrAppend(&body, tag, ";");
+  std::string body = absl::StrCat(tag, ";");
+  while (body.size() < size) body.append(body, 0, body.size());
   body.resize(size);
   return body;
 }

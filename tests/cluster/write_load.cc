@@ -5,7 +5,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "grpcpp/grpcpp.h"
 
 namespace roost::testing {
@@ -15,11 +14,15 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr char kAttribute[] = "n";
+// A try whose outcome the client never learned may be carried out late, after a later write. So
+// the writes of a session go to so many attributes in turn, and the last of each must be there.
+constexpr uint64_t kAttributes = 8;
 constexpr seconds kCallMax{3};
 // One write of so many is a Delete, and another session begins in its place.
 constexpr uint64_t kDeleteEvery = 50;
 constexpr seconds kReadBackMax{30};
+
+std::string AttributeOf(uint64_t write) { return absl::StrCat("n", write % kAttributes); }
 
 std::unique_ptr<roost::v1::Sessions::Stub> StubOf(const Node& node) {
   grpc::ChannelArguments arguments;
@@ -101,7 +104,8 @@ bool WriteLoad::Put(Writer* writer, Session* session, uint64_t turn) {
   roost::v1::PutRequest request;
   request.set_id(session->id);
   request.set_create(true);
-  (*request.mutable_set())[kAttribute] = absl::StrCat(++session->tried);
+  ++session->tried;
+  (*request.mutable_set())[AttributeOf(session->tried)] = absl::StrCat(session->tried);
   const bool done = Try(writer, turn, [&](auto* stub, grpc::ClientContext* context) {
     roost::v1::PutResponse response;
     return stub->Put(context, request, &response);
@@ -121,8 +125,9 @@ bool WriteLoad::Delete(Writer* writer, Session* session, uint64_t turn) {
   });
 }
 
-int64_t WriteLoad::Read(roost::v1::Sessions::Stub* stub, const std::string& id) {
-  int64_t value = -1;
+std::optional<WriteLoad::Values> WriteLoad::Read(roost::v1::Sessions::Stub* stub,
+                                                 const std::string& id) {
+  std::optional<Values> values;
   Eventually(kReadBackMax, [&] {
     roost::v1::GetRequest request;
     request.set_id(id);
@@ -130,16 +135,27 @@ int64_t WriteLoad::Read(roost::v1::Sessions::Stub* stub, const std::string& id) 
     grpc::ClientContext context;
     SetDeadline(&context);
     const grpc::Status status = stub->Get(&context, request, &response);
-    if (status.error_code() == grpc::StatusCode::NOT_FOUND) value = 0;
-    const auto& attributes = response.session().attributes();
-    const auto found = attributes.find(kAttribute);
-    if (status.ok() && found != attributes.end() &&
-        !absl::SimpleAtoi(found->second.value(), &value)) {
-      value = -1;
+    const bool none = status.error_code() == grpc::StatusCode::NOT_FOUND;
+    if (!status.ok() && !none) return false;
+    values.emplace();
+    for (const auto& [name, attribute] : response.session().attributes()) {
+      if (!absl::SimpleAtoi(attribute.value(), &(*values)[name])) (*values)[name] = 0;
     }
-    return value >= 0;
+    return true;
   });
-  return value;
+  return values;
+}
+
+bool WriteLoad::HasAll(const Session& session, const std::optional<Values>& values) {
+  if (!values) return false;
+  const uint64_t first =
+      session.acknowledged < kAttributes ? 1 : session.acknowledged - kAttributes + 1;
+  for (uint64_t write = first; write <= session.acknowledged; ++write) {
+    const auto found = values->find(AttributeOf(write));
+    // What was tried in vain may have been done, and then stands in the place of an earlier one.
+    if (found == values->end() || found->second < write) return false;
+  }
+  return true;
 }
 
 WriteLoad::Report WriteLoad::Finish() {
@@ -154,16 +170,18 @@ WriteLoad::Report WriteLoad::Finish() {
     for (int n = 0; n < cluster_->size(); ++n) {
       if (!cluster_->node(n).running()) continue;
       for (const Session& session : writer.sessions) {
-        const int64_t value = Read(writer.stubs[n].get(), session.id);
-        const bool there = value >= static_cast<int64_t>(session.acknowledged) &&
-                           value <= static_cast<int64_t>(session.tried);
-        if (session.acknowledged == 0 || there) continue;
+        const auto values = Read(writer.stubs[n].get(), session.id);
+        if (HasAll(session, values)) continue;
         ++report.lost;
-        std::cout << absl::StrFormat("%s at node %d: %d, acknowledged %d, tried %d\n", session.id, n,
-                                     value, session.acknowledged, session.tried);
+        std::cout << session.id << " at node " << n << ": " << session.acknowledged
+                  << " acknowledged, " << session.tried << " tried; "
+                  << (values ? "has" : "no answer");
+        for (const auto& [name, value] : values.value_or(Values())) std::cout << " " << value;
+        std::cout << "\n";
       }
       for (const std::string& id : writer.deleted) {
-        if (Read(writer.stubs[n].get(), id) != 0) ++report.resurrected;
+        const auto values = Read(writer.stubs[n].get(), id);
+        if (!values || !values->empty()) ++report.resurrected;
       }
     }
     report.sessions += writer.sessions.size();

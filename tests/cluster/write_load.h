@@ -2,14 +2,16 @@
 // a test ends and starts them; afterwards it asks for everything that was acknowledged.
 //
 // A call that fails is repeated at another node, at most kTries times with a pause of kPause: what
-// an application beside Roost is told to do. Every session is written by one thread, its value is a
-// number that only grows, so that repeating is harmless and what must be found is known.
+// an application beside Roost is told to do. Every session is written by one thread, with numbers
+// that only grow, so that what must be found is known.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -62,8 +64,11 @@ class WriteLoad {
   bool Delete(Writer* writer, Session* session, uint64_t turn);
   template <typename Call>
   bool Try(Writer* writer, uint64_t turn, Call call);
-  // What the node answers for the session: its value; 0: there is none. -1: no answer.
-  int64_t Read(roost::v1::Sessions::Stub* stub, const std::string& id);
+  // By attribute.
+  using Values = std::map<std::string, uint64_t>;
+  // What the node has of the session, nothing if it was not to be had; empty: there is none.
+  static std::optional<Values> Read(roost::v1::Sessions::Stub* stub, const std::string& id);
+  static bool HasAll(const Session& session, const std::optional<Values>& values);
 
   Cluster* const cluster_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

@@ -135,6 +135,8 @@ def main(arguments):
     except Finding as finding:
         print(finding, file=sys.stderr)
         code = 1
+    except SystemExit as stopped:  # By a signal: what was done until then counts.
+        code = stopped.code
     result = campaign.result()
     print(table(result))
     if campaign.options.json:

@@ -35,6 +35,8 @@ TEST(ProxyOptionsTest, ErrorsNameTheField) {
   expect(error([](Options* o) { o->headers_max = 1'001; }), "proxy.headers_max");
   expect(error([](Options* o) { o->body_bytes_max = -1; }), "proxy.body_bytes_max");
   expect(error([](Options* o) { o->connections_max = 0; }), "proxy.connections_max");
+  expect(error([](Options* o) { o->connections_per_source_max = -1; }),
+         "proxy.connections_per_source_max");
   expect(error([](Options* o) { o->idle_timeout = {}; }), "proxy.idle_timeout_ms");
   expect(error([](Options* o) { o->body_rate_min = -1; }), "proxy.body_rate_min");
   expect(error([](Options* o) { o->app_waiting_max = -1; }), "proxy.app_waiting_max");

@@ -32,6 +32,7 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   EXPECT_EQ(proxy.tls_listen, proxy_default.tls_listen);
   EXPECT_EQ(proxy.tls_dir, proxy_default.tls_dir);
   EXPECT_EQ(proxy.tls_min_version, proxy_default.tls_min_version);
+  EXPECT_EQ(proxy.connections_per_source_max, proxy_default.connections_per_source_max);
   EXPECT_EQ(proxy.body_rate_min, proxy_default.body_rate_min);
   EXPECT_EQ(proxy.app_waiting_max, proxy_default.app_waiting_max);
   EXPECT_EQ(proxy.access_log, proxy_default.access_log);

@@ -1,5 +1,5 @@
-// Which of the store's planted bugs (store/core/planted_bugs.h) the cluster simulator notices. Links
-// the core that has them.
+// Which of the store's planted bugs (store/core/planted_bugs.h) the cluster simulator notices.
+// Links the core that has them.
 #pragma once
 
 #include <cstdint>

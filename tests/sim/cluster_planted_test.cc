@@ -1,7 +1,8 @@
+#include "tests/sim/cluster_planted.h"
+
 #include <cstdio>
 
 #include "gtest/gtest.h"
-#include "tests/sim/cluster_planted.h"
 
 namespace roost::sim {
 namespace {

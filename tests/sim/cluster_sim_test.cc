@@ -31,10 +31,11 @@ TEST(ClusterSimTest, NoLifeBreaksAPromise) {
   std::map<std::string, uint64_t> sometimes;
   for (uint64_t seed = 1; seed <= kLives; ++seed) ExpectNoViolation(seed, &sometimes);
   for (const char* path :
-       {"the first in line took over", "the second in line took over", "a copy refused a lower epoch",
-        "a superseded record was offered", "a write lost to another line",
-        "power cut tore the log's tail", "a full disk stopped a node", "a drain was completed",
-        "a node came back with old data", "a node came back empty", "a stream was resumed"}) {
+       {"the first in line took over", "the second in line took over",
+        "a copy refused a lower epoch", "a superseded record was offered",
+        "a write lost to another line", "power cut tore the log's tail",
+        "a full disk stopped a node", "a drain was completed", "a node came back with old data",
+        "a node came back empty", "a stream was resumed"}) {
     EXPECT_GT(sometimes[path], 0u) << path << ": the rare path did not run";
   }
 }

@@ -248,7 +248,8 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
   const SessionPtr stored = cluster_->disk(from).Find(session.key);
   const bool there = stored != nullptr && std::pair(stored->epoch, stored->version) >=
                                               std::pair(session.epoch, session.version);
-  if (!there) Violation(absl::StrCat("node ", from, " sends what its disk lacks: ", NameOf(session)));
+  if (!there)
+    Violation(absl::StrCat("node ", from, " sends what its disk lacks: ", NameOf(session)));
 }
 
 void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
@@ -256,11 +257,11 @@ void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   const auto* result = std::get_if<store::ReplicateResult>(&message);
   if (result == nullptr && trace_) {
     for (const store::Answer& answer : std::get<store::QueryResult>(message).answers) {
-      Note(absl::StrCat(from, " to ", to, ": ", NameOf(answer.key), " ",
-                        answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/",
-                                                    answer.epoch.node.value, " version ",
-                                                    answer.version, " of ", answer.owner.value)
-                                     : "is not known"));
+      Note(absl::StrCat(
+          from, " to ", to, ": ", NameOf(answer.key), " ",
+          answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/", answer.epoch.node.value,
+                                      " version ", answer.version, " of ", answer.owner.value)
+                       : "is not known"));
     }
   }
   if (result == nullptr) return;
@@ -270,8 +271,8 @@ void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
                       result->fenced.size()));
   }
   if (cluster_->disk(from).Cursor(cluster_->members().id(to)) < result->sequence) {
-    Violation(absl::StrCat("node ", from, " acknowledges ", result->sequence,
-                           ", which its disk lacks"));
+    Violation(
+        absl::StrCat("node ", from, " acknowledges ", result->sequence, ", which its disk lacks"));
   }
 }
 
@@ -374,8 +375,8 @@ void SessionChecks::OnRead(SessionKey key, SteadyTime started,
     }
     if (before.ended >= started || before.destroyed >= before.copies) continue;
     if (missing || result.session->attributes.count(AttributeOf(write)) == 0) {
-      Violation(absl::StrCat("a read of ", NameOf(key), " lacks write ", write,
-                             ", acknowledged before"));
+      Violation(
+          absl::StrCat("a read of ", NameOf(key), " lacks write ", write, ", acknowledged before"));
     }
   }
 }
@@ -398,8 +399,8 @@ std::string SessionChecks::NotConverged() const {
       if (body == nullptr || cluster_->now(node).wall >= body->absolute_deadline_ms) continue;
       ++(body->tombstone ? deleted : live);
       if (body->owner() == cluster_->members().id(node) && !body->tombstone) owners.push_back(node);
-      if (newest == nullptr || std::pair(newest->epoch, newest->version) <
-                                   std::pair(body->epoch, body->version)) {
+      if (newest == nullptr ||
+          std::pair(newest->epoch, newest->version) < std::pair(body->epoch, body->version)) {
         newest = body;
       }
     }
@@ -446,13 +447,12 @@ bool SessionChecks::MadeTwice(SessionKey key) const {
   return record != keys_.end() && record->second.first_lines.size() > 1;
 }
 
-void SessionChecks::CheckFinalRead(int node, SessionKey key,
-                                   const store::OperationResult& result) {
+void SessionChecks::CheckFinalRead(int node, SessionKey key, const store::OperationResult& result) {
   const KeyRecord& record = keys_.at(key);
   const Session* session = result.status.ok() ? result.session.get() : nullptr;
   if (!result.status.ok() && !absl::IsNotFound(result.status)) {
-    return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key), " in the end: ",
-                                  std::string(result.status.message())));
+    return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key),
+                                  " in the end: ", std::string(result.status.message())));
   }
   const bool lost = record.tombstones_destroyed >= record.deletion_copies;
   if (session != nullptr && record.deletion == Outcome::kAcked && lost) {
@@ -518,8 +518,8 @@ void SessionChecks::CheckLast(SessionKey key, const Session& session) {
              Journalled(key, kLast, absl::StrCat(later));
     });
     if (journalled) continue;
-    Violation(absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ",
-                           last));
+    Violation(
+        absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ", last));
   }
 }
 

@@ -111,6 +111,28 @@ TEST(BodyDecoderTest, LengthEndsExactly) {
   EXPECT_TRUE(BodyDecoder(BodyKind::kNone, 0, {}).done());
 }
 
+TEST(BodyDecoderTest, PayloadMayPassUnseenWhereOnlyItsLengthMatters) {
+  BodyDecoder length(BodyKind::kLength, 10, {});
+  EXPECT_EQ(length.passable(), 10u);
+  EXPECT_EQ(length.Decode("abc").data, "abc");
+  EXPECT_EQ(length.passable(), 7u);
+  length.Pass(6);
+  EXPECT_FALSE(length.done());
+  length.Pass(1);
+  EXPECT_TRUE(length.done());
+  EXPECT_EQ(length.payload_bytes(), 10u);
+  EXPECT_EQ(length.passable(), 0u);
+  BodyDecoder chunked(BodyKind::kChunked, 0, {});
+  chunked.Decode("ff\r\nabc");
+  EXPECT_EQ(chunked.passable(), 0u);
+  BodyDecoder until_close(BodyKind::kUntilClose, 0, {});
+  EXPECT_GT(until_close.passable(), uint64_t{1} << 60);
+  until_close.Pass(1'000);
+  EXPECT_TRUE(until_close.CompleteAtClose());
+  EXPECT_EQ(BodyDecoder(BodyKind::kUntilClose, 0, {.body_bytes_max = 5}).passable(), 0u);
+  EXPECT_EQ(BodyDecoder(BodyKind::kLength, 0, {}).passable(), 0u);
+}
+
 TEST(BodyDecoderTest, CloseEndsOnlyWhatItMay) {
   BodyDecoder until_close(BodyKind::kUntilClose, 0, {});
   EXPECT_EQ(until_close.Decode("abc").data, "abc");

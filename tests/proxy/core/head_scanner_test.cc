@@ -99,7 +99,13 @@ TEST(RequestScannerTest, EveryKnownNameIsRecognisedInAnyCase) {
       {"Hos", FieldId::kOther},
       {"Hosts", FieldId::kOther},
       {"Cookie2", FieldId::kOther},
-      {"X_Forwarded_For", FieldId::kOther},
+      {"X_Forwarded_For", FieldId::kLookAlike},
+      {"x-forwarded_anything", FieldId::kLookAlike},
+      {"CONTENT_LENGTH", FieldId::kLookAlike},
+      {"Transfer_Encoding", FieldId::kLookAlike},
+      {"X_Roost-Hop", FieldId::kLookAlike},
+      {"user_agent", FieldId::kOther},
+      {"_", FieldId::kOther},
       {"a", FieldId::kOther}};
   for (const auto& [name, id] : kNames) {
     // With and without 16 bytes behind the name.

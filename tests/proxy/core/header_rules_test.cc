@@ -52,6 +52,28 @@ TEST(HeaderRulesTest, ClientCannotSpeakForNodesOrProxies) {
             absl::StrCat(kForwarding, "\r\n"));
 }
 
+// CGI, WSGI and their like take '_' and '-' in a name for the same.
+TEST(HeaderRulesTest, NamesThatApplicationsTakeForOursAreDropped) {
+  EXPECT_EQ(
+      ForwardFields(
+          "Transfer_Encoding: chunked\r\ncontent_length: 5\r\nX_Forwarded-For: 6.6.6.6\r\n"
+          "x-forwarded_port: 1\r\nX_FORWARDED_PROTO: https\r\nX_Roost_Hop: 1\r\n"
+          "Transfer_Encoding_And_More_Than_One_Can_Pack: 1\r\nX_Other: 2\r\nuser_agent: 3\r\n"),
+      absl::StrCat(
+          "Transfer_Encoding_And_More_Than_One_Can_Pack: 1\r\nX_Other: 2\r\nuser_agent: 3\r\n",
+          kForwarding, "\r\n"));
+  // An application may answer with what it likes.
+  ResponseHead head;
+  ResponseScanner scanner{ScanLimits{}};
+  ASSERT_EQ(scanner.Scan("HTTP/1.1 200 OK\r\nset_cookie: a\r\nContent-Length: 0\r\n\r\n",
+                         {Method::kGet, ""}, &head),
+            ScanStatus::kComplete);
+  std::string out;
+  AppendResponseHead(head, {}, &out);
+  EXPECT_NE(out.find("set_cookie: a"), std::string::npos);
+  EXPECT_FALSE(head.present.Has(FieldId::kSetCookie));
+}
+
 TEST(HeaderRulesTest, TrustedClientIsExtended) {
   RequestHop hop = kHop;
   hop.client_trusted = true;

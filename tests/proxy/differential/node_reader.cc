@@ -70,10 +70,12 @@ std::string NodeReader::Line() {
   return line;
 }
 
-// Asks with the stream in hexadecimal on a line; the answer is a line "M METHOD TARGET BODY [NAME
-// VALUE]..." for each message, each word "=" and hexadecimal, then "E END CODE".
-Reading NodeReader::Read(absl::string_view stream) {
-  std::string question = absl::StrCat(absl::BytesToHexString(stream), "\n");
+// Asks with Q for requests or R for responses and the stream in hexadecimal on a line; the answer
+// is a line "M METHOD TARGET BODY [NAME VALUE]..." for each message, each word "=" and hexadecimal,
+// then "E END CODE".
+Reading NodeReader::Read(StreamKind kind, absl::string_view stream) {
+  std::string question =
+      absl::StrCat(kind == StreamKind::kRequests ? "Q" : "R", absl::BytesToHexString(stream), "\n");
   for (size_t sent = 0; sent < question.size();) {
     const ssize_t n = send(fd_, question.data() + sent, question.size() - sent, MSG_NOSIGNAL);
     if (n <= 0) Die("the child does not read");

@@ -1,5 +1,5 @@
-// Reads streams of requests with the parser of Node's HTTP server (llhttp, strict as the server is) and says what it found. The
-// protocol: node_reader.cc. Its child: it ends with its standard input.
+// Reads streams of requests or responses with the parser of Node's HTTP server and client (llhttp, as strict as they are) and says what
+// it found. The protocol: node_reader.cc. Its child: it ends with its standard input.
 'use strict';
 
 const binding = process.binding('http_parser');
@@ -8,14 +8,14 @@ const METHODS = binding.allMethods || binding.methods;
 
 const word = (text) => '=' + Buffer.from(text, 'latin1').toString('hex');
 
-function read(stream) {
+function read(kind, stream) {
   const lines = [];
   let message = null;
   let fields = [];
   let tunnel = false;
   let keepAlive = true;
   const parser = new HTTPParser();
-  parser.initialize(HTTPParser.REQUEST, {});
+  parser.initialize(kind, {});
   parser[HTTPParser.kOnMessageBegin] = () => {};
   // Trailers, or more fields than fit into one call; then the target comes this way too.
   let target = '';
@@ -26,7 +26,9 @@ function read(stream) {
   };
   parser[HTTPParser.kOnHeadersComplete] = (major, minor, rest, method, url, status, reason, upgrade, shouldKeepAlive) => {
     fields.push(...(rest || []));
-    message = { method: METHODS[method] || `METHOD${method}`, url: url === undefined ? target : url, fields, body: [] };
+    message = kind === HTTPParser.RESPONSE
+      ? { method: String(status), url: reason, fields, body: [] }
+      : { method: METHODS[method] || `METHOD${method}`, url: url === undefined ? target : url, fields, body: [] };
     fields = [];
     target = '';
     tunnel = upgrade;
@@ -59,6 +61,7 @@ function read(stream) {
       else if (used === stream.length) end = ['boundary', '-'];
     }
   }
+  if (!end && message && kind === HTTPParser.RESPONSE && !(parser.finish() instanceof Error) && !message) end = ['closed', '-'];
   if (!end) end = stream.length === 0 ? ['boundary', '-'] : ['midway', '-'];
   lines.push(['E', ...end].join(' '));
   parser.close();
@@ -72,6 +75,9 @@ process.stdin.on('data', (chunk) => {
   rest += chunk;
   const lines = rest.split('\n');
   rest = lines.pop();
-  for (const line of lines) process.stdout.write(read(Buffer.from(line, 'hex')));
+  for (const line of lines) {
+    const kind = line[0] === 'Q' ? HTTPParser.REQUEST : HTTPParser.RESPONSE;
+    process.stdout.write(read(kind, Buffer.from(line.slice(1), 'hex')));
+  }
 });
 process.stdin.on('end', () => process.exit(0));

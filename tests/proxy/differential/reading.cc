@@ -17,11 +17,12 @@ std::string Text(absl::string_view text) { return {text.data(), text.size()}; }
 std::string Text(beast::string_view text) { return {text.data(), text.size()}; }
 
 // Keeps what it is told, of one message.
-class BeastParser : public http::basic_parser<true> {
+template <bool kIsRequest>
+class BeastParser : public http::basic_parser<kIsRequest> {
  public:
   BeastParser() {
-    body_limit(boost::none);
-    header_limit(16 << 10);
+    this->body_limit(boost::none);
+    this->header_limit(16 << 10);
   }
   ReadMessage message;
 
@@ -31,10 +32,13 @@ class BeastParser : public http::basic_parser<true> {
     message.method = Text(method);
     message.target = Text(target);
   }
-  void on_response_impl(int, beast::string_view, int, beast::error_code&) override {}
+  void on_response_impl(int status, beast::string_view reason, int, beast::error_code&) override {
+    message.method = absl::StrCat(status);
+    message.target = Text(reason);
+  }
   void on_field_impl(http::field, beast::string_view name, beast::string_view value,
                      beast::error_code&) override {
-    if (!is_header_done()) message.fields.emplace_back(Text(name), Text(value));
+    if (!this->is_header_done()) message.fields.emplace_back(Text(name), Text(value));
   }
   void on_header_impl(beast::error_code&) override {}
   void on_body_init_impl(boost::optional<uint64_t> const&, beast::error_code&) override {}
@@ -51,8 +55,8 @@ class BeastParser : public http::basic_parser<true> {
 };
 
 // Reads one body; false if the stream ends or is refused within.
-bool TakeBody(const RequestHead& head, absl::string_view* stream, std::string* body,
-              Reading* reading) {
+template <typename Head>
+bool TakeBody(const Head& head, absl::string_view* stream, std::string* body, Reading* reading) {
   BodyDecoder decoder(head.body, head.content_length, {});
   while (!decoder.done()) {
     const BodyDecoder::Step step = decoder.Decode(*stream);
@@ -65,33 +69,36 @@ bool TakeBody(const RequestHead& head, absl::string_view* stream, std::string* b
     }
     if (step.consumed == 0 && !step.done) {
       reading->end = End::kMidway;
-      return false;
+      return decoder.CompleteAtClose();
     }
   }
   return true;
 }
 
-}  // namespace
+// False: the stream goes no further. `reading` says how it ended.
+bool Judge(ScanStatus status, const ScanError& error, Reading* reading) {
+  if (status == ScanStatus::kComplete) return true;
+  reading->end = status == ScanStatus::kBad ? End::kRefused : End::kMidway;
+  if (status == ScanStatus::kBad) reading->reason = error.reason;
+  return false;
+}
 
-Reading ReadByRoost(absl::string_view stream) {
+ReadMessage MessageOf(std::string method, std::string target,
+                      const std::vector<HeaderField>& fields) {
+  ReadMessage message{std::move(method), std::move(target), {}, ""};
+  for (const HeaderField& field : fields) {
+    message.fields.emplace_back(Text(field.name), Text(field.value));
+  }
+  return message;
+}
+
+Reading ReadRequests(absl::string_view stream) {
   Reading reading;
   RequestScanner scanner{ScanLimits{}};
   RequestHead head;
   while (!stream.empty()) {
-    const ScanStatus status = scanner.Scan(stream, &head);
-    if (status == ScanStatus::kBad) {
-      reading.end = End::kRefused;
-      reading.reason = scanner.error().reason;
-      return reading;
-    }
-    if (status == ScanStatus::kIncomplete) {
-      reading.end = End::kMidway;
-      return reading;
-    }
-    ReadMessage message{Text(head.method), Text(head.target), {}, ""};
-    for (const HeaderField& field : head.fields) {
-      message.fields.emplace_back(Text(field.name), Text(field.value));
-    }
+    if (!Judge(scanner.Scan(stream, &head), scanner.error(), &reading)) return reading;
+    ReadMessage message = MessageOf(Text(head.method), Text(head.target), head.fields);
     stream.remove_prefix(head.size);
     if (!TakeBody(head, &stream, &message.body, &reading)) return reading;
     reading.messages.push_back(std::move(message));
@@ -103,7 +110,32 @@ Reading ReadByRoost(absl::string_view stream) {
   return reading;
 }
 
-std::string ForwardedByRoost(absl::string_view stream) {
+Reading ReadResponses(absl::string_view stream) {
+  Reading reading;
+  ResponseScanner scanner{ScanLimits{}};
+  ResponseHead head;
+  while (!stream.empty()) {
+    const ResponseContext context{Method::kGet, ""};
+    if (!Judge(scanner.Scan(stream, context, &head), scanner.error(), &reading)) return reading;
+    ReadMessage message = MessageOf(absl::StrCat(head.status), Text(head.reason), head.fields);
+    stream.remove_prefix(head.size);
+    if (!TakeBody(head, &stream, &message.body, &reading)) return reading;
+    reading.messages.push_back(std::move(message));
+    if (!head.keep_alive && !head.is_interim) {
+      reading.end = End::kClosed;
+      return reading;
+    }
+  }
+  return reading;
+}
+
+void AppendBody(BodyKind kind, absl::string_view body, std::string* out) {
+  if (kind != BodyKind::kChunked) return absl::StrAppend(out, body);
+  if (!body.empty()) absl::StrAppend(out, ChunkHeader(body.size()).text(), body, kChunkEnd);
+  absl::StrAppend(out, kLastChunk);
+}
+
+std::string ForwardedRequests(absl::string_view stream) {
   std::string out;
   RequestScanner scanner{ScanLimits{}};
   RequestHead head;
@@ -114,29 +146,46 @@ std::string ForwardedByRoost(absl::string_view stream) {
     stream.remove_prefix(head.size);
     std::string body;
     if (!TakeBody(head, &stream, &body, &ignored)) break;
-    if (head.body == BodyKind::kChunked) {
-      if (!body.empty())
-        absl::StrAppend(&message, ChunkHeader(body.size()).text(), body, kChunkEnd);
-      absl::StrAppend(&message, kLastChunk);
-    } else {
-      message += body;
-    }
+    AppendBody(head.body, body, &message);
     out += message;
     if (!head.keep_alive) break;
   }
   return out;
 }
 
-Reading ReadByBeast(absl::string_view stream) {
+std::string ForwardedResponses(absl::string_view stream) {
+  std::string out;
+  ResponseScanner scanner{ScanLimits{}};
+  ResponseHead head;
+  Reading ignored;
+  const ResponseContext context{Method::kGet, ""};
+  while (!stream.empty() && scanner.Scan(stream, context, &head) == ScanStatus::kComplete) {
+    std::string message;
+    const ResponseFraming framing = AppendResponseHead(head, {}, &message);
+    stream.remove_prefix(head.size);
+    std::string body;
+    if (!TakeBody(head, &stream, &body, &ignored)) break;
+    AppendBody(framing.body, body, &message);
+    out += message;
+    if (!head.keep_alive && !head.is_interim) break;
+  }
+  return out;
+}
+
+template <bool kIsRequest>
+Reading ReadWithBeast(absl::string_view stream) {
   Reading reading;
   while (!stream.empty()) {
-    BeastParser parser;
+    BeastParser<kIsRequest> parser;
     parser.eager(true);
     while (!parser.is_done()) {
       beast::error_code error;
       const size_t used = parser.put(boost::asio::buffer(stream.data(), stream.size()), error);
       stream.remove_prefix(used);
       if (error == http::error::need_more || (!error && used == 0)) {
+        error = {};
+        if (parser.is_header_done() && parser.need_eof() && !kIsRequest) parser.put_eof(error);
+        if (parser.is_done()) break;
         reading.end = End::kMidway;
         return reading;
       }
@@ -146,13 +195,28 @@ Reading ReadByBeast(absl::string_view stream) {
         return reading;
       }
     }
+    const bool interim = !kIsRequest && parser.message.method[0] == '1';
     reading.messages.push_back(std::move(parser.message));
-    if (!parser.keep_alive()) {
+    if (!interim && (!parser.keep_alive() || parser.need_eof())) {
       reading.end = End::kClosed;
       return reading;
     }
   }
   return reading;
+}
+
+}  // namespace
+
+Reading ReadByRoost(StreamKind kind, absl::string_view stream) {
+  return kind == StreamKind::kRequests ? ReadRequests(stream) : ReadResponses(stream);
+}
+
+std::string ForwardedByRoost(StreamKind kind, absl::string_view stream) {
+  return kind == StreamKind::kRequests ? ForwardedRequests(stream) : ForwardedResponses(stream);
+}
+
+Reading ReadByBeast(StreamKind kind, absl::string_view stream) {
+  return kind == StreamKind::kRequests ? ReadWithBeast<true>(stream) : ReadWithBeast<false>(stream);
 }
 
 }  // namespace roost::proxy

@@ -1,4 +1,5 @@
-// What a parser makes of a stream of requests, in a form in which parsers can be compared.
+// What a parser makes of a stream of requests, or of responses to GETs, in a form in which parsers
+// can be compared.
 #pragma once
 
 #include <memory>
@@ -10,9 +11,11 @@
 
 namespace roost::proxy {
 
+enum class StreamKind { kRequests, kResponses };
+
 struct ReadMessage {
-  std::string method;
-  std::string target;
+  std::string method;                                       // Of a response, its status.
+  std::string target;                                       // Of a response, the reason phrase.
   std::vector<std::pair<std::string, std::string>> fields;  // Of the head, in order of arrival.
   std::string body;
   bool operator==(const ReadMessage&) const = default;
@@ -32,15 +35,15 @@ struct Reading {
   std::string reason;
 };
 
-// Roost's own: RequestScanner and BodyDecoder.
-Reading ReadByRoost(absl::string_view stream);
-// What Roost would write to the application: every complete message before the first that it
-// refuses, anew.
-std::string ForwardedByRoost(absl::string_view stream);
+// Roost's own: RequestScanner or ResponseScanner, and BodyDecoder.
+Reading ReadByRoost(StreamKind kind, absl::string_view stream);
+// What Roost writes to the application or to the client: every complete message before the first
+// that it refuses, anew.
+std::string ForwardedByRoost(StreamKind kind, absl::string_view stream);
 // Boost.Beast's basic_parser.
-Reading ReadByBeast(absl::string_view stream);
+Reading ReadByBeast(StreamKind kind, absl::string_view stream);
 
-// llhttp, as Node's HTTP server uses it, in a child process (node_reader.js).
+// llhttp, as Node's HTTP server and client use it, in a child process (node_reader.js).
 class NodeReader {
  public:
   // Null if there is no `node` on this machine.
@@ -49,7 +52,7 @@ class NodeReader {
   ~NodeReader();
   NodeReader(const NodeReader&) = delete;
 
-  Reading Read(absl::string_view stream);
+  Reading Read(StreamKind kind, absl::string_view stream);
   const std::string& version() const { return version_; }
 
  private:

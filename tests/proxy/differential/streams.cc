@@ -9,6 +9,7 @@ namespace {
 
 // What follows a request on the connection; a smuggled one would show here.
 const char kNext[] = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+const char kNextResponse[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext";
 const char kChunks[] = "5\r\nhello\r\n0\r\n\r\n";
 
 struct Piece {
@@ -160,6 +161,43 @@ std::vector<Piece> RequestLines() {
   };
 }
 
+std::vector<Piece> StatusLines() {
+  return {
+      {"plain", "HTTP/1.1 200 OK"},
+      {"1.0", "HTTP/1.0 200 OK"},
+      {"2.0", "HTTP/2.0 200 OK"},
+      {"0.9", "HTTP/0.9 200 OK"},
+      {"version case", "http/1.1 200 OK"},
+      {"other protocol", "ICY 200 OK"},
+      {"no reason", "HTTP/1.1 200 "},
+      {"no reason, no space", "HTTP/1.1 200"},
+      {"reason beyond ASCII", "HTTP/1.1 200 \xc3\x96k"},
+      {"reason with tab", "HTTP/1.1 200 O\tK"},
+      {"reason with control", "HTTP/1.1 200 O\x01K"},
+      {"reason with NUL", std::string("HTTP/1.1 200 O\0K", 16)},
+      {"reason with bare CR", "HTTP/1.1 200 O\rK"},
+      {"two spaces", "HTTP/1.1  200 OK"},
+      {"tab", "HTTP/1.1\t200 OK"},
+      {"leading space", " HTTP/1.1 200 OK"},
+      {"leading empty line", "\r\nHTTP/1.1 200 OK"},
+      {"two digits", "HTTP/1.1 20 OK"},
+      {"four digits", "HTTP/1.1 2000 OK"},
+      {"letters", "HTTP/1.1 2xx OK"},
+      {"plus", "HTTP/1.1 +20 OK"},
+      {"zero", "HTTP/1.1 000 OK"},
+      {"099", "HTTP/1.1 099 OK"},
+      {"600", "HTTP/1.1 600 OK"},
+      {"999", "HTTP/1.1 999 OK"},
+      {"continue", "HTTP/1.1 100 Continue"},
+      {"switching", "HTTP/1.1 101 Switching Protocols"},
+      {"early hints", "HTTP/1.1 103 Early Hints"},
+      {"no content", "HTTP/1.1 204 No Content"},
+      {"reset content", "HTTP/1.1 205 Reset Content"},
+      {"not modified", "HTTP/1.1 304 Not Modified"},
+      {"error", "HTTP/1.1 500 Oh"},
+  };
+}
+
 std::vector<Piece> Hosts() {
   return {
       {"plain", "Host: a\r\n"},
@@ -256,9 +294,7 @@ const T& Pick(std::mt19937_64* random, const std::vector<T>& from) {
   return from[(*random)() % from.size()];
 }
 
-}  // namespace
-
-std::vector<Stream> WrittenStreams() {
+std::vector<Stream> WrittenRequests() {
   std::vector<Stream> streams;
   const auto add = [&streams](const std::string& name, const std::string& request) {
     streams.push_back({name, request + kNext});
@@ -311,7 +347,38 @@ std::vector<Stream> WrittenStreams() {
   return streams;
 }
 
-std::vector<Stream> DicedStreams(uint64_t seed, int count) {
+std::vector<Stream> WrittenResponses() {
+  std::vector<Stream> streams;
+  const auto add = [&streams](const std::string& name, const std::string& response) {
+    streams.push_back({name, response + kNextResponse});
+  };
+  for (const Piece& line : StatusLines()) {
+    for (const Piece& framing : {Piece{"none", ""}, Piece{"length", "Content-Length: 5"},
+                                 Piece{"chunks", "Transfer-Encoding: chunked"}}) {
+      const bool chunks = framing.text[0] == 'T';
+      add(absl::StrCat("status line: ", line.name, ", ", framing.name),
+          Request(line.text, "", framing.text, chunks ? kChunks : "hello"));
+      add(absl::StrCat("status line: ", line.name, ", ", framing.name, ", no body"),
+          Request(line.text, "", framing.text, ""));
+    }
+  }
+  for (const Piece& line : Lines()) {
+    for (const char* other : {"Content-Length: 5", "Transfer-Encoding: chunked"}) {
+      add(absl::StrCat("field: ", line.name, " behind ", other),
+          Request("HTTP/1.1 200 OK", "", absl::StrCat(other, "\r\n", line.text), kChunks));
+      add(absl::StrCat("field: ", line.name, " before ", other),
+          Request("HTTP/1.1 200 OK", "", absl::StrCat(line.text, "\r\n", other), kChunks));
+    }
+    add(absl::StrCat("field: ", line.name), Request("HTTP/1.1 200 OK", "", line.text, kChunks));
+  }
+  for (const Piece& body : Bodies()) {
+    add(absl::StrCat("chunks: ", body.name),
+        Request("HTTP/1.1 200 OK", "", "Transfer-Encoding: chunked", body.text));
+  }
+  return streams;
+}
+
+std::vector<Stream> DicedRequests(uint64_t seed, int count) {
   std::mt19937_64 random(seed);
   const std::vector<Piece> request_lines = RequestLines();
   const std::vector<Piece> lines = Lines();
@@ -333,6 +400,37 @@ std::vector<Stream> DicedStreams(uint64_t seed, int count) {
     streams.push_back({absl::StrCat("diced ", seed, "/", i), std::move(bytes)});
   }
   return streams;
+}
+
+std::vector<Stream> DicedResponses(uint64_t seed, int count) {
+  std::mt19937_64 random(seed);
+  const std::vector<Piece> status_lines = StatusLines();
+  const std::vector<Piece> lines = Lines();
+  const std::vector<Piece> bodies = Bodies();
+  std::vector<Stream> streams;
+  for (int i = 0; i < count; ++i) {
+    const auto odd = [&random](int sides) { return random() % sides == 0; };
+    std::string fields = odd(2) ? "Transfer-Encoding: chunked" : "";
+    for (int n = random() % 3; n > 0; --n) {
+      absl::StrAppend(&fields, fields.empty() ? "" : "\r\n", Pick(&random, lines).text);
+    }
+    std::string bytes = Request(odd(4) ? Pick(&random, status_lines).text : "HTTP/1.1 200 OK", "",
+                                fields, odd(2) ? Pick(&random, bodies).text : kChunks);
+    bytes += kNextResponse;
+    for (int n = random() % 3; n > 0; --n) Mutate(&random, &bytes);
+    streams.push_back({absl::StrCat("diced response ", seed, "/", i), std::move(bytes)});
+  }
+  return streams;
+}
+
+}  // namespace
+
+std::vector<Stream> WrittenStreams(StreamKind kind) {
+  return kind == StreamKind::kRequests ? WrittenRequests() : WrittenResponses();
+}
+
+std::vector<Stream> DicedStreams(StreamKind kind, uint64_t seed, int count) {
+  return kind == StreamKind::kRequests ? DicedRequests(seed, count) : DicedResponses(seed, count);
 }
 
 }  // namespace roost::proxy

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/proxy/differential/reading.h"
+
 namespace roost::proxy {
 
 struct Stream {
@@ -14,10 +16,10 @@ struct Stream {
 };
 
 // Each class by name.
-std::vector<Stream> WrittenStreams();
+std::vector<Stream> WrittenStreams(StreamKind kind);
 
 // `count` more, always the same for a seed: lines of all classes in new company, then bytes
 // changed.
-std::vector<Stream> DicedStreams(uint64_t seed, int count);
+std::vector<Stream> DicedStreams(StreamKind kind, uint64_t seed, int count);
 
 }  // namespace roost::proxy

@@ -116,6 +116,29 @@ TEST_F(AppHealthTest, PeersAreToldAndVisitorsGet503WhenNobodyIsLeft) {
   EXPECT_EQ(peer.accepted(), 1);
 }
 
+TEST_F(AppHealthTest, OneRequestTriesThreeApplicationsAtMost) {
+  std::atomic<int> asked{0};
+  TestApp peers([&](Stream& s, int) {
+    while (!s.ReadMessage().empty()) {
+      ++asked;
+      s.Send(kAppDown);
+    }
+  });
+  StartWithout();
+  std::vector<membership::Member> members(6);
+  for (size_t i = 0; i < members.size(); ++i) {
+    members[i].id = membership::NodeId{i + 1};
+    members[i].app = AppHealth::kOk;
+    members[i].gossip = peers.address();
+    members[i].forward_port = peers.address().port;
+  }
+  server_->SetView(std::make_shared<membership::View>(1, kSelf, members));
+  Stream client = Client();
+  client.Send(Get());
+  EXPECT_THAT(client.ReadMessage(), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(asked, 2);
+}
+
 TEST_F(AppHealthTest, StandInAnswersWhoeverOwnsTheSession) {
   StartProxy(EchoScript);
   store_.mutable_index().SetLearned(Key("abc"), kPeer);

@@ -50,6 +50,20 @@ TEST_F(ProxyPreambleIoTest, TrustIsTheNamedClients) {
   EXPECT_THAT(other.ReadMessage(), HasSubstr("X-Forwarded-For: 192.0.2.8\r\n"));
 }
 
+TEST_F(ProxyPreambleIoTest, ConnectionsAreLimitedPerNamedClient) {
+  options_.connections_per_source_max = 1;
+  StartProxy(MirrorScript);
+  Stream client = Client();
+  client.Send(absl::StrCat(kPreamble, Get()));
+  EXPECT_THAT(client.ReadMessage(), StartsWith("HTTP/1.1 200"));
+  Stream surplus = Client();
+  surplus.Send(kPreamble);
+  EXPECT_THAT(surplus.ReadToEnd(), StartsWith("HTTP/1.1 503"));
+  Stream other = Client();
+  other.Send(absl::StrCat("PROXY TCP4 192.0.2.8 192.0.2.1 40000 443\r\n", Get()));
+  EXPECT_THAT(other.ReadMessage(), StartsWith("HTTP/1.1 200"));
+}
+
 TEST_F(ProxyPreambleIoTest, BalancersTlsIsTheScheme) {
   StartProxy(MirrorScript);
   Stream client = Client();

@@ -457,6 +457,29 @@ TEST_F(RelayTest, ConnectionOverTheLimitIs503) {
   EXPECT_EQ(Count(&Counters::connections_refused), 1u);
 }
 
+TEST_F(RelayTest, SourceWithTooManyConnectionsGets503UntilOneCloses) {
+  options_.connections_per_source_max = 2;
+  StartProxy(EchoScript);
+  std::vector<Stream> clients;
+  for (int i = 0; i < 2; ++i) {
+    clients.push_back(Client());
+    clients.back().Send(Get());
+    EXPECT_THAT(clients.back().ReadMessage(), StartsWith("HTTP/1.1 200"));
+  }
+  Stream surplus = Client();
+  EXPECT_THAT(surplus.ReadToEnd(), StartsWith("HTTP/1.1 503"));
+  EXPECT_EQ(Count(&Counters::sources_refused), 1u);
+  // Peers are not counted.
+  Stream peer = PeerClient();
+  peer.Send(Get());
+  EXPECT_THAT(peer.ReadMessage(), StartsWith("HTTP/1.1 200"));
+  clients.pop_back();
+  EXPECT_TRUE(Eventually(&Counters::connections_open, 2));
+  clients.push_back(Client());
+  clients.back().Send(Get());
+  EXPECT_THAT(clients.back().ReadMessage(), StartsWith("HTTP/1.1 200"));
+}
+
 TEST_F(RelayTest, DrainingSaysCloseAndStopFinishesWhatIsUnderWay) {
   std::atomic<bool> asked{false}, go{false};
   StartProxy([&](Stream& s, int) {

@@ -98,12 +98,14 @@ TEST(DivergedTest, WhatBothSidesWroteIsMergedWhenTheyMeet) {
   cluster.Cut(0, 1, false);
   cluster.Believe(0, true);
   cluster.Believe(1, true);
-  ASSERT_TRUE(cluster.RunUntil([&] {
-    const SessionPtr here = cluster.OnDisk(0, kKey);
-    const SessionPtr there = cluster.OnDisk(1, kKey);
-    return here && there && here->epoch == there->epoch && here->attributes.count("one") > 0 &&
-           here->attributes.count("zero") > 0;
-  }, 30'000));
+  ASSERT_TRUE(cluster.RunUntil(
+      [&] {
+        const SessionPtr here = cluster.OnDisk(0, kKey);
+        const SessionPtr there = cluster.OnDisk(1, kKey);
+        return here && there && here->epoch == there->epoch && here->attributes.count("one") > 0 &&
+               here->attributes.count("zero") > 0;
+      },
+      30'000));
   EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
   EXPECT_EQ(cluster.OnDisk(0, kKey)->attributes.at("cart").value, "common");
 }

@@ -11,6 +11,32 @@ namespace {
 
 using State = Ownership::State;
 
+// The others' answers are from before the peer, which had not answered, made the session.
+TEST(LookupTest, WhatAPeerMadeBeforeItDiedIsNotMadeAgain) {
+  int made = 0;
+  for (uint64_t n = 1; n <= 40; ++n) {
+    const SessionKey key{n, n};
+    ReplicaCluster cluster(5, n);
+    cluster.Settle(100);
+    // Until only those are asked that should know.
+    cluster.Advance(11'000);
+    cluster.Cut(0, 1, true);
+    const uint64_t late = cluster.Execute(1, Create(key, "late"));
+    cluster.Settle(50);
+    // Where another node is the arbiter, it has promised the session to node 1.
+    if (!cluster.Call(0, Create(key, "first")).status.ok()) continue;
+    ++made;
+    cluster.Kill(0);
+    cluster.Announce();
+    cluster.Settle();
+    EXPECT_EQ(ValueAt(cluster, 1, key), "first") << n;
+    EXPECT_EQ(ValueAt(cluster, 2, key), "first") << n;
+    const OperationResult* reply = cluster.ReplyTo(late);
+    EXPECT_TRUE(reply == nullptr || !reply->status.ok()) << n;
+  }
+  EXPECT_GT(made, 0);
+}
+
 TEST(LookupTest, SilentPeerIsNotTakenForIgnorance) {
   ReplicaCluster cluster(3, 1);
   ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());

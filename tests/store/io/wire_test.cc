@@ -99,9 +99,8 @@ TEST(RecordCodecTest, RefusesRecordsThatBreakTheRules) {
   EXPECT_TRUE(refused([](Session* s) { s->conflicts[0].when_ms = -1; }));
   EXPECT_TRUE(refused([](Session* s) { s->conflicts[0].policy = static_cast<MergePolicy>(5); }));
   EXPECT_TRUE(refused([](Session* s) { s->conflicts[0].losses[0].name = ""; }));
-  EXPECT_TRUE(refused([](Session* s) {
-    s->conflicts[0].losses[0].attribute.schema = std::string(129, 's');
-  }));
+  EXPECT_TRUE(refused(
+      [](Session* s) { s->conflicts[0].losses[0].attribute.schema = std::string(129, 's'); }));
   EXPECT_FALSE(refused([](Session* s) { s->tombstone = true; }));
 }
 
@@ -142,8 +141,7 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
                         .ancestors = session.ancestors},
                    frame.add_messages());
   for (const auto purpose : {QueryPurpose::kResolve, QueryPurpose::kTakeover,
-                             QueryPurpose::kValidate, QueryPurpose::kClaim,
-                             QueryPurpose::kMerge}) {
+                             QueryPurpose::kValidate, QueryPurpose::kClaim, QueryPurpose::kMerge}) {
     EncodeToReceiver(Query{.id = 3, .purpose = purpose, .keys = {session.key}},
                      frame.add_messages());
   }
