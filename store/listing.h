@@ -58,6 +58,8 @@ struct ListEntry {
   std::vector<membership::NodeId> copy_set;
   int64_t idle_remaining_ms = 0;
   bool tombstone = false;
+  // Another node owns the session by now. Kept, not served, until that one has all that is here.
+  bool superseded = false;
   uint64_t size_bytes = 0;
   // Entries of its conflict journal.
   uint32_t conflicts = 0;

@@ -65,11 +65,11 @@ struct Conflict {
   WallMs when_ms = 0;
   MergePolicy policy = MergePolicy::kLatestUpdate;
   // Of the record whose writes lost, and of the one that they lost against.
-  Epoch lost_epoch;
+  Epoch lost_epoch = {};
   uint64_t lost_version = 0;
-  Epoch kept_epoch;
+  Epoch kept_epoch = {};
   uint64_t kept_version = 0;
-  std::vector<Loss> losses;
+  std::vector<Loss> losses = {};
 
   friend bool operator==(const Conflict&, const Conflict&) = default;
 };

@@ -23,6 +23,7 @@ ListEntry Replica::State::EntryOf(SessionKey key, const SessionSummary& summary)
   entry.idle_remaining_ms =
       std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
   entry.tombstone = summary.tombstone;
+  entry.superseded = summary.superseded;
   entry.size_bytes = summary.size_bytes;
   entry.conflicts = summary.conflicts;
   return entry;

@@ -42,7 +42,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   if (replaced != 0) outbox_.Remove(replaced);
   if (sequence != 0) outbox_.Add(sequence, key);
   if (summary.unvalidated) --unvalidated_;
-  summary.unvalidated = summary.doubtful = summary.line_ended = false;
+  summary.unvalidated = summary.doubtful = summary.line_ended = summary.ownerless = false;
   if (std::exchange(summary.superseded, false)) superseded_.erase(key);
   summary.line = body->line;
   summary.conflicts = static_cast<uint16_t>(body->conflicts.size());

@@ -36,6 +36,10 @@ struct Replica::State : ReplicaData {
   }
   bool Gone(NodeId node) const;
   NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
+  // Who takes the session over, or owns it.
+  NodeId HeirOf(const SessionSummary& summary) const {
+    return FirstInLine(absl::MakeSpan(summary.copy_set).subspan(summary.ownerless ? 1 : 0));
+  }
   void Recover(Recovered recovered);
 
   // records.cc: changing what is stored.

@@ -54,6 +54,8 @@ struct SessionSummary {
   bool unvalidated = false;
   // A copy found on disk at start, which may have been replaced meanwhile.
   bool doubtful = false;
+  // Its owner lives, but does not know it any more.
+  bool ownerless = false;
   // A higher epoch is known, which may lack what is here: not served, kept until it does not.
   bool superseded = false;
   // The next write here begins a line of its own: the former may have gone on elsewhere.

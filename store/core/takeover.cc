@@ -155,7 +155,7 @@ void Replica::State::Review(SessionKey key, int pass) {
   if (summary->owner() == self_) return ReviewOwned(key, pass);
   if (summary->tombstone) return;
   if (Gone(summary->owner())) {
-    if (FirstInLine(summary->copy_set) == self_) StartTakeover(key);
+    if (HeirOf(*summary) == self_) StartTakeover(key);
     return;
   }
   if (summary->doubtful) Validate(key);
@@ -273,6 +273,11 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   // Asked again at once.
   if (summary->unvalidated && survey.partial && !behind) return;
   if (own && (behind || (summary->unvalidated && !survey.complete()))) return StartTakeover(key);
+  if (!own && !best.known && survey.complete()) {
+    // The owner was asked too: it lives, but lost the session with its disk.
+    summary->ownerless = true;
+    if (HeirOf(*summary) == self_) return StartTakeover(key);
+  }
   if (!summary->unvalidated) return Settle(key);
   summary->unvalidated = false;
   --unvalidated_;
@@ -308,7 +313,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
       return survey.complete() ? Settle(key, /*nowhere=*/true) : RetrySoon(key);
     }
     // The owner may have come back meanwhile.
-    if (FirstInLine(summary->copy_set) != self_) return Settle(key);
+    if (HeirOf(*summary) != self_) return Settle(key);
     return TakeOver(key, summary->epoch.n);
   }
   const bool newer = summary == nullptr || best.epoch > summary->epoch ||
@@ -334,7 +339,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     Adopt(std::move(next));
     summary = Find(key);
   }
-  if (FirstInLine(summary->copy_set) != self_) return Settle(key);
+  if (HeirOf(*summary) != self_) return Settle(key);
   TakeOver(key, std::max(best.epoch.n, summary->epoch.n));
 }
 
@@ -347,7 +352,7 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   const SessionSummary& summary = *Find(key);
   // Decided anew: the body may have taken its time.
   const bool taken = OwnedHere(summary) && summary.epoch.n > counter_above;
-  if (summary.tombstone || taken || summary.superseded || FirstInLine(summary.copy_set) != self_) {
+  if (summary.tombstone || taken || summary.superseded || HeirOf(summary) != self_) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());

@@ -129,7 +129,7 @@ class ApiTest : public ::testing::Test {
   OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
                              .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
                              .list =
-                                 [this](auto, bool, size_t limit, auto done) {
+                                 [this](auto, store::ListOf, size_t limit, auto done) {
                                    auto page = entries_;
                                    if (page.size() > limit) page.resize(limit);
                                    done(page);

@@ -110,5 +110,41 @@ TEST(DivergedTest, WhatBothSidesWroteIsMergedWhenTheyMeet) {
   EXPECT_EQ(cluster.OnDisk(0, kKey)->attributes.at("cart").value, "common");
 }
 
+// A deleter on the other side of a cut knows only its own copies.
+TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
+  LoneReplica lone(4);
+  Session handed;
+  handed.key = kKey;
+  handed.epoch = {1, NodeId{2}};
+  handed.version = 1;
+  handed.line = 5;
+  handed.copy_set = {LoneReplica::kSelf, NodeId{2}};
+  handed.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  handed.idle_ttl_ms = 3'600'000;
+  lone.Receive(2, Replicate{1, std::make_shared<Session>(handed), {3'600'000, 0}});
+  lone.PersistAll();
+  const Session mine = *lone.disk.at(kKey);
+  ASSERT_EQ(mine.owner(), LoneReplica::kSelf);
+  const uint64_t copy = mine.copy_set.at(1).value;
+  const uint64_t deleter = copy == 2 ? 3 : 2;
+  Session deleted;
+  deleted.key = kKey;
+  deleted.epoch = {mine.epoch.n + 3, NodeId{deleter}};
+  deleted.version = 7;
+  deleted.line = 6;
+  deleted.copy_set = {NodeId{deleter}, LoneReplica::kSelf};
+  deleted.absolute_deadline_ms = mine.absolute_deadline_ms;
+  deleted.tombstone = true;
+  lone.StreamUp(copy);
+  lone.TakeSent<Replicate>();
+  lone.Receive(deleter, Replicate{2, std::make_shared<Session>(deleted), {}});
+  lone.PersistAll();
+  const auto sent = lone.TakeSent<Replicate>();
+  ASSERT_FALSE(sent.empty()) << "its copy would keep the session";
+  EXPECT_TRUE(sent.back().session->tombstone);
+  EXPECT_GT(sent.back().session->epoch, deleted.epoch);
+  EXPECT_TRUE(absl::c_linear_search(sent.back().session->copy_set, NodeId{deleter}));
+}
+
 }  // namespace
 }  // namespace roost::store

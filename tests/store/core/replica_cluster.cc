@@ -352,7 +352,8 @@ void ReplicaCluster::ExpectStatsAreTrue() const {
       if (entry.tombstone) {
         ++listed.tombstones;
       } else {
-        ++(entry.copy_set.front() == Id(i) ? listed.owned : listed.copied);
+        const bool owned = entry.copy_set.front() == Id(i) && !entry.superseded;
+        ++(owned ? listed.owned : listed.copied);
       }
     }
     const StoreStats stats = nodes_[i].replica->Stats();
