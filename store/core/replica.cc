@@ -165,7 +165,7 @@ void Replica::State::Recover(Recovered recovered) {
 void Replica::State::OnDeadline() {
   RunTimers();
   RunExpiry();
-  if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep();
+  if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep(sweep_calm_);
   if (sweep_pass_ != 0 && (sweep_at_ == membership::kNever || now_.steady >= sweep_at_)) Sweep();
 }
 
@@ -352,7 +352,7 @@ void Replica::OnDiskSpace(DiskSpace space) { state_->space_ = space; }
 void Replica::Drain(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->draining_ = true;
-  state_->StartSweep();
+  state_->StartSweep(false);
 }
 
 bool Replica::drained() const { return state_->drained(); }

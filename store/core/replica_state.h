@@ -184,7 +184,8 @@ struct Replica::State : ReplicaData {
 
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
-  void StartSweep();
+  // `calm`: nothing asked for it.
+  void StartSweep(bool calm);
   void Sweep();
   void Review(SessionKey key, int pass);
   void ReviewOwned(SessionKey key, int pass);
