@@ -79,6 +79,7 @@ void Replica::State::OnPersisted(uint64_t ticket) {
       for (const Fenced& fenced : ack.fenced) merged.fenced.push_back(fenced);
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
+    out_->events.insert(out_->events.end(), done.events.begin(), done.events.end());
   }
   for (auto& [peer, ack] : acks) SendResult(peer, std::move(ack));
   CheckWaits(&written);

@@ -41,6 +41,8 @@ struct Replica::State : ReplicaData {
   // records.cc: changing what is stored.
   uint64_t Commit(Session next);
   void Adopt(Session next);
+  void NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause cause, SessionKey key,
+                 SessionKey moved_to = {});
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
   static constexpr uint64_t kVersionUnknown = ~uint64_t{0};

@@ -339,6 +339,7 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   const Epoch epoch = next.epoch;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);
   Commit(std::move(next));
+  NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kOwnerDied, key);
   AddDrops(key, epoch, former);
   Settle(key);
 }
