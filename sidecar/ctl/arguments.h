@@ -20,7 +20,8 @@ enum class Command {
   kKeys,
   kCerts,
   kBroadcast,
-  kSafeToStop
+  kSafeToStop,
+  kRoute
 };
 
 // Of `roostctl keys`.
@@ -47,6 +48,10 @@ struct Arguments {
   std::string operand;
   std::string topic;    // broadcast
   std::string payload;  // broadcast
+  // route
+  std::string method = "GET";
+  std::string url;
+  std::vector<std::string> headers;
   CertsAction certs_action = CertsAction::kNone;
   CertsRequest certs;
   // "HOST:PORT" or "unix:PATH".
