@@ -43,6 +43,7 @@ struct alignas(64) Counters {
   Counter routed_local;
   Counter routed_forward;
   Counter routed_unknown;   // To the local application: nobody knows the session.
+  Counter routed_hint;      // Nobody knows the session: where the request's route says.
   Counter routed_stand_in;  // To another node's application: the one that should answer is down.
   Counter forward_misses;   // Peer answered that it does not own the session.
   // Grace buffer: requests that were held, by how it ended.
@@ -81,6 +82,9 @@ struct alignas(64) Counters {
   Counter client_aborted;
   Counter client_too_slow;  // Below body_rate_min.
   Counter sessions_learned;
+  Counter affinity_conflicts;    // Requests that name different sessions in two places.
+  Counter seals_refused;       // Sealed cookies that no node has made for that session.
+  Counter affinity_moved;        // Visitors who were told of their session's new node.
   Counter create_hold_timeouts;  // Released before the record reached its copies.
   Counter tunnels;
   Counter bytes_in;   // From clients.

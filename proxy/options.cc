@@ -60,6 +60,7 @@ bool Network::Contains(const membership::Address& address) const {
 absl::Status Options::Validate() const {
   absl::Status status;
   status.Update(CheckText("proxy.cookie", cookie, kTokenChars));
+  status.Update(affinity.Validate());
   status.Update(CheckText("proxy.namespace", name_space, kNameChars));
   status.Update(CheckRange("proxy.app: the port", app.port, 1, 65'535));
   status.Update(CheckRange("proxy.threads", threads, 0, 64));

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "membership/address.h"
+#include "proxy/affinity_options.h"
 
 namespace roost::proxy {
 
@@ -45,6 +46,7 @@ struct Options {
   membership::Address forward_listen;
   membership::Address app;
   std::string cookie = "JSESSIONID";
+  AffinityOptions affinity;
   std::string name_space = "default";
   // 0: one per core.
   int threads = 0;

@@ -1,12 +1,15 @@
 #include "sidecar/cluster_api.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "sidecar/api_conversions.h"
 
@@ -16,6 +19,50 @@ namespace {
 constexpr uint32_t kPageDefault = 100;
 constexpr uint32_t kPageMax = 1'000;
 constexpr std::chrono::milliseconds kBroadcastTimeout{2'000};
+
+constexpr size_t kMethodBytesMax = 32;
+constexpr size_t kUrlBytesMax = 8 << 10;
+constexpr int kHeadersMax = 100;
+constexpr size_t kHeadersBytesMax = 16 << 10;
+
+bool HasControl(absl::string_view text) {
+  return std::any_of(text.begin(), text.end(), absl::ascii_iscntrl);
+}
+
+// The request's head as a client would send it; what the proxy itself judges is not looked at.
+absl::StatusOr<std::string> HeadOf(const v1::ExplainRouteRequest& request) {
+  absl::string_view url = request.url().empty() ? absl::string_view("/") : request.url();
+  if (request.method().size() > kMethodBytesMax || HasControl(request.method())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("method: at most ", kMethodBytesMax, " characters, none of control"));
+  }
+  if (url.size() > kUrlBytesMax || HasControl(url)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("url: at most ", kUrlBytesMax, " bytes, no control characters"));
+  }
+  absl::string_view host = "localhost";
+  if (absl::ConsumePrefix(&url, "http://") || absl::ConsumePrefix(&url, "https://")) {
+    const size_t path = std::min(url.find_first_of("/?"), url.size());
+    host = url.substr(0, path);
+    url.remove_prefix(path);
+  }
+  std::string fields;
+  bool has_host = false;
+  for (const std::string& field : request.headers()) {
+    if (HasControl(field)) {
+      return absl::InvalidArgumentError("headers: no control characters, one field each");
+    }
+    has_host |= absl::StartsWithIgnoreCase(field, "host:");
+    absl::StrAppend(&fields, field, "\r\n");
+  }
+  if (request.headers_size() > kHeadersMax || fields.size() > kHeadersBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("headers: at most ", kHeadersMax, ", and ",
+                                                   kHeadersBytesMax, " bytes in all"));
+  }
+  if (!has_host) absl::StrAppend(&fields, "Host: ", host, "\r\n");
+  return absl::StrCat(request.method().empty() ? "GET" : request.method(), " ",
+                      absl::StartsWith(url, "/") ? "" : "/", url, " HTTP/1.1\r\n", fields, "\r\n");
+}
 
 // One Watch call. A view that comes while one is being written replaces the one that waits.
 class Watcher final : public grpc::ServerWriteReactor<v1::MembersResponse>,
@@ -258,6 +305,16 @@ grpc::ServerUnaryReactor* OperatorApi::ListSessions(grpc::CallbackServerContext*
                   }
                   reactor->Finish(grpc::Status::OK);
                 });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* OperatorApi::ExplainRoute(grpc::CallbackServerContext* context,
+                                                    const v1::ExplainRouteRequest* request,
+                                                    v1::ExplainRouteResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const absl::StatusOr<std::string> head = HeadOf(*request);
+  const absl::Status status = head.ok() ? sources_.explain(*head, response) : head.status();
+  reactor->Finish(status.ok() ? grpc::Status::OK : ToGrpcStatus(status));
   return reactor;
 }
 

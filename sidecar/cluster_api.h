@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,8 @@ class OperatorApi final : public v1::Operator::CallbackService {
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
     RiskSource risk = {};
+    // Of a request's head.
+    std::function<absl::Status(const std::string& head, v1::ExplainRouteResponse*)> explain = {};
     // Null if gossip is not sealed.
     GossipKeys* keys = nullptr;
   };
@@ -91,6 +94,9 @@ class OperatorApi final : public v1::Operator::CallbackService {
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const v1::ListSessionsRequest* request,
                                          v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* ExplainRoute(grpc::CallbackServerContext* context,
+                                         const v1::ExplainRouteRequest* request,
+                                         v1::ExplainRouteResponse* response) override;
   grpc::ServerUnaryReactor* ListKeys(grpc::CallbackServerContext* context,
                                      const v1::ListKeysRequest* request,
                                      v1::KeysResponse* response) override;

@@ -125,6 +125,14 @@ void CheckListeners(const config::v1::Config& config, std::vector<CrossCheck>* f
   }
 }
 
+void CheckAffinity(const config::v1::Config& config, std::vector<CrossCheck>* found) {
+  if (config.affinity().format() == config::v1::Affinity::sealed &&
+      config.security().keys_file().empty()) {
+    found->push_back({{"affinity.format", "security.keys_file"},
+                      "sealed needs security.keys_file, with whose keys the cookie is made"});
+  }
+}
+
 // What a listener takes that is neither authenticated nor encrypted. Empty if nothing is.
 std::string Unprotected(const std::string& field, const config::v1::Security& security) {
   // The visitors' side is meant to be reached from outside.
@@ -195,6 +203,7 @@ std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
   CheckMembership(config.membership(), &found);
   CheckStore(config.store(), &found);
   CheckListeners(config, &found);
+  CheckAffinity(config, &found);
   CheckSecurity(config, &found);
   return found;
 }

@@ -113,6 +113,8 @@ class Loader {
     if (sources_.count("node.name") == 0) config_.mutable_node()->set_name(DefaultNodeName());
     ApplyPreset([this](absl::string_view path) { return sources_.count(std::string(path)) > 0; },
                 config_.mutable_membership());
+    ApplyAffinityPreset(
+        [this](absl::string_view path) { return sources_.count(std::string(path)) > 0; }, &config_);
     if (sources_.count("api.socket") == 0) {
       config_.mutable_api()->set_socket(absl::StrCat(config_.node().data_dir(), "/roost.sock"));
     }

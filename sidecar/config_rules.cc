@@ -128,6 +128,21 @@ constexpr FieldRule kRules[] = {
     Text("security.tls_key_file", "", 0, 4'000, TextForm::kPath),
     Text("security.tls_peer_san", "", 0, 255, TextForm::kPlain),
     {"split_brain.min_members", 0, 0, 10'000},
+    {"affinity.preset", config::v1::other},
+    {"affinity.format", config::v1::Affinity::none},
+    Text("affinity.places", "", 0, 5, TextForm::kIdPlace),
+    {"affinity.form", config::v1::Affinity::plain},
+    Text("affinity.path_parameter", "jsessionid", 1, 64, TextForm::kCookieName),
+    Text("affinity.query_parameter", "", 0, 64, TextForm::kCookieName),
+    Text("affinity.header", "", 0, 64, TextForm::kCookieName),
+    Text("affinity.route_cookie_name", "ROUTEID", 1, 64, TextForm::kCookieName),
+    {"affinity.routes_by", config::v1::Affinity::app},
+    Text("affinity.delimiter", ".", 1, 1, TextForm::kPlain),
+    {"affinity.routes_max", 3, 1, 8},
+    Text("affinity.cookie_attributes", "Path=/; HttpOnly", 0, 256, TextForm::kPlain),
+    Text("affinity.sealed_cookie_name", "ROOST", 1, 64, TextForm::kCookieName),
+    {"affinity.soap_bytes_max", 8 * kKiB, kKiB, 16 * kKiB},
+    {"affinity.learn_socketio", 0, 0, 1},
 };
 
 bool IsNameChar(char c, bool dot) {
@@ -210,7 +225,7 @@ std::string TextProblem(TextForm form, absl::string_view text) {
       return "is not a path such as /healthz: '/' first, and no spaces";
     case TextForm::kCookieName:
       if (All(text, IsTokenChar)) return "";
-      return "is not a cookie name";
+      return "is not a name of letters, digits and !#$%&'*+-.^_`|~";
     case TextForm::kIp:
       if (IsIp(text)) return "";
       return "is not an IP address such as 10.0.0.1";
@@ -223,6 +238,12 @@ std::string TextProblem(TextForm form, absl::string_view text) {
     case TextForm::kNetwork:
       if (IsNetwork(text)) return "";
       return "is not an IP or a network such as 10.0.0.0/8";
+    case TextForm::kIdPlace:
+      if (text == "cookie" || text == "path" || text == "query" || text == "header" ||
+          text == "soap") {
+        return "";
+      }
+      return "is not one of cookie, path, query, header, soap";
     case TextForm::kAttribute:
       return AttributeProblem(text);
   }

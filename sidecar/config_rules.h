@@ -23,6 +23,7 @@ enum class TextForm : uint8_t {
   kAddress,      // IP:PORT
   kSeed,         // IP or DNS name, then :PORT, port not 0; or srv:NAME.
   kNetwork,      // IP or IP/prefix
+  kIdPlace,      // cookie, path, query, header or soap.
   kAttribute,    // NAME=VALUE, as membership::Attributes allows
 };
 

@@ -274,11 +274,20 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Sample(Sum(in, &C::routed_forward), {{"route", "forward"}});
   out->Sample(Sum(in, &C::routed_unknown), {{"route", "unknown"}});
   out->Sample(Sum(in, &C::routed_stand_in), {{"route", "stand_in"}});
+  out->Sample(Sum(in, &C::routed_hint), {{"route", "hint"}});
   out->Counter("roost_proxy_forward_misses_total",
                "Forwarded requests whose receiver did not own the session.",
                Sum(in, &C::forward_misses));
-  out->Counter("roost_proxy_sessions_learned_total", "Sessions learned from Set-Cookie.",
+  out->Counter("roost_proxy_sessions_learned_total", "Sessions learned from responses.",
                Sum(in, &C::sessions_learned));
+  out->Counter("roost_proxy_affinity_conflicts_total",
+               "Requests that name different sessions in two places.",
+               Sum(in, &C::affinity_conflicts));
+  out->Counter("roost_proxy_affinity_seals_refused_total",
+               "Sealed cookies that no node has made for that session.",
+               Sum(in, &C::seals_refused));
+  out->Counter("roost_proxy_affinity_moved_total",
+               "Visitors who were told of their session's new node.", Sum(in, &C::affinity_moved));
   out->Counter("roost_proxy_create_hold_timeouts_total",
                "Responses released before their session reached its copies.",
                Sum(in, &C::create_hold_timeouts));

@@ -133,6 +133,7 @@ struct Node::Parts {
   // Empty if the node takes traffic, else why not.
   std::string WhyNotReady() const;
   void FillStatus(v1::StatusResponse* out) const;
+  absl::Status ExplainRoute(const std::string& head, v1::ExplainRouteResponse* out) const;
   void RenderPage(AdminServer::Deliver deliver);
 };
 
@@ -328,6 +329,7 @@ absl::Status Node::Parts::BuildApi() {
           .list = [this](auto after, bool owned_only, size_t limit,
                          auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
           .risk = [this](auto query, auto done) { store->Risk(std::move(query), std::move(done)); },
+          .explain = [this](const std::string& head, auto* out) { return ExplainRoute(head, out); },
           .keys = keys.get()},
       &board);
   auto server = BuildApiServer(
@@ -417,6 +419,22 @@ void Node::Parts::FillStatus(v1::StatusResponse* out) const {
   uint64_t held = 0;
   for (const auto* counters : proxy->counters()) held += counters->grace_now.value();
   out->set_grace_held(held);
+}
+
+absl::Status Node::Parts::ExplainRoute(const std::string& head,
+                                       v1::ExplainRouteResponse* out) const {
+  const ViewPtr view = board.view();
+  if (view == nullptr) return absl::UnavailableError("the node is starting: try again");
+  const auto explanation = proxy->ExplainRoute(head, *view);
+  if (!explanation.ok()) return explanation.status();
+  for (const proxy::ExplainStep& step : explanation->steps) {
+    auto* shown = out->add_steps();
+    shown->set_rule(step.rule);
+    shown->set_outcome(step.outcome);
+  }
+  out->set_action(explanation->action);
+  out->set_node(explanation->node);
+  return absl::OkStatus();
 }
 
 void Node::Parts::RenderPage(AdminServer::Deliver deliver) {

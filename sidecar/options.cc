@@ -162,6 +162,57 @@ store::Options ToStoreOptions(const config::v1::Config& config) {
   return to;
 }
 
+namespace {
+
+proxy::AffinityOptions ToAffinityOptions(const config::v1::Config& config) {
+  using config::v1::Affinity;
+  const Affinity& from = config.affinity();
+  proxy::AffinityOptions to;
+  switch (from.format()) {
+    case Affinity::id_route:
+      to.format = proxy::AffinityFormat::kIdRoute;
+      break;
+    case Affinity::route_cookie:
+      to.format = proxy::AffinityFormat::kRouteCookie;
+      break;
+    case Affinity::sealed:
+      to.format = proxy::AffinityFormat::kSealed;
+      break;
+    case Affinity::ranked:
+      to.format = proxy::AffinityFormat::kRanked;
+      break;
+    default:
+      to.format = proxy::AffinityFormat::kNone;
+  }
+  to.places.clear();
+  for (const std::string& place : from.places()) {
+    to.places.push_back(place == "path"     ? proxy::IdPlace::kPath
+                        : place == "query"  ? proxy::IdPlace::kQuery
+                        : place == "header" ? proxy::IdPlace::kHeader
+                        : place == "soap"   ? proxy::IdPlace::kSoap
+                                            : proxy::IdPlace::kCookie);
+  }
+  to.form = from.form() == Affinity::signed_  ? proxy::IdForm::kSigned
+            : from.form() == Affinity::base64 ? proxy::IdForm::kBase64
+                                              : proxy::IdForm::kPlain;
+  to.path_parameter = from.path_parameter();
+  to.query_parameter = from.query_parameter();
+  to.header = from.header();
+  to.route_cookie = from.route_cookie_name();
+  to.routes_by =
+      from.routes_by() == Affinity::roost ? proxy::RoutesBy::kRoost : proxy::RoutesBy::kApp;
+  to.delimiter = from.delimiter().front();
+  to.routes_max = from.routes_max();
+  to.cookie_attributes = from.cookie_attributes();
+  to.sealed_cookie = from.sealed_cookie_name();
+  to.soap_bytes_max = from.soap_bytes_max();
+  to.learn_socketio = from.learn_socketio();
+  to.copies = config.store().copies();
+  return to;
+}
+
+}  // namespace
+
 proxy::Options ToProxyOptions(const config::v1::Config& config) {
   const config::v1::Proxy& from = config.proxy();
   proxy::Options to;
@@ -169,6 +220,7 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   to.forward_listen = ParseChecked(config.cluster().forward_listen());
   to.app = ParseChecked(from.app());
   to.cookie = from.cookie();
+  to.affinity = ToAffinityOptions(config);
   to.name_space = from.namespace_();
   to.threads = from.threads();
   to.head_bytes_max = from.head_bytes_max();

@@ -120,6 +120,8 @@ absl::string_view RouteName(Reason reason) {
       return "unknown";
     case Reason::kRemoteReturn:
       return "not_owner";
+    case Reason::kHint:
+      return "hint";
     case Reason::kStandIn:
       return "stand_in";
   }

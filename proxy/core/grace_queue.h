@@ -62,7 +62,7 @@ class GraceQueue {
 
   enum class Outcome : uint8_t {
     kAnswered,  // Route it with RouteAnswer and the answer that was given.
-    kTimeout,   // RouteAfterTimeout.
+    kTimeout,   // RouteUnknown.
   };
   struct Released {
     Token token = 0;

@@ -55,10 +55,32 @@ bool ConnectionNames(const std::vector<HeaderField>& fields, absl::string_view n
   return found;
 }
 
+// Copies what lies there, but for the edits in it; `edit` goes on to the first one behind it.
+void AppendEdited(const char* begin, const char* end, const HeadEdits& edits, size_t* edit,
+                  std::string* out) {
+  for (; *edit < edits.values.size(); ++*edit) {
+    const ValueEdit& next = edits.values[*edit];
+    if (next.from.data() >= end) break;
+    if (next.from.data() < begin) continue;  // In a field that was dropped.
+    out->append(begin, next.from.data() - begin);
+    out->append(next.to.data(), next.to.size());
+    begin = next.from.data() + next.from.size();
+  }
+  out->append(begin, end - begin);
+}
+
 // Copies the fields that are not in `dropped`, neighbours in one go. Fields that the proxy knows
 // are never dropped for being named by Connection.
 void AppendKept(const std::vector<HeaderField>& fields, FieldSet dropped, bool check_names,
-                std::string* out) {
+                const HeadEdits* edits, std::string* out) {
+  size_t edit = 0;
+  const auto append = [&](const char* begin, const char* end) {
+    if (edits == nullptr || edits->values.empty()) {
+      out->append(begin, end - begin);
+    } else if (begin != end) {
+      AppendEdited(begin, end, *edits, &edit, out);
+    }
+  };
   const char* run = nullptr;
   const char* run_end = nullptr;
   for (const HeaderField& field : fields) {
@@ -67,12 +89,13 @@ void AppendKept(const std::vector<HeaderField>& fields, FieldSet dropped, bool c
       continue;
     }
     if (run_end != field.name.data()) {
-      out->append(run, run_end - run);
+      append(run, run_end);
       run = field.name.data();
     }
     run_end = LineEnd(field);
   }
-  out->append(run, run_end - run);
+  append(run, run_end);
+  if (edits != nullptr) out->append(edits->lines);
 }
 
 // Existing values of a list field and one more, on one line: many applications read only one.
@@ -191,7 +214,8 @@ void AppendRequestHead(const RequestHead& head, const RequestHop& hop, std::stri
   out->append(head.path.data(), head.path.size());
   out->append(" HTTP/1.1\r\n");
   AppendField("Host", host, out);
-  AppendKept(head.fields, DroppedFromRequest(head, hop), head.connection_names_fields, out);
+  AppendKept(head.fields, DroppedFromRequest(head, hop), head.connection_names_fields, hop.edits,
+             out);
   if (!hop.from_peer) AppendForwarding(head, host, hop, out);
   if (hop.to_peer) out->append("X-Roost-Hop: 1\r\n");
   if (hop.stand_in) out->append("X-Roost-Stand-In: 1\r\n");
@@ -208,7 +232,7 @@ ResponseFraming AppendResponseHead(const ResponseHead& head, const ResponseHop& 
                                    std::string* out) {
   assert(!head.is_interim || hop.client_minor_version == 1);
   AppendStatusLine(head, out);
-  AppendKept(head.fields, kHopByHop, head.connection_names_fields, out);
+  AppendKept(head.fields, kHopByHop, head.connection_names_fields, hop.edits, out);
   ResponseFraming framing;
   if (head.is_upgrade) {
     out->append("Connection: upgrade\r\n");

@@ -8,11 +8,32 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "proxy/core/head.h"
 
 namespace roost::proxy {
+
+// A piece of a field's value that goes on as something else.
+struct ValueEdit {
+  absl::string_view from;  // Lies in the head's fields; may be empty: an insertion.
+  absl::string_view to;
+};
+
+// What of a head goes on differently, besides what the rules say. Reused, so that it allocates only
+// while it grows.
+struct HeadEdits {
+  std::vector<ValueEdit> values;  // In the order in which they stand, apart from each other.
+  std::string lines;              // More fields, whole lines.
+  std::string text;               // What `values` may refer to.
+
+  void Clear() {
+    values.clear();
+    lines.clear();
+    text.clear();
+  }
+};
 
 // Where a request came from and goes to.
 struct RequestHop {
@@ -27,6 +48,7 @@ struct RequestHop {
   absl::string_view client_ip;        // "10.0.0.1" or "2001:db8::1".
   absl::string_view scheme = "http";  // How the client reached this node.
   absl::string_view default_host;     // For HTTP/1.0 requests without Host.
+  const HeadEdits* edits = nullptr;
 };
 
 // Upstream framing is the request's own: kLength keeps its length, kChunked has to be chunked anew.
@@ -37,6 +59,7 @@ struct ResponseHop {
   uint8_t client_minor_version = 1;
   bool client_keep_alive = true;  // As the request asked, and not draining.
   bool head_request = false;
+  const HeadEdits* edits = nullptr;
 };
 
 // How the response goes to the client.

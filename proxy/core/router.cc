@@ -15,6 +15,11 @@ Decision ToOwner(const RequestFacts& facts, membership::NodeId owner,
   return {Action::kForward, Reason::kOwnedElsewhere, owner};
 }
 
+// One hop at most, so what a peer forwarded stays here.
+bool HintedElsewhere(const RequestFacts& facts, const membership::View& view) {
+  return facts.hint && facts.hint != view.self() && !facts.from_peer;
+}
+
 bool IsTried(const AppFacts& apps, membership::NodeId node) {
   return std::find(apps.tried.begin(), apps.tried.end(), node) != apps.tried.end();
 }
@@ -49,7 +54,10 @@ bool AppIsDown(const Decision& decision, const AppFacts& apps, const membership:
 Decision Route(const RequestFacts& facts, const store::OwnershipIndex::Entry& entry,
                const membership::View& view) {
   using Kind = store::OwnershipIndex::Kind;
-  if (!facts.has_session) return {Action::kLocal, Reason::kNoSession, {}};
+  if (!facts.has_session) {
+    if (HintedElsewhere(facts, view)) return {Action::kForward, Reason::kHint, facts.hint};
+    return {Action::kLocal, Reason::kNoSession, {}};
+  }
   if (facts.from_peer && facts.stand_in) return {Action::kLocal, Reason::kStandIn, {}};
   switch (entry.kind) {
     case Kind::kNone:
@@ -68,7 +76,7 @@ Decision RouteAnswer(const RequestFacts& facts, const store::Ownership& answer,
   using State = store::Ownership::State;
   switch (answer.state) {
     case State::kUnknown:
-      return RouteAfterTimeout(unknown_session);
+      return RouteUnknown(facts, view, unknown_session);
     case State::kDeleted:
       return {Action::kLocal, Reason::kDeleted, {}};
     case State::kOrphaned:
@@ -90,7 +98,10 @@ Decision AroundDeadApp(const Decision& decision, const RequestFacts& facts, cons
   return {Action::kAppDown, Reason::kStandIn, {}};
 }
 
-Decision RouteAfterTimeout(UnknownSession unknown_session) {
+Decision RouteUnknown(const RequestFacts& facts, const membership::View& view,
+                      UnknownSession unknown_session) {
+  if (HintedElsewhere(facts, view)) return {Action::kForward, Reason::kHint, facts.hint};
+  if (facts.hint == view.self()) return {Action::kLocal, Reason::kHint, {}};
   const bool app = unknown_session == UnknownSession::kApp;
   return {app ? Action::kLocal : Action::kUnavailable, Reason::kUnknown, {}};
 }

@@ -26,6 +26,9 @@ struct RequestFacts {
   bool from_peer = false;
   // The peer says: whoever owns the session, your application is to answer.
   bool stand_in = false;
+  // The live member that the request's route names, or none. Heeded only where nobody knows the
+  // session, or the request has none.
+  membership::NodeId hint = {};
 };
 
 enum class Action : uint8_t {
@@ -46,6 +49,7 @@ enum class Reason : uint8_t {
   kUnknown,       // Not in the index, or nobody that was asked knows it.
   kRemoteReturn,  // A peer sent it here, but another node owns it.
   kStandIn,       // The application that should answer is down.
+  kHint,          // Nobody knows the session, but the request names a node.
 };
 
 struct Decision {
@@ -78,7 +82,8 @@ struct AppFacts {
 Decision AroundDeadApp(const Decision& decision, const RequestFacts& facts, const AppFacts& apps,
                        const membership::View& view);
 
-// When the grace wait has ended without an answer.
-Decision RouteAfterTimeout(UnknownSession unknown_session);
+// When nobody knows the session, or the grace wait has ended without an answer.
+Decision RouteUnknown(const RequestFacts& facts, const membership::View& view,
+                      UnknownSession unknown_session);
 
 }  // namespace roost::proxy

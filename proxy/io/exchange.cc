@@ -1,11 +1,11 @@
 #include "proxy/io/exchange.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <utility>
 
 #include "proxy/core/retry_policy.h"
-#include "proxy/core/session_id.h"
 #include "proxy/io/client_connection.h"
 #include "proxy/io/proxy_loop.h"
 
@@ -54,7 +54,9 @@ Exchange::Exchange(ProxyLoop* loop)
       request_(loop->pipes()),
       response_scanner_(loop->node().scan_limits),
       response_(loop->pipes()),
-      rate_(loop->options().body_rate_min, loop->options().body_timeout) {}
+      rate_(loop->options().body_rate_min, loop->options().body_timeout) {
+  if (loop->node().affinity.reads_bodies()) scan_ = std::make_unique<BodyIdScan>();
+}
 
 void Exchange::Start(ClientConnection* client) {
   client_ = client;
@@ -62,6 +64,8 @@ void Exchange::Start(ClientConnection* client) {
   scanner_.Reset();
   has_session_ = head_timer_ = released_ = stand_in_ = false;
   apps_tried_.clear();
+  candidate_ = candidates_tried_ = 0;
+  scanning_response_ = false;
   hold_until_ = {};
   attempts_ = misses_ = 0;
   body_started_ = request_done_ = request_read_ = request_broken_ = false;
@@ -117,6 +121,8 @@ Exchange::Step Exchange::Next() {
   switch (state_) {
     case State::kHead:
       return ReadHead();
+    case State::kScan:
+      return ScanRequest();
     case State::kHeld:
       return WhileHeld();
     case State::kConnecting:
@@ -196,24 +202,108 @@ Exchange::Step Exchange::ReadHead() {
   Counters& counters = loop_->counters();
   (from_peer ? counters.requests_forwarded_in : counters.requests).Add();
 
-  const SessionIds ids = FindSessionIds(head_, loop_->options().cookie);
-  if (ids.empty()) {
-    key_ = loop_->NextKey();
-    return Routed(Route(Facts(), {}, loop_->view()));
+  const Affinity& affinity = loop_->node().affinity;
+  affinity.Read(head_, &affinity_);
+  return affinity.IdInBody(head_, affinity_) ? BeginScan() : FindSession();
+}
+
+Exchange::Step Exchange::BeginScan() {
+  scan_->Start(BodyIdScan::Kind::kSoap, head_.body, head_.content_length, head_.size,
+               loop_->node().affinity.body_bytes_max());
+  // Until then the client sends nothing to be looked at.
+  if (head_.expects_continue && head_.minor_version > 0 && client_->in().size() == head_.size) {
+    response_.lead().append("HTTP/1.1 100 Continue\r\n\r\n");
+    response_.Flush(&client_->socket());
   }
-  has_session_ = true;
-  key_ = client_->KeyOf(ids.first());
+  if (!head_timer_) {
+    head_timer_ = true;
+    loop_->loop().Arm(client_, Timeout::kHead);
+  }
+  state_ = State::kScan;
+  return Step::kAgain;
+}
+
+Exchange::Step Exchange::ScanRequest() {
+  Buffer& in = client_->in();
+  BodyIdScan::Result result;
+  while ((result = scan_->Run(in.view())) == BodyIdScan::Result::kMore && in.space() > 0) {
+    if (!client_->socket().readable()) return Step::kPending;
+    size_t bytes = 0;
+    const Socket::Io io = client_->socket().Read(&in, &bytes);
+    if (io == Socket::Io::kBlocked) return Step::kPending;
+    if (io != Socket::Io::kDone) return ClientGone();
+    loop_->counters().bytes_in.Add(bytes);
+  }
+  if (result == BodyIdScan::Result::kFound) {
+    // The scan will be used again for the response.
+    body_id_.assign(scan_->id().data(), scan_->id().size());
+    loop_->node().affinity.AddBodyId(body_id_, &affinity_);
+  }
+  client_->Cancel();
+  return FindSession();
+}
+
+Exchange::Step Exchange::FindSession() {
+  const Affinity& affinity = loop_->node().affinity;
+  if (affinity_.conflict()) loop_->counters().affinity_conflicts.Add();
+  has_session_ = affinity_.count() > 0;
+  if (!has_session_) {
+    key_ = loop_->NextKey();
+    const RequestFacts facts = affinity.RoutesWithoutId() ? HintedFacts() : Facts();
+    return Routed(Route(facts, {}, loop_->view()));
+  }
+  if (affinity_.count() > 1) candidate_ = KnownCandidate();
+  key_ = client_->KeyOf(affinity_.id(candidate_));
   bool touch_due = false;
   const store::OwnershipIndex::Entry entry = loop_->node().dependencies.store->index().FindAndTouch(
       key_, Seconds(loop_->loop().now()), kTouchPeriodSeconds, &touch_due);
+  if (entry.kind == store::OwnershipIndex::Kind::kNone) {
+    const membership::NodeId owner = SealedOwner();
+    if (owner) return Routed({Action::kForward, Reason::kHint, owner});
+  }
   const Decision decision = Route(Facts(), entry, loop_->view());
   if (touch_due && decision.reason == Reason::kOwnedHere) loop_->Touch(key_);
   return Routed(decision);
 }
 
+// The live peer that the visitor's sealed cookie names, so that nobody has to be asked for it: it
+// checks that it owns the session.
+membership::NodeId Exchange::SealedOwner() {
+  const SealKeys* seals = loop_->seal_keys();
+  if (seals == nullptr || affinity_.seal().empty() || client_->from_peer()) return {};
+  const auto owner = seals->Open(key_, affinity_.seal());
+  if (!owner) loop_->counters().seals_refused.Add();
+  return owner && *owner != loop_->view().self() && loop_->view().IsLive(*owner)
+             ? *owner
+             : membership::NodeId();
+}
+
+// The first of several ids whose session this node knows: an application looks further too. Of a
+// forwarded request, the first that it owns, since the peer chose one of those.
+size_t Exchange::KnownCandidate() {
+  using Kind = store::OwnershipIndex::Kind;
+  size_t known = affinity_.count();
+  for (size_t i = 0; i < affinity_.count(); ++i) {
+    const store::OwnershipIndex::Entry entry =
+        loop_->node().dependencies.store->index().Find(client_->KeyOf(affinity_.id(i)));
+    if (entry.kind != Kind::kHeld && entry.kind != Kind::kLearned) continue;
+    if (!client_->from_peer() || entry.owner == loop_->view().self()) return i;
+    known = std::min(known, i);
+  }
+  return known == affinity_.count() ? 0 : known;
+}
+
+// Nobody knows the one that was asked for.
+void Exchange::NextCandidate() {
+  candidate_ = (candidate_ + 1) % affinity_.count();
+  key_ = client_->KeyOf(affinity_.id(candidate_));
+  decision_ = Route(Facts(), loop_->node().dependencies.store->index().Find(key_), loop_->view());
+}
+
 void Exchange::CountRoute(const Decision& decision) {
   if (client_->from_peer()) return;
   Counters& counters = loop_->counters();
+  if (decision.reason == Reason::kHint) return counters.routed_hint.Add();
   if (decision.reason == Reason::kStandIn) {
     if (decision.action != Action::kAppDown) counters.routed_stand_in.Add();
   } else if (decision.action == Action::kForward) {
@@ -237,6 +327,12 @@ RequestFacts Exchange::Facts() const {
   return {.has_session = has_session_,
           .from_peer = from_peer,
           .stand_in = from_peer && IsForStandIn(head_)};
+}
+
+RequestFacts Exchange::HintedFacts() const {
+  RequestFacts facts = Facts();
+  facts.hint = loop_->node().affinity.Hint(affinity_, loop_->view());
+  return facts;
 }
 
 Exchange::Step Exchange::Routed(const Decision& wanted) {
@@ -291,10 +387,15 @@ void Exchange::OnReleased(const GraceQueue::Released& released, const store::Own
   hold_ = 0;
   released_ = true;
   trail_.held += loop_->loop().now() - trail_.held_since;
-  const Options& options = loop_->options();
-  decision_ = released.outcome == GraceQueue::Outcome::kAnswered
-                  ? RouteAnswer(Facts(), answer, loop_->view(), options.grace.unknown_session)
-                  : RouteAfterTimeout(options.grace.unknown_session);
+  const UnknownSession unknown_session = loop_->options().grace.unknown_session;
+  if (released.outcome != GraceQueue::Outcome::kAnswered) {
+    decision_ = RouteUnknown(HintedFacts(), loop_->view(), unknown_session);
+  } else if (answer.state == store::Ownership::State::kUnknown &&
+             ++candidates_tried_ < affinity_.count()) {
+    NextCandidate();
+  } else {
+    decision_ = RouteAnswer(HintedFacts(), answer, loop_->view(), unknown_session);
+  }
 }
 
 Exchange::Step Exchange::WhileHeld() {
@@ -318,7 +419,7 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
   trail_.attempted = true;
   target_ = target;
   received_ = 0;
-  request_done_ = request_broken_ = response_timer_ = false;
+  request_done_ = request_broken_ = response_timer_ = scanning_response_ = false;
   response_scanner_.Reset();
   if (body_started_) {
     request_.Rewind();
@@ -333,7 +434,10 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
                        .client_trusted = client_->trusted(),
                        .client_ip = client_->ip(),
                        .scheme = client_->scheme(),
-                       .default_host = loop_->node().default_host};
+                       .default_host = loop_->node().default_host,
+                       .edits = &edits_};
+  edits_.Clear();
+  if (!target.is_peer()) loop_->node().affinity.HideRoutes(affinity_, &edits_);
   AppendRequestHead(head_, hop, &request_.lead());
   upstream_ = fresh ? nullptr : loop_->pool().Take(target, this, !head_.idempotent);
   reused_ = upstream_ != nullptr;

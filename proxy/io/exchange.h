@@ -2,9 +2,9 @@
 //
 // A state machine that is advanced after every event and does all that can be done without waiting:
 //
-//   kHead -> kHeld <-> kConnecting -> kRelay -> done
-//                          |            |-> kLearning -> kRelay
-//                          '-> kAnswer <'-> kTunnel
+//   kHead -> kScan -> kHeld <-> kConnecting -> kRelay -> done
+//                                   |            |-> kLearning -> kRelay
+//                                   '-> kAnswer <'-> kTunnel
 //
 // The request's bytes stay in the client's buffer until the response begins, so that a request that
 // fits there can be sent to another node when its owner dies.
@@ -15,9 +15,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "proxy/core/affinity.h"
 #include "proxy/core/grace_queue.h"
 #include "proxy/core/head.h"
 #include "proxy/core/head_scanner.h"
@@ -62,7 +64,16 @@ class Exchange final : public UpstreamUser {
   bool request_read() const { return request_read_; }
 
  private:
-  enum class State : uint8_t { kHead, kHeld, kConnecting, kRelay, kLearning, kTunnel, kAnswer };
+  enum class State : uint8_t {
+    kHead,
+    kScan,  // The session's id may be in the body.
+    kHeld,
+    kConnecting,
+    kRelay,
+    kLearning,
+    kTunnel,
+    kAnswer
+  };
   // What a step says: go on, or return this outcome.
   enum class Step : uint8_t { kAgain, kPending, kDone, kLast, kAborted };
 
@@ -72,7 +83,14 @@ class Exchange final : public UpstreamUser {
   Step Next();
   Step TimedOut();
   Step ReadHead();
+  Step BeginScan();
+  Step ScanRequest();
+  Step FindSession();
+  membership::NodeId SealedOwner();
+  size_t KnownCandidate();
+  void NextCandidate();
   RequestFacts Facts() const;
+  RequestFacts HintedFacts() const;
   Step Routed(const Decision& decision);
   Step AppGone(membership::NodeId node);
   void CountRoute(const Decision& decision);
@@ -100,7 +118,9 @@ class Exchange final : public UpstreamUser {
   Step FinalResponse();
   Step NotOwner();
   Step PeersAppDown();
-  bool LearnsSession();
+  bool ScansResponse();
+  Step ScanResponse();
+  bool ReadSession();
   Step RelayResponseBody();
   Step ResponseDone();
   Step WhileLearning();
@@ -130,6 +150,11 @@ class Exchange final : public UpstreamUser {
 
   RequestScanner scanner_;
   RequestHead head_;
+  RequestAffinity affinity_;
+  std::unique_ptr<BodyIdScan> scan_;  // Null: ids are never in bodies.
+  std::string body_id_;               // That it found in the request.
+  size_t candidate_ = 0;              // Which of its ids is taken for the session's.
+  size_t candidates_tried_ = 0;
   store::SessionKey key_;
   bool has_session_ = false;
   bool stand_in_ = false;  // The application that should answer is down.
@@ -156,6 +181,10 @@ class Exchange final : public UpstreamUser {
 
   ResponseScanner response_scanner_;
   ResponseHead response_head_;
+  ResponseAffinity response_affinity_;
+  bool scanning_response_ = false;  // Its head is read, its body not searched yet.
+  BodyIdScan::Result scan_result_ = BodyIdScan::Result::kNone;
+  HeadEdits edits_;  // Of the head that is being written.
   ResponseFraming framing_;
   BodyPump response_;
   uint64_t received_ = 0;

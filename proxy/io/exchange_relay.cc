@@ -3,7 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "proxy/core/session_id.h"
 #include "proxy/io/client_connection.h"
 #include "proxy/io/exchange.h"
 #include "proxy/io/proxy_loop.h"
@@ -105,6 +104,7 @@ Exchange::Step Exchange::ReadResponseHead() {
   const ResponseContext context{
       .method = head_.method_id,
       .offered_upgrade = head_.wants_upgrade ? head_.upgrade() : absl::string_view()};
+  if (scanning_response_) return ScanResponse();
   Buffer& in = upstream_->in;
   for (;;) {
     if (in.size() > 0) {
@@ -132,6 +132,35 @@ Exchange::Step Exchange::ReadResponseHead() {
     if (IsAppDownAnswer(response_head_)) return PeersAppDown();
   } else {
     loop_->app_watch().Report(true);
+    if (ScansResponse()) {
+      scanning_response_ = true;
+      return ScanResponse();
+    }
+  }
+  return FinalResponse();
+}
+
+// The application may name a new session in the response's body: the client must not have it before
+// the store does.
+bool Exchange::ScansResponse() {
+  if (scan_ == nullptr) return false;
+  const Affinity& affinity = loop_->node().affinity;
+  const auto kind = affinity.IdInBody(head_, affinity_, response_head_);
+  if (!kind || head_.method_id == Method::kHead) return false;
+  scan_->Start(*kind, response_head_.body, response_head_.content_length, response_head_.size,
+               affinity.body_bytes_max());
+  return true;
+}
+
+Exchange::Step Exchange::ScanResponse() {
+  Buffer& in = upstream_->in;
+  while ((scan_result_ = scan_->Run(in.view())) == BodyIdScan::Result::kMore && in.space() > 0) {
+    if (!upstream_->socket.readable()) return Step::kPending;
+    size_t bytes = 0;
+    const Socket::Io io = upstream_->socket.Read(&in, &bytes);
+    received_ += bytes;
+    if (io == Socket::Io::kBlocked) return Step::kPending;
+    if (io != Socket::Io::kDone) break;  // Whether that is the body's end, the pump will say.
   }
   return FinalResponse();
 }
@@ -172,30 +201,54 @@ Exchange::Step Exchange::FinalResponse() {
   trail_.first_byte = loop_->loop().now();
   const bool keep_alive =
       head_.keep_alive && request_done_ && !request_broken_ && !client_->closing();
+  edits_.Clear();
+  const bool learns = !target_.is_peer() && ReadSession();
   framing_ = AppendResponseHead(response_head_,
                                 {.client_minor_version = head_.minor_version,
                                  .client_keep_alive = keep_alive,
-                                 .head_request = head_.method_id == Method::kHead},
+                                 .head_request = head_.method_id == Method::kHead,
+                                 .edits = &edits_},
                                 &response_.lead());
   response_.Start(response_head_.body, response_head_.content_length, BodyLimits(), framing_.body,
                   response_head_.size);
   response_started_ = true;
-  if (!target_.is_peer() && response_head_.present.Has(FieldId::kSetCookie) && LearnsSession()) {
+  if (learns) {
     loop_->loop().Arm(client_, Timeout::kCreateHold);
     state_ = State::kLearning;
   }
   return Step::kAgain;
 }
 
-bool Exchange::LearnsSession() {
-  const SessionCookie cookie =
-      FindSessionCookie(response_head_, loop_->options().cookie, WallSeconds());
-  if (cookie.change != CookieChange::kSet) return false;
-  const store::SessionKey key = client_->KeyOf(cookie.id);
-  const auto kind = loop_->node().dependencies.store->index().Find(key).kind;
-  if (kind == store::OwnershipIndex::Kind::kHeld) return false;
-  learn_ticket_ = loop_->Learn(this, key);
-  return true;
+// What the application says of the session, and what the visitor's balancer has to know of its
+// node. True: a new session is being learned.
+bool Exchange::ReadSession() {
+  using Kind = store::OwnershipIndex::Kind;
+  const Affinity& affinity = loop_->node().affinity;
+  const membership::NodeId self = loop_->view().self();
+  store::SessionKey key = key_;
+  bool owned_here = has_session_ ? trail_.reason == Reason::kOwnedHere && candidate_ == 0
+                                 : affinity.RoutesWithoutId() && !stand_in_;
+  bool learns = false;
+  response_affinity_.Clear();
+  if (affinity.MaySetId(response_head_)) {
+    affinity.Read(response_head_, WallSeconds(), &response_affinity_);
+  }
+  if (scanning_response_ && scan_result_ == BodyIdScan::Result::kFound) {
+    affinity.AddBodyId(scan_->id(), &response_affinity_);
+  }
+  if (response_affinity_.change == IdChange::kSet) {
+    key = client_->KeyOf(response_affinity_.id);
+    const auto entry = loop_->node().dependencies.store->index().Find(key);
+    const bool known = entry.kind == Kind::kHeld || entry.kind == Kind::kLearned;
+    owned_here = known ? entry.owner == self : !stand_in_;
+    learns = entry.kind != Kind::kHeld;
+    if (learns) learn_ticket_ = loop_->Learn(this, key);
+  }
+  if (affinity.WriteRoutes({affinity_, response_affinity_, key, owned_here, loop_->seal_keys()},
+                           loop_->view(), &edits_)) {
+    loop_->counters().affinity_moved.Add();
+  }
+  return learns;
 }
 
 void Exchange::OnLearned() {

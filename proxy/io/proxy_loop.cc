@@ -94,6 +94,7 @@ membership::ViewPtr ViewOfSelf(membership::NodeId self) {
 
 ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& dependencies_in)
     : options(options_in),
+      affinity(options_in),
       dependencies(dependencies_in),
       scan_limits(ScanLimitsOf(options_in)),
       request_body_limits(BodyLimitsOf(options_in)),
@@ -103,7 +104,7 @@ ProxyNode::ProxyNode(const Options& options_in, const ProxyDependencies& depende
       app_watch(options_in, dependencies_in.on_app_health),
       sources(options_in.connections_per_source_max) {}
 
-ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys)
+ProxyLoop::ProxyLoop(ProxyNode* node, const Listeners& listeners, Keys keys)
     : node_(*node),
       loop_(DurationsOf(node->options)),
       buffers_(node->scan_limits.head_bytes_max + kBodyBytes, kBuffersKept),
@@ -152,7 +153,7 @@ void ProxyLoop::PostView(membership::ViewPtr view) {
   loop_.mailbox()->Post([this, view = std::move(view)] { SetView(view); });
 }
 
-void ProxyLoop::PostKeys(HopKeysPtr keys) {
+void ProxyLoop::PostKeys(Keys keys) {
   loop_.mailbox()->Post([this, keys = std::move(keys)] { SetKeys(keys); });
 }
 
@@ -167,9 +168,10 @@ void ProxyLoop::SetView(membership::ViewPtr view) {
 }
 
 // Peers whose key is gone may finish their requests, but begin no more.
-void ProxyLoop::SetKeys(HopKeysPtr keys) {
-  hop_keys_ = keys;
-  pool_.SetKeys(std::move(keys));
+void ProxyLoop::SetKeys(Keys keys) {
+  hop_keys_ = keys.hop;
+  seal_keys_ = std::move(keys.seal);
+  pool_.SetKeys(std::move(keys.hop));
   CloseIdleConnections([](const ClientConnection& c) { return c.closing(); });
 }
 

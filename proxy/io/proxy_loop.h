@@ -21,6 +21,7 @@
 #include "absl/synchronization/mutex.h"
 #include "membership/keyring.h"
 #include "membership/view.h"
+#include "proxy/core/affinity.h"
 #include "proxy/core/body_decoder.h"
 #include "proxy/core/circuit.h"
 #include "proxy/core/grace_queue.h"
@@ -68,6 +69,7 @@ struct ProxyNode {
   ProxyNode(const Options& options, const ProxyDependencies& dependencies);
 
   const Options options;
+  const Affinity affinity;
   const ProxyDependencies dependencies;
   const ScanLimits scan_limits;
   const BodyLimits request_body_limits;
@@ -91,8 +93,13 @@ class ProxyLoop {
     int tls_clients = -1;
     int peers = -1;
   };
+  // What the cluster's keys are good for here. Null: there are none.
+  struct Keys {
+    HopKeysPtr hop;
+    SealKeysPtr seal;
+  };
   // `node` outlives the loop.
-  ProxyLoop(ProxyNode* node, const Listeners& listeners, HopKeysPtr keys);
+  ProxyLoop(ProxyNode* node, const Listeners& listeners, Keys keys);
   ~ProxyLoop();
   absl::Status Open() { return loop_.Open(); }
 
@@ -100,7 +107,7 @@ class ProxyLoop {
   // The node's application is checked on this loop. Before Start.
   void WatchApp();
   void PostView(membership::ViewPtr view);
-  void PostKeys(HopKeysPtr keys);
+  void PostKeys(Keys keys);
   // Finishes requests under way, at most for a while, then ends the thread.
   void PostStop();
   void Join();
@@ -115,6 +122,7 @@ class ProxyLoop {
   const Options& options() const { return node_.options; }
   const membership::View& view() const { return *view_; }
   const HopKeysPtr& hop_keys() const { return hop_keys_; }
+  const SealKeys* seal_keys() const { return seal_keys_.get(); }
   Counters& counters() { return counters_; }
   bool closing() const { return stopping_ || node_.draining.load(std::memory_order_relaxed); }
 
@@ -178,7 +186,7 @@ class ProxyLoop {
   void FlushTouches();
   void FlushAccess();
   void SetView(membership::ViewPtr view);
-  void SetKeys(HopKeysPtr keys);
+  void SetKeys(Keys keys);
   void BeginStop();
   template <typename Predicate>
   void CloseIdleConnections(Predicate predicate);
@@ -192,6 +200,7 @@ class ProxyLoop {
   Counters counters_;
   membership::ViewPtr view_;
   HopKeysPtr hop_keys_;
+  SealKeysPtr seal_keys_;
   std::array<Listener, 3> listeners_;
   bool listening_ = false;
   bool watches_app_ = false;

@@ -62,6 +62,8 @@ absl::Status ProxyServer::Bind() {
     if (!free.ok()) return free;
   }
   if (node_.dependencies.keys != nullptr) SetTicketKeys(*node_.dependencies.keys);
+  const ProxyLoop::Keys keys = DeriveKeys(node_.dependencies.keys);
+  SetSealKeys(keys.seal);
   for (int i = 0; i < node_.loops; ++i) {
     ProxyLoop::Listeners listeners;
     for (const Port& port : ports) {
@@ -74,17 +76,27 @@ absl::Status ProxyServer::Bind() {
       }
       listeners.*port.fd = *fd;
     }
-    loops_.push_back(
-        std::make_unique<ProxyLoop>(&node_, listeners, DeriveHopKeys(node_.dependencies.keys)));
+    loops_.push_back(std::make_unique<ProxyLoop>(&node_, listeners, keys));
     const absl::Status opened = loops_.back()->Open();
     if (!opened.ok()) return opened;
   }
   return absl::OkStatus();
 }
 
-HopKeysPtr ProxyServer::DeriveHopKeys(const membership::KeyringPtr& keys) const {
-  if (keys == nullptr) return nullptr;
-  return std::make_shared<const HopKeys>(node_.dependencies.cluster, *keys);
+void ProxyServer::SetSealKeys(SealKeysPtr keys) {
+  absl::MutexLock lock(&seal_keys_mutex_);
+  seal_keys_ = std::move(keys);
+}
+
+SealKeysPtr ProxyServer::seal_keys() const {
+  absl::MutexLock lock(&seal_keys_mutex_);
+  return seal_keys_;
+}
+
+ProxyLoop::Keys ProxyServer::DeriveKeys(const membership::KeyringPtr& keys) const {
+  if (keys == nullptr) return {};
+  return {std::make_shared<const HopKeys>(node_.dependencies.cluster, *keys),
+          std::make_shared<const SealKeys>(node_.dependencies.cluster, *keys)};
 }
 
 // All nodes of a cluster have its keys, so a visitor resumes TLS at any of them.
@@ -97,7 +109,8 @@ void ProxyServer::SetTicketKeys(const membership::Keyring& keys) {
 
 void ProxyServer::SetKeys(const membership::KeyringPtr& keys) {
   SetTicketKeys(*keys);
-  const HopKeysPtr derived = DeriveHopKeys(keys);
+  const ProxyLoop::Keys derived = DeriveKeys(keys);
+  SetSealKeys(derived.seal);
   for (const auto& loop : loops_) loop->PostKeys(derived);
 }
 
@@ -124,6 +137,19 @@ void ProxyServer::Stop() {
   StartDraining();
   for (const auto& loop : loops_) loop->PostStop();
   for (const auto& loop : loops_) loop->Join();
+}
+
+absl::StatusOr<Explanation> ProxyServer::ExplainRoute(absl::string_view head,
+                                                      const membership::View& view) const {
+  const SealKeysPtr seals = seal_keys();
+  return Explain(head, {.affinity = node_.affinity,
+                        .scan_limits = node_.scan_limits,
+                        .index = node_.dependencies.store->index(),
+                        .view = view,
+                        .name_space = node_.options.name_space,
+                        .unknown_session = node_.options.grace.unknown_session,
+                        .app_up = app_up(),
+                        .seals = seals.get()});
 }
 
 void ProxyServer::ReopenAccessLog() {

@@ -9,9 +9,12 @@
 #include <optional>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "membership/address.h"
 #include "membership/view.h"
+#include "proxy/core/explain.h"
 #include "proxy/io/proxy_loop.h"
 #include "proxy/observer.h"
 #include "proxy/options.h"
@@ -48,6 +51,9 @@ class ProxyServer {
   void SetKeys(const membership::KeyringPtr& keys);
   // The application takes requests, as far as this node knows. Any thread.
   bool app_up() const { return node_.app_watch.up(); }
+  // How a request with this head would be routed by `view`. Any thread.
+  absl::StatusOr<Explanation> ExplainRoute(absl::string_view head,
+                                           const membership::View& view) const;
   // After the file was renamed. Any thread.
   void ReopenAccessLog();
   // Zeros without an access log. Any thread.
@@ -60,14 +66,18 @@ class ProxyServer {
  private:
   ProxyServer(const Options& options, Dependencies dependencies);
   absl::Status Bind();
-  HopKeysPtr DeriveHopKeys(const membership::KeyringPtr& keys) const;
+  ProxyLoop::Keys DeriveKeys(const membership::KeyringPtr& keys) const;
   void SetTicketKeys(const membership::Keyring& keys);
+  void SetSealKeys(SealKeysPtr keys);
+  SealKeysPtr seal_keys() const;
 
   ProxyNode node_;
   membership::Address listen_address_;
   membership::Address forward_address_;
   std::optional<membership::Address> tls_address_;
   std::vector<std::unique_ptr<ProxyLoop>> loops_;
+  mutable absl::Mutex seal_keys_mutex_;
+  SealKeysPtr seal_keys_ ABSL_GUARDED_BY(seal_keys_mutex_);
   bool started_ = false;
   bool stopped_ = false;
 };

@@ -24,7 +24,7 @@ const std::map<std::string, Command>& Commands() {
       {"owner", Command::kOwner},         {"sessions", Command::kSessions},
       {"keys", Command::kKeys},           {"certs", Command::kCerts},
       {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop},
-      {"events", Command::kEvents}};
+      {"events", Command::kEvents},       {"route", Command::kRoute}};
   return *commands;
 }
 
@@ -77,7 +77,7 @@ class Parser {
   static bool TakesValue(const std::string& option) {
     return option == "--api" || option == "--timeout" || option == "--limit" ||
            option == "--namespace" || option == "--key" || option == "--nodes" ||
-           option == "--days";
+           option == "--days" || option == "--method" || option == "--url" || option == "--header";
   }
 
   absl::Status TakeWord(const std::string& word) {
@@ -174,6 +174,12 @@ class Parser {
       arguments_.certs.nodes = absl::StrSplit(value, ',');
     } else if (option == "--days" && command_ == Command::kCerts) {
       return ParseNumber(option, value, kDaysMax, &arguments_.certs.days);
+    } else if (option == "--method" && command_ == Command::kRoute) {
+      arguments_.method = value;
+    } else if (option == "--url" && command_ == Command::kRoute) {
+      arguments_.url = value;
+    } else if (option == "--header" && command_ == Command::kRoute) {
+      arguments_.headers.push_back(value);
     } else if (option == "--key" && command_ == Command::kOwner) {
       arguments_.key = value;
     } else {
@@ -212,6 +218,9 @@ class Parser {
     if (arguments_.api.empty()) return Usage("--api is empty");
     if (*command_ == Command::kOwner && arguments_.id.empty() == arguments_.key.empty()) {
       return Usage("owner needs a session id, or --key");
+    }
+    if (*command_ == Command::kRoute && arguments_.url.empty()) {
+      return Usage("route needs --url");
     }
     if (*command_ == Command::kKeys) return FinishKeys();
     if (*command_ == Command::kCerts) return FinishCerts();
@@ -314,6 +323,15 @@ std::string HelpText(Command command) {
           "Ctrl-C. With --json one object per line. Exit code 1 if more happens than can be "
           "printed.\n",
           kCommonHelp);
+    case Command::kRoute:
+      return absl::StrCat(
+          "roostctl route --url URL [--method METHOD] [--header 'NAME: VALUE']...: how the node\n"
+          "would read a request and route it, rule by rule. Sends and changes nothing.\n\n"
+          "  --url URL        http://host/path?query or /path?query\n"
+          "  --method METHOD  default GET\n"
+          "  --header FIELD   'Cookie: JSESSIONID=4C1B.n1', for instance; may be given again\n\n"
+          "Sessions are shown by their keys, as `sessions` shows them, never by their ids.\n",
+          kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:
@@ -326,6 +344,7 @@ std::string HelpText(Command command) {
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
       "  roostctl events                what happens to the sessions that it owns, until Ctrl-C\n"
+      "  roostctl route --url URL       how a request would be read and routed\n"
       "  roostctl safe-to-stop [--wait] whether stopping the node now would lose a session\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"

@@ -21,7 +21,8 @@ enum class Command {
   kCerts,
   kBroadcast,
   kSafeToStop,
-  kEvents
+  kEvents,
+  kRoute
 };
 
 // Of `roostctl keys`.
@@ -48,6 +49,10 @@ struct Arguments {
   std::string operand;
   std::string topic;    // broadcast
   std::string payload;  // broadcast
+  // route
+  std::string method = "GET";
+  std::string url;
+  std::vector<std::string> headers;
   CertsAction certs_action = CertsAction::kNone;
   CertsRequest certs;
   // "HOST:PORT" or "unix:PATH".

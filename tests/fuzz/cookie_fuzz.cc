@@ -1,30 +1,36 @@
-// Cookie parsing stays within its input and its bounds.
+// Cookie parsing stays within its input, and finds in a Set-Cookie what it finds in a Cookie.
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 
-#include "proxy/core/session_id.h"
+#include "proxy/core/cookies.h"
 
 namespace roost::proxy {
 namespace {
 
+bool Within(absl::string_view part, absl::string_view whole) {
+  return part.empty() ||
+         (part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size());
+}
+
 void Check(absl::string_view in) {
   RequestHead request;
-  request.fields = {{"Cookie", in, FieldId::kCookie}, {"Cookie", in, FieldId::kCookie}};
+  request.fields = {{"Cookie", in, FieldId::kCookie}};
   request.present.Add(FieldId::kCookie);
-  const SessionIds ids = FindSessionIds(request, "SID");
-  assert(ids.count <= kSessionIdsMax);
-  for (size_t i = 0; i < ids.count; ++i) {
-    assert(!ids.ids[i].empty() && ids.ids[i].size() <= kSessionIdBytesMax);
-    assert(ids.ids[i].find(';') == absl::string_view::npos);
-    for (size_t j = 0; j < i; ++j) assert(ids.ids[i] != ids.ids[j]);
+  ForEachCookie(request, "SID", [&](absl::string_view value) {
+    assert(Within(value, in) && value.find(';') == absl::string_view::npos);
+    return true;
+  });
+  if (const auto cookie = ReadSetCookie(in, "SID", 1'700'000'000)) {
+    assert(Within(cookie->value, in) && Within(cookie->path, in) && Within(cookie->domain, in));
+    assert(!cookie->value.empty() || cookie->cleared);
+    absl::string_view first;
+    ForEachCookie(request, "SID", [&](absl::string_view value) {
+      first = value;
+      return false;
+    });
+    assert(first == cookie->value);
   }
-  ResponseHead response;
-  response.fields = {{"Set-Cookie", in, FieldId::kSetCookie}};
-  response.present.Add(FieldId::kSetCookie);
-  const SessionCookie cookie = FindSessionCookie(response, "SID", 1'700'000'000);
-  assert((cookie.change == CookieChange::kSet) == !cookie.id.empty());
-  assert(cookie.id.size() <= kSessionIdBytesMax);
   int64_t unix_s = 0;
   ParseCookieDate(in, &unix_s);
 }

@@ -135,6 +135,11 @@ class ApiTest : public ::testing::Test {
                                    auto page = entries_;
                                    if (page.size() > limit) page.resize(limit);
                                    done(page);
+                                 },
+                             .explain =
+                                 [](const std::string& head, v1::ExplainRouteResponse* out) {
+                                   out->set_action(head);
+                                   return absl::OkStatus();
                                  }},
                             &board_};
   const ShortDir dir_;

@@ -63,6 +63,34 @@ std::string CallRaw(const std::shared_ptr<grpc::Channel>& channel, const std::st
   return text;
 }
 
+TEST_F(ApiTest, ExplainedRequestsAreWholeHeads) {
+  const auto head = [this](const v1::ExplainRouteRequest& request) {
+    v1::ExplainRouteResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = operator_->ExplainRoute(&context, request, &response);
+    return status.ok() ? response.action() : status.error_message();
+  };
+  v1::ExplainRouteRequest request;
+  EXPECT_EQ(head(request), "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  request.set_method("POST");
+  request.set_url("https://shop.example:8443?a=b");
+  request.add_headers("Cookie: a=b");
+  EXPECT_EQ(head(request), "POST /?a=b HTTP/1.1\r\nCookie: a=b\r\nHost: shop.example:8443\r\n\r\n");
+  request.add_headers("HOST: other");
+  EXPECT_EQ(head(request), "POST /?a=b HTTP/1.1\r\nCookie: a=b\r\nHOST: other\r\n\r\n");
+  request.add_headers("X: y\r\nZ: w");
+  EXPECT_THAT(head(request), HasSubstr("headers: no control characters"));
+  request.clear_headers();
+  request.set_url(std::string(9'000, '/'));
+  EXPECT_THAT(head(request), HasSubstr("url: at most 8192 bytes"));
+  request.set_url("/");
+  request.set_method("GET\n");
+  EXPECT_THAT(head(request), HasSubstr("method: at most 32"));
+  request.set_method("GET");
+  for (int i = 0; i < 101; ++i) request.add_headers("a: b");
+  EXPECT_THAT(head(request), HasSubstr("headers: at most 100"));
+}
+
 TEST_F(ApiTest, HealthSaysServing) {
   // HealthCheckResponse{status: SERVING}, see grpc.health.v1.
   EXPECT_EQ(CallRaw(channel_, "/grpc.health.v1.Health/Check", ""), std::string("\x08\x01"));

@@ -43,7 +43,8 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command :
        {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
-        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kEvents, Command::kVersion}) {
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kEvents,
+        Command::kRoute, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -78,6 +79,17 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
   }
+}
+
+TEST(ArgumentsTest, RouteTakesARequest) {
+  const auto arguments = ParseArguments(
+      {"route", "--url", "/a", "--method=POST", "--header", "Cookie: a=b", "--header", "X: y"}, "");
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->url, "/a");
+  EXPECT_EQ(arguments->method, "POST");
+  EXPECT_EQ(arguments->headers, (std::vector<std::string>{"Cookie: a=b", "X: y"}));
+  EXPECT_FALSE(ParseArguments({"route"}, "").ok());
+  EXPECT_FALSE(ParseArguments({"status", "--url", "/"}, "").ok());
 }
 
 TEST(ArgumentsTest, SafeToStopMayWait) {

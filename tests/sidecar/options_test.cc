@@ -72,6 +72,59 @@ TEST(OptionsTest, PresetsSetWhatIsNotGivenAndAreConsistent) {
   EXPECT_EQ(wan.suspicion_max_mult, 6);
 }
 
+TEST(OptionsTest, EveryAffinityFieldArrives) {
+  const proxy::AffinityOptions none = ToProxyOptions(Load("")).affinity;
+  EXPECT_EQ(none.format, proxy::AffinityFormat::kNone);
+  EXPECT_EQ(none.places, std::vector<proxy::IdPlace>{proxy::IdPlace::kCookie});
+  EXPECT_EQ(none.cookie_attributes, proxy::AffinityOptions().cookie_attributes);
+  EXPECT_EQ(none.route_cookie, proxy::AffinityOptions().route_cookie);
+  EXPECT_EQ(none.path_parameter, proxy::AffinityOptions().path_parameter);
+  const proxy::AffinityOptions all =
+      ToProxyOptions(Load("store: {copies: 2}\n"
+                          "affinity: {format: ranked, places: [header, query, path, cookie],\n"
+                          "           form: base64, path_parameter: p, query_parameter: q,\n"
+                          "           header: h, route_cookie_name: r, routes_by: roost,\n"
+                          "           delimiter: \"!\", routes_max: 5, cookie_attributes: Secure,\n"
+                          "           sealed_cookie_name: s, soap_bytes_max: 4KiB,\n"
+                          "           learn_socketio: true}"))
+          .affinity;
+  using proxy::IdPlace;
+  EXPECT_EQ(all.format, proxy::AffinityFormat::kRanked);
+  EXPECT_EQ(all.places, (std::vector<IdPlace>{IdPlace::kHeader, IdPlace::kQuery, IdPlace::kPath,
+                                              IdPlace::kCookie}));
+  EXPECT_EQ(all.form, proxy::IdForm::kBase64);
+  EXPECT_EQ(all.path_parameter, "p");
+  EXPECT_EQ(all.query_parameter, "q");
+  EXPECT_EQ(all.header, "h");
+  EXPECT_EQ(all.route_cookie, "r");
+  EXPECT_EQ(all.routes_by, proxy::RoutesBy::kRoost);
+  EXPECT_EQ(all.delimiter, '!');
+  EXPECT_EQ(all.routes_max, 5);
+  EXPECT_EQ(all.cookie_attributes, "Secure");
+  EXPECT_EQ(all.sealed_cookie, "s");
+  EXPECT_EQ(all.soap_bytes_max, 4'096);
+  EXPECT_TRUE(all.learn_socketio);
+  EXPECT_EQ(all.copies, 2);
+}
+
+TEST(OptionsTest, AffinityPresetsAreConsistentAndGiveWay) {
+  for (const char* preset : {"other", "tomcat", "wildfly", "wicket", "ofbiz", "wso2", "express",
+                             "php", "django", "rails", "spring", "aspnet", "socketio", "mcp"}) {
+    const auto config = Load(absl::StrCat("affinity: {preset: ", preset, "}"));
+    EXPECT_TRUE(CheckOptions(config).ok()) << preset << ": " << CheckOptions(config);
+  }
+  const proxy::Options express = ToProxyOptions(Load("affinity: {preset: express}"));
+  EXPECT_EQ(express.cookie, "connect.sid");
+  EXPECT_EQ(express.affinity.form, proxy::IdForm::kSigned);
+  const proxy::Options given =
+      ToProxyOptions(Load("affinity: {preset: wildfly, places: [cookie], routes_by: app}\n"
+                          "proxy: {cookie: SID}"));
+  EXPECT_EQ(given.cookie, "SID");
+  EXPECT_EQ(given.affinity.format, proxy::AffinityFormat::kRanked);
+  EXPECT_EQ(given.affinity.places, std::vector<proxy::IdPlace>{proxy::IdPlace::kCookie});
+  EXPECT_EQ(given.affinity.routes_by, proxy::RoutesBy::kApp);
+}
+
 TEST(OptionsTest, EveryStoreFieldArrives) {
   const store::Options store = ToStoreOptions(
       Load("store: {copies: 3, ack: all, min_copies: refuse, ack_timeout_ms: 1s, idle_ttl_ms: 2m,\n"

@@ -203,5 +203,30 @@ TEST(StandInTest, WhoStandsInDoesNotAskWhoOwns) {
   EXPECT_EQ(Route(kForger, {Kind::kHeld, kAlive}, View()).action, Action::kForward);
 }
 
+TEST(HintTest, CountsOnlyWhereNobodyKnowsBetter) {
+  const RequestFacts hinted{.has_session = true, .hint = kAlive};
+  const membership::View view = View();
+  EXPECT_EQ(RouteUnknown(hinted, view, UnknownSession::kUnavailable),
+            (Decision{Action::kForward, Reason::kHint, kAlive}));
+  EXPECT_EQ(RouteAnswer(hinted, {}, view, UnknownSession::kApp),
+            (Decision{Action::kForward, Reason::kHint, kAlive}));
+  EXPECT_EQ(Route(hinted, {Kind::kHeld, kSelf}, view).action, Action::kLocal);
+  EXPECT_EQ(Route(hinted, {}, view).action, Action::kHold);
+  EXPECT_EQ(Route({.hint = kAlive}, {}, view), (Decision{Action::kForward, Reason::kHint, kAlive}));
+  EXPECT_EQ(Route({.hint = kSelf}, {}, view).action, Action::kLocal);
+}
+
+TEST(HintTest, PeersRequestsAreNotForwarded) {
+  const membership::View view = View();
+  EXPECT_EQ(RouteUnknown({.has_session = true, .from_peer = true, .hint = kAlive}, view,
+                         UnknownSession::kUnavailable)
+                .action,
+            Action::kUnavailable);
+  EXPECT_EQ(RouteUnknown({.has_session = true, .from_peer = true, .hint = kSelf}, view,
+                         UnknownSession::kUnavailable),
+            (Decision{Action::kLocal, Reason::kHint, {}}));
+  EXPECT_EQ(Route({.from_peer = true, .hint = kAlive}, {}, view).action, Action::kLocal);
+}
+
 }  // namespace
 }  // namespace roost::proxy

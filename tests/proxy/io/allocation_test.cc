@@ -82,6 +82,16 @@ TEST_F(AllocationTest, NoneForAnOwnedSession) {
   EXPECT_LE(AllocationsOf(Client(), GetAs("abc"), 1), 20u);
 }
 
+TEST_F(AllocationTest, NoneForRoutes) {
+  options_.affinity.format = AffinityFormat::kRanked;
+  options_.affinity.routes_by = RoutesBy::kRoost;
+  options_.affinity.places = {IdPlace::kCookie, IdPlace::kPath};
+  StartProxy(Answering(Ok("x")));
+  SetPeer(app_->address());
+  store_.mutable_index().SetHeld(Key("abc"), kSelf);
+  EXPECT_LE(AllocationsOf(Client(), GetAs("abc.n1.n2; JSESSIONID=abc.n2"), 1), 20u);
+}
+
 TEST_F(AllocationTest, NoneForBodies) {
   StartProxy(Answering(Ok(std::string(100'000, 'x'))));
   const std::string request =

@@ -50,7 +50,9 @@ class ProxyFixture : public ::testing::Test {
                membership::AppHealth app = membership::AppHealth::kUnknown) {
     membership::Member self, peer;
     self.id = kSelf;
+    self.name = "n1";
     peer.id = kPeer;
+    peer.name = "n2";
     peer.state = state;
     peer.app = app;
     peer.gossip = forward;

@@ -1,4 +1,4 @@
-#include "proxy/core/session_id.h"
+#include "proxy/core/cookies.h"
 
 #include <algorithm>
 #include <optional>
@@ -15,30 +15,6 @@ absl::string_view Unquote(absl::string_view value) {
     return value.substr(1, value.size() - 2);
   }
   return value;
-}
-
-// The value of "name=value", unquoted, if the name is `cookie`.
-std::optional<absl::string_view> ValueOf(absl::string_view pair, absl::string_view cookie) {
-  if (!absl::StartsWith(pair, cookie)) return std::nullopt;
-  const absl::string_view rest = TrimOws(pair.substr(cookie.size()));
-  if (rest.empty() || rest.front() != '=') return std::nullopt;
-  return Unquote(TrimOws(rest.substr(1)));
-}
-
-bool IsUsable(absl::string_view id) { return !id.empty() && id.size() <= kSessionIdBytesMax; }
-
-void Add(absl::string_view id, SessionIds* ids) {
-  const auto end = ids->ids.begin() + ids->count;
-  if (IsUsable(id) && std::find(ids->ids.begin(), end, id) == end) ids->ids[ids->count++] = id;
-}
-
-void AddFrom(absl::string_view pairs, absl::string_view cookie, SessionIds* ids) {
-  // Most Cookie fields of other sites' making end here, at memory speed.
-  if (pairs.find(cookie) == absl::string_view::npos) return;
-  while (!pairs.empty() && ids->count < kSessionIdsMax) {
-    const auto id = ValueOf(TakeElement(';', &pairs), cookie);
-    if (id) Add(*id, ids);
-  }
 }
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -108,10 +84,10 @@ struct DateParts {
   }
 };
 
-// What one Set-Cookie field's attributes say about its life.
-bool IsExpired(absl::string_view attributes, int64_t now_unix_s) {
-  std::optional<bool> by_age;
-  bool by_date = false;
+// What a cookie's attributes say about its life and about where it belongs.
+void ReadAttributes(absl::string_view attributes, int64_t now_unix_s, SetCookie* cookie) {
+  std::optional<bool> expired_by_age;
+  bool expired_by_date = false;
   while (!attributes.empty()) {
     const absl::string_view attribute = TakeElement(';', &attributes);
     const size_t equals = std::min(attribute.find('='), attribute.size());
@@ -122,40 +98,35 @@ bool IsExpired(absl::string_view attributes, int64_t now_unix_s) {
       const bool negative = absl::StartsWith(value, "-");
       const absl::string_view digits = value.substr(negative ? 1 : 0);
       if (digits.empty() || !std::all_of(digits.begin(), digits.end(), IsDigit)) continue;
-      by_age = negative || digits.find_first_not_of('0') == absl::string_view::npos;
+      expired_by_age = negative || digits.find_first_not_of('0') == absl::string_view::npos;
     } else if (absl::EqualsIgnoreCase(name, "expires")) {
       int64_t expires = 0;
-      by_date = ParseCookieDate(Unquote(value), &expires) && expires <= now_unix_s;
+      expired_by_date = ParseCookieDate(Unquote(value), &expires) && expires <= now_unix_s;
+    } else if (absl::EqualsIgnoreCase(name, "path")) {
+      cookie->path = value;
+    } else if (absl::EqualsIgnoreCase(name, "domain")) {
+      cookie->domain = value;
     }
   }
-  return by_age.value_or(by_date);
+  cookie->cleared |= expired_by_age.value_or(expired_by_date);
 }
 
 }  // namespace
 
-SessionIds FindSessionIds(const RequestHead& head, absl::string_view cookie) {
-  SessionIds ids;
-  if (!head.present.Has(FieldId::kCookie)) return ids;
-  for (const HeaderField& field : head.fields) {
-    if (field.id == FieldId::kCookie) AddFrom(field.value, cookie, &ids);
-  }
-  return ids;
+std::optional<absl::string_view> CookieValue(absl::string_view pair, absl::string_view name) {
+  if (!absl::StartsWith(pair, name)) return std::nullopt;
+  const absl::string_view rest = TrimOws(pair.substr(name.size()));
+  if (rest.empty() || rest.front() != '=') return std::nullopt;
+  return Unquote(TrimOws(rest.substr(1)));
 }
 
-SessionCookie FindSessionCookie(const ResponseHead& head, absl::string_view cookie,
-                                int64_t now_unix_s) {
-  SessionCookie found;
-  if (!head.present.Has(FieldId::kSetCookie)) return found;
-  for (const HeaderField& field : head.fields) {
-    if (field.id != FieldId::kSetCookie) continue;
-    absl::string_view rest = field.value;
-    const auto id = ValueOf(TakeElement(';', &rest), cookie);
-    if (!id || id->size() > kSessionIdBytesMax) continue;
-    const bool cleared = id->empty() || IsExpired(rest, now_unix_s);
-    found = {cleared ? CookieChange::kCleared : CookieChange::kSet,
-             cleared ? absl::string_view() : *id};
-  }
-  return found;
+std::optional<SetCookie> ReadSetCookie(absl::string_view field, absl::string_view name,
+                                       int64_t now_unix_s) {
+  const auto value = CookieValue(TakeElement(';', &field), name);
+  if (!value) return std::nullopt;
+  SetCookie cookie{.value = *value, .cleared = value->empty()};
+  ReadAttributes(field, now_unix_s, &cookie);
+  return cookie;
 }
 
 bool ParseCookieDate(absl::string_view text, int64_t* unix_s) {

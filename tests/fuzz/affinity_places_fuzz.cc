@@ -1,0 +1,25 @@
+// Ids in the path, the query, a field and cookies, all at once.
+#include <cstddef>
+#include <cstdint>
+
+#include "tests/fuzz/affinity_check.h"
+
+namespace roost::proxy {
+namespace {
+
+void Check(absl::string_view in) {
+  Options options;
+  options.cookie = "S";
+  options.affinity.places = {IdPlace::kQuery, IdPlace::kPath, IdPlace::kHeader, IdPlace::kCookie};
+  options.affinity.query_parameter = "sid";
+  options.affinity.header = "H";
+  CheckAffinity(options, in);
+}
+
+}  // namespace
+}  // namespace roost::proxy
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  roost::proxy::Check(absl::string_view(reinterpret_cast<const char*>(data), size));
+  return 0;
+}
