@@ -244,6 +244,11 @@ void Replica::OnView(Now now, membership::ViewPtr view, Effects* out) {
   state_->OnView(std::move(view));
 }
 
+void Replica::OnWake(Now now, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnWake();
+}
+
 void Replica::Execute(Now now, uint64_t operation_id, Operation operation, bool /*forwarded*/,
                       Effects* out) {
   // A forwarded operation is answered like any other: the shell forwards none, so it hands the
@@ -285,7 +290,7 @@ void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   const SessionSummary* summary = state_->Find(key);
   if (summary == nullptr) {
     state_->ForgetLearned(key);
-  } else if (!summary->tombstone && summary->owner() != state_->self_) {
+  } else if (!summary->tombstone && !state_->OwnedHere(*summary)) {
     state_->Recheck(key);
   }
 }

@@ -9,6 +9,7 @@
 // Owner: StoreLoop. Thread: the store's loop only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -36,6 +37,11 @@ class Replica {
   void Recover(Now now, Recovered recovered, Effects* out);
 
   void OnView(Now now, membership::ViewPtr view, Effects* out);
+
+  // The process slept for so long that others may have taken it for dead (kSleepMin). Before every
+  // input that waited meanwhile: what this node owns is asked of the others before it is served.
+  static constexpr std::chrono::milliseconds kSleepMin{1'000};
+  void OnWake(Now now, Effects* out);
 
   // `operation_id` is the shell's; a Reply with it comes out exactly once, now or later. An
   // operation for a session owned by a live peer is answered UNAVAILABLE with

@@ -117,6 +117,9 @@ struct ReplicaData {
   bool revalidate_ = false;
   // A comparison with other holders ended without all their answers.
   bool compare_again_ = false;
+  // Until then a new copy is compared with the other holders: a member came back, or this node
+  // woke, and what was under way before then may arrive late.
+  SteadyTime late_until_{};
   size_t unvalidated_ = 0;
   bool draining_ = false;
   DiskSpace space_ = DiskSpace::kAmple;

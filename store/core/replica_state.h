@@ -206,6 +206,8 @@ struct Replica::State : ReplicaData {
 
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
+  void OnWake();
+  void CompareIfLate(SessionKey key);
   void StartSweep();
   void Sweep();
   void Review(SessionKey key, int pass);

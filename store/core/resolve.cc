@@ -133,7 +133,12 @@ void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose, std::vect
 
 void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
-  if (Find(key) != nullptr) return Settle(key);
+  if (const SessionSummary* summary = Find(key)) {
+    // The heir of a session whose owner is gone may have placed its copies elsewhere.
+    const bool moved = best.known && !best.tombstone && best.epoch > summary->epoch &&
+                       !summary->tombstone && summary->owner() != self_ && best.owner != self_;
+    return moved ? Supersede(key, best.epoch, best.owner) : Settle(key);
+  }
   if (!best.known) {
     // Who did not answer may own it. Asked again, until the view says that it is gone or the
     // callers give up.
@@ -513,9 +518,12 @@ void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
     const SessionSummary* summary = Find(answer.key);
     if (summary == nullptr || summary->tombstone || !OwnedHere(*summary)) continue;
     const bool behind = answer.known && !answer.tombstone && answer.epoch < summary->epoch;
-    if (!behind || answer.owner == self_ || Gone(answer.owner)) continue;
-    // Who is taken for the owner there may not know of this epoch: it offers what it has.
-    SendDrop(answer.owner, Drop{answer.key, summary->epoch, NewLine(), 0, {}});
+    // Who is taken for the owner there may not know of this epoch, nor one that holds an old copy
+    // and missed that it need not: it offers what it has.
+    const bool mine = answer.owner == self_;
+    const NodeId told = mine ? from : answer.owner;
+    if (!behind || Gone(told) || (mine && summary->HasCopyAt(from))) continue;
+    SendDrop(told, Drop{answer.key, summary->epoch, NewLine(), 0, {}});
   }
   for (const SessionKey key : surveys_.OnResult(from, result)) CloseSurvey(key);
 }

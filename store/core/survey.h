@@ -20,6 +20,8 @@ struct Survey {
   QueryPurpose purpose = QueryPurpose::kResolve;
   // Peers that have not answered yet.
   std::vector<membership::NodeId> waiting;
+  // Peers that answered that they do not know it.
+  std::vector<membership::NodeId> ignorant;
   membership::SteadyTime deadline;
   // Somebody went away without an answer, or joined without being asked: the others' answers may be
   // from before the session was where it is now.

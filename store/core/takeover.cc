@@ -33,6 +33,8 @@ constexpr int64_t kSliceBytesMax = 1 << 20;
 constexpr milliseconds kSlicePause{1};
 // From a change of the members until owners have their copies where lookups ask for them.
 constexpr milliseconds kPlacementMax{10'000};
+// How long after a break what was sent before it may still arrive.
+constexpr milliseconds kLateMax{10'000};
 
 // May copies lie elsewhere by `after` than by `before`?
 bool Moves(const membership::View& before, const membership::View& after) {
@@ -58,10 +60,14 @@ void Replica::State::OnView(membership::ViewPtr view) {
     const membership::Member* before =
         previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
     if (member.id == self_) continue;
-    if (member.live() && (before == nullptr || !before->live())) {
+    // Also one that came back before anybody missed it: it may have lost what it had.
+    const bool again = before != nullptr &&
+                       (!before->live() || before->boot_epoch != member.boot_epoch);
+    if (member.live() && (before == nullptr || again)) {
       revalidate_ = true;
       surveys_.OnJoin();
     }
+    if (member.live() && again) late_until_ = now_.steady + kLateMax;
     if (before == nullptr) continue;
     if (!member.live() && before->live()) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
@@ -90,6 +96,32 @@ void Replica::State::OnView(membership::ViewPtr view) {
   absl::c_sort(waiting);
   for (const SessionKey key : waiting) Settle(key);
   StartSweep();
+}
+
+// This process slept: others may have taken its sessions over, or made new copies without it.
+// Nothing is served before they were asked.
+void Replica::State::OnWake() {
+  late_until_ = now_.steady + kLateMax;
+  surveys_.OnJoin();
+  for (auto& [key, summary] : sessions_) {
+    if (summary->tombstone || summary->superseded) continue;
+    if (summary->owner() != self_) {
+      summary->doubtful = true;
+    } else if (!std::exchange(summary->unvalidated, true)) {
+      ++unvalidated_;
+    }
+  }
+  StartSweep();
+}
+
+// A new copy that may be older than what its owner has told others since.
+void Replica::State::CompareIfLate(SessionKey key) {
+  SessionSummary* summary = Find(key);
+  if (summary == nullptr || now_.steady >= late_until_ || summary->owner() == self_) return;
+  if (summary->tombstone) return;
+  summary->doubtful = true;
+  compare_again_ = true;
+  if (sweep_pass_ == 0) sweep_at_ = std::min<SteadyTime>(sweep_at_, now_.steady + kJoinGrace);
 }
 
 // --- The sweep.
@@ -273,8 +305,8 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   // Asked again at once.
   if (summary->unvalidated && survey.partial && !behind) return;
   if (own && (behind || (summary->unvalidated && !survey.complete()))) return StartTakeover(key);
-  if (!own && !best.known && survey.complete()) {
-    // The owner was asked too: it lives, but lost the session with its disk.
+  if (!own && absl::c_linear_search(survey.ignorant, summary->owner()) && survey.complete()) {
+    // The owner lives, but lost the session with its disk, and nobody knows of another.
     summary->ownerless = true;
     if (HeirOf(*summary) == self_) return StartTakeover(key);
   }

@@ -215,6 +215,8 @@ class StoreLoop::Loop {
   bool recovered() const { return recovered_.load(std::memory_order_acquire); }
 
  private:
+  // Before every input: what waited while the process slept comes after the replica knows of it.
+  Now ReadClocks() { return sleep_.Look(store::ReadClocks(), &replica_, &effects_); }
   PostFunction PostToThis() {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
   }
@@ -361,7 +363,8 @@ class StoreLoop::Loop {
   }
 
   SteadyTime NextDeadline() const {
-    return std::min({replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline()});
+    return std::min({replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline(),
+                     sleep_.next()});
   }
 
   void RunTimers() {
@@ -509,6 +512,7 @@ class StoreLoop::Loop {
   Counters counters_;
   OwnershipIndex index_;
   Replica replica_;
+  SleepWatch sleep_;
   InputQueue queue_;
   DiskPool disk_;
   PeerClient peers_;

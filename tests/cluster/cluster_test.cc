@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
@@ -12,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "tests/cluster/cluster_fixture.h"
 #include "tests/cluster/http_client.h"
@@ -146,32 +144,6 @@ TEST(ClusterTest, AKilledOwnersSessionsGoOnWithinTwoSeconds) {
   }
 }
 
-// The values in the conflict journal of the cookie's session.
-std::vector<std::string> JournalOf(Node& node, const std::string& cookie) {
-  const auto deadline = std::chrono::system_clock::now() + seconds(5);
-  roost::v1::ResolveRequest resolve;
-  resolve.set_id(cookie.substr(cookie.find('=') + 1));
-  roost::v1::ResolveResponse resolved;
-  grpc::ClientContext resolving;
-  resolving.set_deadline(deadline);
-  EXPECT_TRUE(node.sessions()->Resolve(&resolving, resolve, &resolved).ok());
-  roost::v1::ShowConflictsRequest show;
-  show.set_session_key(resolved.session_key());
-  roost::v1::ShowConflictsResponse shown;
-  grpc::ClientContext showing;
-  showing.set_deadline(deadline);
-  const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", node.api_port()),
-                                           grpc::InsecureChannelCredentials());
-  const grpc::Status status =
-      roost::v1::Operator::NewStub(channel)->ShowConflicts(&showing, show, &shown);
-  EXPECT_TRUE(status.ok()) << status.error_message();
-  std::vector<std::string> values;
-  for (const auto& conflict : shown.conflicts()) {
-    for (const auto& loss : conflict.losses()) values.push_back(loss.value());
-  }
-  return values;
-}
-
 TEST(ClusterTest, AFrozenOwnerReturnsAndDoesNotServeItsOldState) {
   Cluster cluster(3);
   cluster.StartAll();
@@ -189,7 +161,7 @@ TEST(ClusterTest, AFrozenOwnerReturnsAndDoesNotServeItsOldState) {
   EXPECT_EQ(cart, absl::StrCat("old,new", attempts));
   cluster.node(0).Signal(SIGCONT);
   ASSERT_TRUE(cluster.WaitUntilWhole(seconds(20)));
-  // Whoever is asked names one and the same owner, and shows the same cart.
+  // Whoever is asked names one and the same owner, and shows the newer cart.
   EXPECT_TRUE(Eventually(seconds(10),
                          [&] {
                            const int owner = cluster.OwnerOf(cookie, 0);
@@ -197,13 +169,9 @@ TEST(ClusterTest, AFrozenOwnerReturnsAndDoesNotServeItsOldState) {
                                   owner == cluster.OwnerOf(cookie, 2);
                          }))
       << cluster.OwnerOf(cookie, 0) << cluster.OwnerOf(cookie, 1) << cluster.OwnerOf(cookie, 2);
-  const std::string merged = Cart(cluster, 1, cookie);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(Cart(cluster, i, cookie), merged) << "through node " << i;
-  if (merged.substr(0, cart.size()) == cart) return;
-  // What lay in its sockets it did when it returned, later than the write that was acknowledged
-  // here. By store.merge_policy latest_update that one wins; the other is in the journal.
-  const std::vector<std::string> lost = JournalOf(cluster.node(1), cookie);
-  EXPECT_NE(std::find(lost.begin(), lost.end(), cart), lost.end()) << merged;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Cart(cluster, i, cookie).substr(0, cart.size()), cart) << "through node " << i;
+  }
 }
 
 TEST(ClusterTest, ARestartedNodeRejoinsAndServesAgain) {
