@@ -115,8 +115,8 @@ struct QueryResult {
 using ToSender = std::variant<ReplicateResult, QueryResult>;
 
 struct Send {
-  Send(membership::NodeId peer, ToReceiver what) : to(peer), message(std::move(what)) {}
-  Send(membership::NodeId peer, ToSender what) : to(peer), message(std::move(what)) {}
+  Send(membership::NodeId peer, ToReceiver&& what) : to(peer), message(std::move(what)) {}
+  Send(membership::NodeId peer, ToSender&& what) : to(peer), message(std::move(what)) {}
 
   membership::NodeId to;
   std::variant<ToReceiver, ToSender> message;

@@ -5,6 +5,7 @@
 // changes to the streams, sends collected questions and seals the batch.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,13 @@ namespace roost::store {
 struct Replica::State : ReplicaData {
   State(const Options& options, NodeId self, Counters* counters)
       : ReplicaData(options, self, counters) {}
+
+  // How long a started node waits to be in the member list before it takes a session for unknown:
+  // it may not have met who knows it.
+  static constexpr std::chrono::milliseconds kJoiningMax{1'000};
+  bool Joining() const {
+    return view_->list().lineage == 0 && now_.steady < started_ + kJoiningMax;
+  }
 
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);

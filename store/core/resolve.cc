@@ -90,7 +90,7 @@ Place Replica::State::Locate(SessionKey key, bool claim) {
   if (surveys_.IsOpen(key)) return {};
   if (view_ == nullptr) return {};
   std::vector<NodeId> peers = LookupPeers(key);
-  if (peers.empty()) return {Kind::kNowhere, {}, {}};
+  if (peers.empty()) return Joining() ? Place{} : Place{Kind::kNowhere, {}, {}};
   StartLookup(key, claim ? QueryPurpose::kClaim : QueryPurpose::kResolve, std::move(peers));
   return {};
 }
@@ -142,7 +142,7 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   if (!best.known) {
     // Who did not answer may own it. Asked again, until the view says that it is gone or the
     // callers give up.
-    if (!survey.complete()) return RetrySoon(key);
+    if (!survey.complete() || Joining()) return RetrySoon(key);
     counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
     if (survey.purpose == QueryPurpose::kClaim && ArbiterOf(key) != self_) granted_ = key;
     Settle(key, /*nowhere=*/true);

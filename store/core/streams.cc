@@ -278,7 +278,8 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.owner() == self_) return MergeHere(key, std::make_shared<const Session>(next));
       return Supersede(key, epoch, next.owner());
     }
-    if (next.epoch > held->epoch && next.tombstone && !held->tombstone && next.line != held->line &&
+    const bool untold = held->tombstone ? held->sequence != 0 : next.line != held->line;
+    if (next.epoch > held->epoch && next.tombstone && untold &&
         absl::c_any_of(held->copy_set,
                        [&](NodeId node) { return !absl::c_linear_search(next.copy_set, node); })) {
       // Who deleted it does not know all who hold this line of it.
@@ -309,7 +310,12 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
   if (handed_over) Find(key)->line_ended = true;
   handing_over_.erase(key);
   Settle(key);
-  if (handed_over) Review(key, 2);
+  if (!handed_over) return;
+  Review(key, 2);
+  // Only what this node has sent does it know to be safe with others.
+  if (const SessionSummary* mine = Find(key); mine != nullptr && OwnedHere(*mine)) {
+    if (mine->sequence == 0 && !draining_) ChangeCopies(key);
+  }
 }
 
 }  // namespace roost::store

@@ -59,7 +59,8 @@ membership::ViewPtr MakeView(uint64_t version) {
   self.id = membership::NodeId{1};
   self.name = "web-1";
   return std::make_shared<membership::View>(version, self.id,
-                                            std::vector<membership::Member>{self});
+                                            std::vector<membership::Member>{self},
+                                            membership::ListSummary{1, 1, 0, self.id});
 }
 
 class ApiTest : public ::testing::Test {

@@ -35,7 +35,8 @@ TEST(ClusterSimTest, NoLifeBreaksAPromise) {
         "a copy refused a lower epoch", "a superseded record was offered",
         "a write lost to another line", "power cut tore the log's tail",
         "a full disk stopped a node", "a drain was completed", "a node came back with old data",
-        "a node came back empty", "a stream was resumed"}) {
+        "a node came back empty", "a stream was resumed", "a node noticed that it had slept",
+        "nodes were killed in turn, under writes"}) {
     EXPECT_GT(sometimes[path], 0u) << path << ": the rare path did not run";
   }
 }
@@ -43,7 +44,7 @@ TEST(ClusterSimTest, NoLifeBreaksAPromise) {
 // Each of these lives found a bug once.
 TEST(ClusterSimTest, LivesThatFoundBugs) {
   std::map<std::string, uint64_t> sometimes;
-  for (const uint64_t seed : {55, 59, 66, 71, 74, 76, 77, 79, 86, 89, 125, 130, 165}) {
+  for (const uint64_t seed : {55, 59, 66, 71, 74, 76, 77, 79, 86, 89, 125, 130, 165, 310, 355, 468, 501, 509, 841}) {
     ExpectNoViolation(seed, &sometimes);
   }
 }

@@ -316,6 +316,11 @@ void SessionChecks::End(int write, const store::OperationResult& result) {
   record.outcome = result.status.ok() ? Outcome::kAcked : Outcome::kRefused;
   if (!result.status.ok()) return;
   record.copies = result.receipt.copies;
+  const int owner = cluster_->members().IndexOf(result.receipt.epoch.node);
+  if (record.removes >= 0 && owner >= 0) {
+    const uint64_t seen_by = writes_[static_cast<size_t>(record.removes)].held_by;
+    record.in_vain = ((seen_by >> owner) & 1) == 0;
+  }
   if (result.receipt.degraded) Sometimes("a write was degraded");
   const KeyRecord& key = keys_.at(record.key);
   const int held = __builtin_popcountll(record.held_by);
@@ -490,7 +495,7 @@ void SessionChecks::CheckWrite(int write, const Session* session) {
     }
   }
   // A line that was made without the attribute has nothing to show for its removal.
-  if (removal && MadeTwice(record.key)) return;
+  if (removal && (record.in_vain || MadeTwice(record.key))) return;
   if (record.destroyed >= record.copies || (removal && record.copies < 2)) {
     return Sometimes("a write was lost with all its copies");
   }
@@ -508,7 +513,13 @@ void SessionChecks::CheckLast(SessionKey key, const Session& session) {
   for (const int write : keys_.at(key).writes) {
     const WriteRecord& other = writes_[static_cast<size_t>(write)];
     if (other.outcome != Outcome::kAcked || other.started <= winner.ended) continue;
-    if (other.destroyed >= other.copies) continue;
+    // Where a removal was, or a write that was removed since, is not known.
+    const auto& records = keys_.at(key).writes;
+    const bool removed = std::any_of(records.begin(), records.end(), [&](int later) {
+      return writes_[static_cast<size_t>(later)].removes == write;
+    });
+    const bool unknown = (other.removes >= 0 || removed) && other.copies < 2;
+    if (other.destroyed >= other.copies || unknown) continue;
     // Itself, or what replaced it on its line, lost to the other line.
     const auto& all = keys_.at(key).writes;
     const bool journalled = std::any_of(all.begin(), all.end(), [&](int later) {

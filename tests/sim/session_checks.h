@@ -29,6 +29,8 @@ enum class Outcome : uint8_t { kOpen, kAcked, kUnknown, kRefused };
 struct WriteRecord {
   store::SessionKey key;
   int removes = -1;
+  // A removal where the attribute had never been: there was nothing to remove.
+  bool in_vain = false;
   Outcome outcome = Outcome::kOpen;
   SteadyTime started{};
   SteadyTime ended{};

@@ -201,6 +201,20 @@ void SessionClients::ReadAll() {
   }
 }
 
+void SessionClients::ReadEverywhere() {
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    if (!cluster_->running(node)) continue;
+    for (const auto& [key, record] : checks().keys()) {
+      Call(node, store::GetOp{key, true, 0}, [this, node, key = key](const OperationResult& result) {
+        if (result.status.ok() || absl::IsNotFound(result.status)) return;
+        checks().Violation(absl::StrCat("node ", node, " can't read session ", key.lo, ": ",
+                                        std::string(result.status.message())));
+      });
+    }
+  }
+  cluster_->RunFor(seconds(3));
+}
+
 void SessionClients::VisitAll() {
   auto served = std::make_shared<std::map<SessionKey, std::multiset<int>>>();
   size_t visits = 0;

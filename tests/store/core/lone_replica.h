@@ -32,7 +32,8 @@ class LoneReplica {
       list[i].id = membership::NodeId{static_cast<uint64_t>(i) + 1};
       list[i].state = membership::MemberState::kAlive;
     }
-    const auto view = std::make_shared<membership::View>(++view_version_, kSelf, list);
+    const auto view = std::make_shared<membership::View>(
+        ++view_version_, kSelf, list, membership::ListSummary{1, 1, 0, kSelf});
     Do([&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
   }
 
