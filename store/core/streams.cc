@@ -304,9 +304,9 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (node != self_ && !absl::c_linear_search(next.copy_set, node)) SendDrop(node, drop);
     }
   }
-  const bool copied_anew = held == nullptr;
+  const bool compared = held != nullptr && !held->doubtful;
   Adopt(std::move(next));
-  if (copied_anew) CompareIfLate(key);
+  if (!compared) CompareIfLate(key);
   if (handed_over) Find(key)->line_ended = true;
   handing_over_.erase(key);
   Settle(key);
