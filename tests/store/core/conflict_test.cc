@@ -33,7 +33,7 @@ class ConflictTest : public testing::Test {
   void MeetAnotherLine() {
     Receive(Handed(7, "ours", 10));
     Session theirs = Handed(8, "theirs", 20);
-    theirs.epoch.n = 9;
+    theirs.epoch.n = 9'000;
     Receive(theirs);
   }
   const Session& stored() { return *lone_.disk.at(kKey); }
@@ -45,11 +45,11 @@ class ConflictTest : public testing::Test {
 TEST_F(ConflictTest, LaterWriteWinsAndTheOtherIsInTheJournal) {
   MeetAnotherLine();
   EXPECT_EQ(stored().attributes.at("cart").value, "theirs");
-  EXPECT_GT(stored().epoch.n, 9u);
+  EXPECT_GT(stored().epoch.n, 9'000u);
   ASSERT_EQ(stored().conflicts.size(), 1u);
   ASSERT_EQ(stored().conflicts[0].losses.size(), 1u);
   EXPECT_EQ(stored().conflicts[0].losses[0].attribute.value, "ours");
-  EXPECT_EQ(stored().conflicts[0].kept_epoch.n, 9u);
+  EXPECT_EQ(stored().conflicts[0].kept_epoch.n, 9'000u);
   EXPECT_EQ(lone_.counters().conflicts.load(), 1u);
   EXPECT_EQ(lone_.counters().conflict_losses.load(), 1u);
   EXPECT_EQ(lone_.replica().Stats().conflicted, 1u);
