@@ -21,7 +21,8 @@ enum class Command {
   kCerts,
   kBroadcast,
   kConflicts,
-  kSafeToStop
+  kSafeToStop,
+  kEvents
 };
 
 // Of `roostctl conflicts`.

@@ -53,6 +53,8 @@ struct Replica::State : ReplicaData {
   // records.cc: changing what is stored.
   uint64_t Commit(Session next);
   void Adopt(Session next);
+  void NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause cause, SessionKey key,
+                 SessionKey moved_to = {});
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
   void StepDown(SessionKey key, Epoch epoch, NodeId owner);
@@ -216,7 +218,8 @@ struct Replica::State : ReplicaData {
   void OnView(membership::ViewPtr view);
   void OnWake();
   void CompareIfLate(SessionKey key);
-  void StartSweep();
+  // `calm`: nothing asked for it.
+  void StartSweep(bool calm);
   void Sweep();
   void Review(SessionKey key, int pass);
   void ReviewOwned(SessionKey key, int pass);

@@ -304,10 +304,12 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (node != self_ && !absl::c_linear_search(next.copy_set, node)) SendDrop(node, drop);
     }
   }
+  const bool moved = handed_over && (held == nullptr || held->owner() != self_);
   const bool compared = held != nullptr && !held->doubtful;
   Adopt(std::move(next));
   if (!compared) CompareIfLate(key);
   if (handed_over) Find(key)->line_ended = true;
+  if (moved) NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kDrain, key);
   handing_over_.erase(key);
   Settle(key);
   if (!handed_over) return;

@@ -22,6 +22,9 @@ constexpr milliseconds kValidateTimeout{1'000};
 // Between sweeps: soon while something is unsettled, else rarely.
 constexpr milliseconds kSweepSoon{100};
 constexpr milliseconds kSweepRarely{10'000};
+// What a session costs a sweep that nothing asked for, of the time: about a hundred times what it
+// takes, so that a million sessions are no load.
+constexpr std::chrono::microseconds kCalmReview{100};
 // Open surveys at which a sweep pauses, and for how long.
 constexpr milliseconds kSweepPause{10};
 constexpr size_t kSurveysMax = 4'096;
@@ -95,7 +98,7 @@ void Replica::State::OnView(membership::ViewPtr view) {
   for (const auto& [key, held] : held_) waiting.push_back(key);
   absl::c_sort(waiting);
   for (const SessionKey key : waiting) Settle(key);
-  StartSweep();
+  StartSweep(false);
 }
 
 // This process slept: others may have taken its sessions over, or made new copies without it.
@@ -111,7 +114,7 @@ void Replica::State::OnWake() {
       ++unvalidated_;
     }
   }
-  StartSweep();
+  StartSweep(false);
 }
 
 // A new copy that may be older than what its owner has told others since.
@@ -121,13 +124,18 @@ void Replica::State::CompareIfLate(SessionKey key) {
   if (summary->tombstone) return;
   summary->doubtful = true;
   compare_again_ = true;
-  if (sweep_pass_ == 0) sweep_at_ = std::min<SteadyTime>(sweep_at_, now_.steady + kJoinGrace);
+  if (sweep_pass_ != 0 && !sweep_calm_) return;
+  sweep_pass_ = 0;
+  sweep_calm_ = false;
+  sweep_at_ = std::min<SteadyTime>(sweep_at_, now_.steady + kJoinGrace);
 }
 
 // --- The sweep.
 
-void Replica::State::StartSweep() {
-  sweep_pass_ = 1;
+void Replica::State::StartSweep(bool calm) {
+  sweep_calm_ = calm;
+  // Pass 2 does all that pass 1 does, but not first.
+  sweep_pass_ = calm ? 2 : 1;
   sweep_started_ = false;
   sweep_at_ = membership::kNever;
 }
@@ -160,7 +168,10 @@ void Replica::State::Sweep() {
   for (const SessionKey key : keys) Review(key, sweep_pass_);
   sweep_started_ = true;
   if (!keys.empty()) sweep_after_ = keys.back();
-  if (more) return;
+  if (more) {
+    if (sweep_calm_) sweep_at_ = now_.steady + kCalmReview * keys.size();
+    return;
+  }
   sweep_started_ = false;
   if (sweep_pass_ == 1) {
     sweep_pass_ = 2;
@@ -172,6 +183,7 @@ void Replica::State::Sweep() {
   const bool starting =
       now_.steady < started_ + 5 * kJoinGrace || std::exchange(compare_again_, false);
   const bool unsettled = unvalidated_ > 0 || draining_;
+  sweep_calm_ = !unsettled && !starting;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
 }
 
@@ -397,6 +409,7 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   next.last_access_ms = summary.last_access_ms;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);
   Commit(std::move(next));
+  NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kOwnerDied, key);
   AddDrops(key, former);
   Settle(key);
 }

@@ -215,7 +215,6 @@ class StoreLoop::Loop {
   bool recovered() const { return recovered_.load(std::memory_order_acquire); }
 
  private:
-  // Before every input: what waited while the process slept comes after the replica knows of it.
   Now ReadClocks() { return sleep_.Look(store::ReadClocks(), &replica_, &effects_); }
   PostFunction PostToThis() {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
@@ -401,6 +400,8 @@ class StoreLoop::Loop {
     }
     loads_.insert(loads_.end(), effects_.loads.begin(), effects_.loads.end());
     scans_.insert(scans_.end(), effects_.scans.begin(), effects_.scans.end());
+    if (!effects_.events.empty() && dependencies_.on_events)
+      dependencies_.on_events(effects_.events);
     for (Reply& reply : effects_.replies) OnReply(std::move(reply));
     for (OwnershipReply& reply : effects_.ownership_replies) OnOwnership(std::move(reply));
     effects_.Clear();
@@ -417,9 +418,7 @@ class StoreLoop::Loop {
     for (const store::Scan& scan : scans_) disk_.Scan(scan);
     scans_.clear();
     batches_.Flush();
-    if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
-      recovered_.store(true, std::memory_order_release);
-    }
+    if (replica_.recovered()) recovered_.store(true, std::memory_order_release);
     if (drain_waiters_.empty() || !replica_.drained()) return;
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }

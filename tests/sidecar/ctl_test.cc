@@ -43,7 +43,8 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command : {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner,
                           Command::kSessions, Command::kCerts, Command::kBroadcast,
-                          Command::kSafeToStop, Command::kConflicts, Command::kVersion}) {
+                          Command::kSafeToStop, Command::kConflicts, Command::kEvents,
+                          Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -89,6 +90,7 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"conflicts", "show", "k", "i"},
            {"conflicts", "restore", "k"},
            {"conflicts", "forget", "k", "i", "j"},
+           {"events", "all"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
