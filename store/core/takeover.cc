@@ -64,8 +64,8 @@ void Replica::State::OnView(membership::ViewPtr view) {
         previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
     if (member.id == self_) continue;
     // Also one that came back before anybody missed it: it may have lost what it had.
-    const bool again = before != nullptr &&
-                       (!before->live() || before->boot_epoch != member.boot_epoch);
+    const bool again =
+        before != nullptr && (!before->live() || before->boot_epoch != member.boot_epoch);
     if (member.live() && (before == nullptr || again)) {
       revalidate_ = true;
       surveys_.OnJoin();

@@ -362,8 +362,8 @@ class StoreLoop::Loop {
   }
 
   SteadyTime NextDeadline() const {
-    return std::min({replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline(),
-                     sleep_.next()});
+    return std::min(
+        {replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline(), sleep_.next()});
   }
 
   void RunTimers() {

@@ -201,8 +201,8 @@ WriteLoad::Report WriteLoad::Finish() {
         const auto values = Read(writer.stubs[n].get(), id);
         if (values && values->empty()) continue;
         ++report.resurrected;
-        std::cout << id << " at node " << n << ": deleted; "
-                  << (values ? "is back" : "no answer") << "\n";
+        std::cout << id << " at node " << n << ": deleted; " << (values ? "is back" : "no answer")
+                  << "\n";
         Explain(writer, id);
       }
     }

@@ -58,8 +58,7 @@ membership::ViewPtr MakeView(uint64_t version) {
   membership::Member self;
   self.id = membership::NodeId{1};
   self.name = "web-1";
-  return std::make_shared<membership::View>(version, self.id,
-                                            std::vector<membership::Member>{self},
+  return std::make_shared<membership::View>(version, self.id, std::vector<membership::Member>{self},
                                             membership::ListSummary{1, 1, 0, self.id});
 }
 

@@ -41,10 +41,10 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"members", "--help"}, "")->help_for, Command::kMembers);
   EXPECT_EQ(ParseArguments({"help", "owner"}, "")->help_for, Command::kOwner);
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
-  for (Command command : {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner,
-                          Command::kSessions, Command::kCerts, Command::kBroadcast,
-                          Command::kSafeToStop, Command::kConflicts, Command::kEvents,
-                          Command::kVersion}) {
+  for (Command command :
+       {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kConflicts,
+        Command::kEvents, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }

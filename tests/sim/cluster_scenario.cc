@@ -70,9 +70,7 @@ class ClusterScenario {
 
  private:
   SessionChecks& checks() { return cluster_.checks(); }
-  int Any() {
-    return static_cast<int>(network_.Uniform(static_cast<uint64_t>(cluster_.nodes())));
-  }
+  int Any() { return static_cast<int>(network_.Uniform(static_cast<uint64_t>(cluster_.nodes()))); }
   int AnyRunning() {
     int node = Any();
     while (!cluster_.running(node)) node = (node + 1) % cluster_.nodes();
@@ -196,8 +194,8 @@ class ClusterScenario {
     cluster_.Restart(node, Data::kKept, false);
   }
 
-  // --- Nodes are killed in turn, never waiting for the writes to end; who comes back at once may be
-  // declared dead all the same.
+  // --- Nodes are killed in turn, never waiting for the writes to end; who comes back at once may
+  // be declared dead all the same.
 
   void KillInTurn() {
     checks().Sometimes("nodes were killed in turn, under writes");

@@ -74,8 +74,8 @@ void ReplicaCluster::AnnounceTo(int self) {
     member.state = live ? MemberState::kAlive : MemberState::kDead;
     members.push_back(member);
   }
-  const auto view = std::make_shared<membership::View>(
-      view_version_, Id(self), members, membership::ListSummary{1, 1, 0, Id(0)});
+  const auto view = std::make_shared<membership::View>(view_version_, Id(self), members,
+                                                       membership::ListSummary{1, 1, 0, Id(0)});
   Do(self, [&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
 }
 
