@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proto/config.pb.h"
 #include "store/session_key.h"
 
 namespace roost::sidecar {
@@ -484,6 +485,27 @@ void Show(const store::ListEntry& entry, const View* view, v1::ListSessionsRespo
   out->set_idle_remaining_ms(entry.idle_remaining_ms);
   out->set_deleted(entry.tombstone);
   out->set_size_bytes(entry.size_bytes);
+  out->set_conflicts(entry.conflicts);
+}
+
+void Show(const store::Session& session, v1::ShowConflictsResponse* out) {
+  for (const store::Conflict& conflict : session.conflicts) {
+    v1::ShowConflictsResponse::Conflict* shown = out->add_conflicts();
+    shown->set_id(absl::StrFormat("%016x", conflict.id));
+    shown->set_when_ms(conflict.when_ms);
+    shown->set_policy(config::v1::MergePolicy_Name(static_cast<int>(conflict.policy)));
+    shown->set_lost_epoch(conflict.lost_epoch.n);
+    shown->set_lost_version(conflict.lost_version);
+    shown->set_kept_epoch(conflict.kept_epoch.n);
+    shown->set_kept_version(conflict.kept_version);
+    for (const store::Loss& loss : conflict.losses) {
+      v1::ShowConflictsResponse::Loss* lost = shown->add_losses();
+      lost->set_name(loss.name);
+      lost->set_removed(loss.removed);
+      lost->set_value(loss.attribute.value);
+      lost->set_schema(loss.attribute.schema);
+    }
+  }
 }
 
 void Show(const View& view, v1::MembersResponse* out) {

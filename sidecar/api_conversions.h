@@ -80,6 +80,8 @@ void Show(const store::Ownership& ownership, store::SessionKey key, const member
           v1::ResolveResponse* out);
 void Show(const store::ListEntry& entry, const membership::View* view,
           v1::ListSessionsResponse::Entry* out);
+// The conflict journal, with values.
+void Show(const store::Session& session, v1::ShowConflictsResponse* out);
 void Show(const membership::View& view, v1::MembersResponse* out);
 
 grpc::Status ToGrpcStatus(const absl::Status& status);

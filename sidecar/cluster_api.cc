@@ -8,6 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
@@ -152,6 +153,30 @@ bool IsLocal(const grpc::CallbackServerContext& context) {
          absl::StartsWith(peer, "ipv6:[::1]") || absl::StartsWith(peer, "ipv6:%5B::1%5D");
 }
 
+absl::Status FromElsewhere() {
+  return absl::PermissionDeniedError("this is answered to callers on the node's own machine only");
+}
+
+absl::Status BadKey() {
+  return absl::InvalidArgumentError("session_key: 32 hexadecimal digits are wanted");
+}
+
+absl::StatusOr<store::ConflictOp> ToConflictOp(const v1::ChangeConflictRequest& request) {
+  store::ConflictOp op;
+  const auto key = store::SessionKey::FromHex(request.session_key());
+  if (!key.has_value()) return BadKey();
+  op.key = *key;
+  if (request.id().size() != 16 || !absl::SimpleHexAtoi(request.id(), &op.conflict)) {
+    return absl::InvalidArgumentError("id: 16 hexadecimal digits are wanted");
+  }
+  if (request.change() != v1::ChangeConflictRequest::CHANGE_RESTORE &&
+      request.change() != v1::ChangeConflictRequest::CHANGE_FORGET) {
+    return absl::InvalidArgumentError("change: CHANGE_RESTORE or CHANGE_FORGET is wanted");
+  }
+  op.forget = request.change() == v1::ChangeConflictRequest::CHANGE_FORGET;
+  return op;
+}
+
 absl::Status NoKeys() {
   return absl::FailedPreconditionError(
       "gossip is not sealed: security.keys_file is not set in the node's configuration");
@@ -265,6 +290,7 @@ grpc::ServerUnaryReactor* OperatorApi::Status(grpc::CallbackServerContext* conte
     response->set_sessions_copied(stats.copied);
     response->set_tombstones(stats.tombstones);
     response->set_sessions_under_replicated(stats.under_replicated);
+    response->set_sessions_conflicted(stats.conflicted);
     reactor->Finish(grpc::Status::OK);
   });
   return reactor;
@@ -294,7 +320,10 @@ grpc::ServerUnaryReactor* OperatorApi::ListSessions(grpc::CallbackServerContext*
     return reactor;
   }
   // One more than asked for tells whether there is a next page.
-  sources_.list(*after, request->owned_only(), size + 1,
+  const store::ListOf which = request->conflicted_only() ? store::ListOf::kConflicted
+                              : request->owned_only()    ? store::ListOf::kOwned
+                                                         : store::ListOf::kHeld;
+  sources_.list(*after, which, size + 1,
                 [this, reactor, response, size](const std::vector<store::ListEntry>& entries) {
                   const membership::ViewPtr view = board_->view();
                   for (size_t i = 0; i < entries.size() && i < size; ++i) {
@@ -318,6 +347,43 @@ grpc::ServerUnaryReactor* OperatorApi::ExplainRoute(grpc::CallbackServerContext*
   return reactor;
 }
 
+grpc::ServerUnaryReactor* OperatorApi::ShowConflicts(grpc::CallbackServerContext* context,
+                                                     const v1::ShowConflictsRequest* request,
+                                                     v1::ShowConflictsResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto key = store::SessionKey::FromHex(request->session_key());
+  if (!IsLocal(*context) || !key.has_value()) {
+    reactor->Finish(ToGrpcStatus(key.has_value() ? FromElsewhere() : BadKey()));
+    return reactor;
+  }
+  store::GetOp get;
+  get.key = *key;
+  get.peek = true;
+  sources_.execute(get, [reactor, response](const store::OperationResult& result) {
+    if (result.session != nullptr) Show(*result.session, response);
+    reactor->Finish(ToGrpcStatus(result.status));
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* OperatorApi::ChangeConflict(grpc::CallbackServerContext* context,
+                                                      const v1::ChangeConflictRequest* request,
+                                                      v1::ChangeConflictResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto change = IsLocal(*context) ? ToConflictOp(*request)
+                                        : absl::StatusOr<store::ConflictOp>(FromElsewhere());
+  if (!change.ok()) {
+    reactor->Finish(ToGrpcStatus(change.status()));
+    return reactor;
+  }
+  sources_.execute(*change, [reactor, response](const store::OperationResult& result) {
+    response->set_version(result.receipt.version);
+    response->set_copies(result.receipt.copies);
+    reactor->Finish(ToGrpcStatus(result.status));
+  });
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* OperatorApi::ListKeys(grpc::CallbackServerContext* context,
                                                 const v1::ListKeysRequest*,
                                                 v1::KeysResponse* response) {
@@ -331,10 +397,7 @@ grpc::ServerUnaryReactor* OperatorApi::ChangeKeys(grpc::CallbackServerContext* c
                                                   const v1::ChangeKeysRequest* request,
                                                   v1::KeysResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto changed =
-      IsLocal(*context)
-          ? Change(*request)
-          : absl::PermissionDeniedError("keys are changed from the node's own machine only");
+  const auto changed = IsLocal(*context) ? Change(*request) : FromElsewhere();
   if (changed.ok()) Show(**changed, response);
   reactor->Finish(changed.ok() ? grpc::Status::OK : ToGrpcStatus(changed.status()));
   return reactor;

@@ -21,6 +21,7 @@
 #include "sidecar/stop_risk.h"
 #include "sidecar/view_board.h"
 #include "store/listing.h"
+#include "store/operations.h"
 #include "store/session_key.h"
 
 namespace roost::sidecar {
@@ -72,9 +73,10 @@ class OperatorApi final : public v1::Operator::CallbackService {
     // Fills all but the counts of sessions.
     std::function<void(v1::StatusResponse*)> status;
     std::function<void(std::function<void(store::StoreStats)>)> stats;
-    std::function<void(std::optional<store::SessionKey> after, bool owned_only, size_t limit,
+    std::function<void(std::optional<store::SessionKey> after, store::ListOf which, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>
         list;
+    std::function<void(store::Operation, std::function<void(store::OperationResult)>)> execute = {};
     RiskSource risk = {};
     // Of a request's head.
     std::function<absl::Status(const std::string& head, v1::ExplainRouteResponse*)> explain = {};
@@ -97,6 +99,12 @@ class OperatorApi final : public v1::Operator::CallbackService {
   grpc::ServerUnaryReactor* ExplainRoute(grpc::CallbackServerContext* context,
                                          const v1::ExplainRouteRequest* request,
                                          v1::ExplainRouteResponse* response) override;
+  grpc::ServerUnaryReactor* ShowConflicts(grpc::CallbackServerContext* context,
+                                          const v1::ShowConflictsRequest* request,
+                                          v1::ShowConflictsResponse* response) override;
+  grpc::ServerUnaryReactor* ChangeConflict(grpc::CallbackServerContext* context,
+                                           const v1::ChangeConflictRequest* request,
+                                           v1::ChangeConflictResponse* response) override;
   grpc::ServerUnaryReactor* ListKeys(grpc::CallbackServerContext* context,
                                      const v1::ListKeysRequest* request,
                                      v1::KeysResponse* response) override;

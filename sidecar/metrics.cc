@@ -191,6 +191,8 @@ void RenderSessions(const store::StoreStats& stats, MetricsText* out) {
   out->Sample(stats.tombstones, {{"role", "tombstone"}});
   out->Gauge("roost_sessions_under_replicated", "Owned sessions with fewer copies than configured.",
              stats.under_replicated);
+  out->Gauge("roost_sessions_conflicted", "Sessions held here that have a conflict journal.",
+             stats.conflicted);
 }
 
 void RenderStore(const store::Counters& c, MetricsText* out) {
@@ -218,8 +220,20 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
                c.takeovers);
   out->Counter("roost_store_step_downs_total",
                "Sessions given up because a copy knew a higher epoch.", c.step_downs);
-  out->Counter("roost_store_conflicts_total", "Changes that lost against a higher epoch.",
+  out->Counter("roost_store_conflicts_total",
+               "Merges of sessions that two owners had written apart from each other.",
                c.conflicts);
+  out->Counter("roost_store_conflict_losses_total",
+               "Writes that lost in them, put into the conflict journal.", c.conflict_losses);
+  out->Counter("roost_store_conflicts_dropped_total",
+               "Entries that made room in a full conflict journal.", c.conflicts_dropped);
+  out->Counter("roost_store_conflicts_restored_total",
+               "Entries of the conflict journal that were restored.", c.conflicts_restored);
+  out->Counter("roost_store_superseded_total",
+               "Records that gave way to another owner's until it had merged them.", c.superseded);
+  out->Counter("roost_store_refused_stamps_total",
+               "Writes with a time further ahead than clocks may differ, met in a merge.",
+               c.refused_stamps);
   out->Counter("roost_store_ack_timeouts_total", "Writes whose copies did not answer in time.",
                c.ack_timeouts);
   out->Counter("roost_store_degraded_writes_total",

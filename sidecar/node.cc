@@ -326,8 +326,10 @@ absl::Status Node::Parts::BuildApi() {
       OperatorApi::Sources{
           .status = [this](v1::StatusResponse* out) { FillStatus(out); },
           .stats = [this](auto done) { store->Stats(std::move(done)); },
-          .list = [this](auto after, bool owned_only, size_t limit,
-                         auto done) { store->ListHeld(after, owned_only, limit, std::move(done)); },
+          .list = [this](auto after, store::ListOf which, size_t limit,
+                         auto done) { store->ListHeld(after, which, limit, std::move(done)); },
+          .execute = [this](store::Operation operation,
+                            auto done) { store->Execute(std::move(operation), std::move(done)); },
           .risk = [this](auto query, auto done) { store->Risk(std::move(query), std::move(done)); },
           .explain = [this](const std::string& head, auto* out) { return ExplainRoute(head, out); },
           .keys = keys.get()},

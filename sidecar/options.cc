@@ -159,6 +159,10 @@ store::Options ToStoreOptions(const config::v1::Config& config) {
   to.disk_free_min_bytes = from.disk_free_min_bytes();
   to.fsync_interval = milliseconds(from.fsync_interval_ms());
   to.pending_max = from.pending_max();
+  to.merge_policy = static_cast<store::MergePolicy>(from.merge_policy());  // The same numbers.
+  to.conflicts_max = from.conflicts_max();
+  to.conflict_bytes_max = from.conflict_bytes_max();
+  to.conflict_retention = milliseconds(from.conflict_retention_ms());
   return to;
 }
 

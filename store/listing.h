@@ -18,7 +18,13 @@ struct StoreStats {
   uint64_t copied = 0;
   uint64_t tombstones = 0;
   uint64_t under_replicated = 0;
+  // Sessions here whose record carries a conflict journal.
+  uint64_t conflicted = 0;
 };
+
+// Which sessions of a node a listing of what it holds is about; kConflicted: those that it owns and
+// that carry a conflict journal.
+enum class ListOf : uint8_t { kHeld, kOwned, kConflicted };
 
 // Which sessions are looked at for StopRisk.
 struct RiskQuery {
@@ -52,7 +58,11 @@ struct ListEntry {
   std::vector<membership::NodeId> copy_set;
   int64_t idle_remaining_ms = 0;
   bool tombstone = false;
+  // Another node owns the session by now. Kept, not served, until that one has all that is here.
+  bool superseded = false;
   uint64_t size_bytes = 0;
+  // Entries of its conflict journal.
+  uint32_t conflicts = 0;
 };
 
 // Live sessions that the answering nodes own, or are about to take over, in the order of their

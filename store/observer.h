@@ -35,10 +35,16 @@ struct Counters {
   std::atomic<uint64_t> takeovers{0};
   // Replication refused because the receiver knew a higher epoch: this node stepped down.
   std::atomic<uint64_t> step_downs{0};
-  // Sessions whose changes at this node lost, or may have lost, against a higher epoch:
-  // acknowledged writes among them may be gone (mode `available`). Counted too often rather than
-  // too rarely.
+  // Merges of lines of a session that had both been written, and the writes that lost in them: in
+  // the conflict journal, but for those that its bounds, or its session's end, took out of it.
   std::atomic<uint64_t> conflicts{0};
+  std::atomic<uint64_t> conflict_losses{0};
+  std::atomic<uint64_t> conflicts_dropped{0};
+  std::atomic<uint64_t> conflicts_restored{0};
+  // Stamps of writes from further in the future than clocks may differ.
+  std::atomic<uint64_t> refused_stamps{0};
+  // Records here that gave way to a line that may lack what they hold, until it was merged.
+  std::atomic<uint64_t> superseded{0};
   std::atomic<uint64_t> ack_timeouts{0};
   std::atomic<uint64_t> degraded_writes{0};
   std::atomic<uint64_t> refused_writes{0};

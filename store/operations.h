@@ -109,6 +109,15 @@ struct UnlockOp {
   uint64_t token = 0;
 };
 
+// Of an entry of the session's conflict journal.
+struct ConflictOp {
+  SessionKey key;
+  uint64_t conflict = 0;
+  // Takes it out of the journal; else its writes and the present values change places.
+  bool forget = false;
+  Ack ack = Ack::kDefault;
+};
+
 // What one node has for a listing, whoever owns `key`: the page begins after it.
 struct ListOp {
   SessionKey key;
@@ -119,7 +128,7 @@ struct ListOp {
 };
 
 using Operation = std::variant<CreateOp, GetOp, PutOp, TouchOp, DeleteOp, LearnOp, IncrementOp,
-                               RotateOp, LockOp, UnlockOp, ListOp>;
+                               RotateOp, LockOp, UnlockOp, ListOp, ConflictOp>;
 
 SessionKey KeyOf(const Operation& operation);
 void SetKey(SessionKey key, Operation* operation);

@@ -50,6 +50,10 @@ absl::Status Options::Validate() const {
   rules.Within("pending_max", pending_max, 1, 1'000'000);
   rules.Within("takeover_query_timeout_ms", takeover_query_timeout.count(), 1, 10'000);
   rules.Within("clock_bound_ms", clock_bound.count(), 0, 24 * 3'600'000);
+  rules.Within("merge_policy", static_cast<int>(merge_policy), 1, 4);
+  rules.Within("conflicts_max", conflicts_max, 0, 1'024);
+  rules.Within("conflict_bytes_max", conflict_bytes_max, 0, kMiB);
+  rules.Within("conflict_retention_ms", conflict_retention.count(), 0, kYearMs);
   rules.Within("slice", slice, 1, 65'536);
   if (rules.status().ok() && !(touch_replicate_fraction > 0 && touch_replicate_fraction <= 1)) {
     return absl::InvalidArgumentError(

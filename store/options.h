@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "store/session.h"
 
 namespace roost::store {
 
@@ -54,6 +55,12 @@ struct Options {
   // Tombstones stay this much past the absolute deadline: the bound on clock differences between
   // nodes.
   std::chrono::milliseconds clock_bound{60'000};
+  // What wins where both sides of a split wrote the same; what loses goes to the conflict journal,
+  // which each session carries: its bounds, and how long an entry stays.
+  MergePolicy merge_policy = MergePolicy::kLatestUpdate;
+  int conflicts_max = 32;
+  int64_t conflict_bytes_max = 256 << 10;
+  std::chrono::milliseconds conflict_retention{7LL * 24 * 3'600'000};
   // Rebalance and takeover work off this many sessions per step, so that requests get in between.
   int slice = 256;
 

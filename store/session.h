@@ -20,8 +20,58 @@ struct Attribute {
   std::string schema;
   // Session version at which it was last written.
   uint64_t version = 0;
+  // Hybrid logical time of that write: milliseconds since the Unix epoch << 16, plus a counter. 0:
+  // unknown, older than any other.
+  uint64_t stamp = 0;
+  // Session::line at that write: with `version`, it tells this write from any other.
+  uint64_t line = 0;
 
   friend bool operator==(const Attribute&, const Attribute&) = default;
+};
+
+// A line is the run of writes of one owner without a break; what went on from it, or merged it,
+// contains its writes up to `version`.
+struct Ancestor {
+  uint64_t line = 0;
+  uint64_t version = 0;
+
+  friend bool operator==(const Ancestor&, const Ancestor&) = default;
+};
+inline constexpr size_t kAncestorsMax = 16;
+
+// What wins where two lines of a session wrote the same (the numbers of config.proto).
+enum class MergePolicy : uint8_t {
+  kLatestUpdate = 1,     // By attribute, the later write.
+  kLatestAccess = 2,     // The line with the later access, as a whole.
+  kHigherEpoch = 3,      // The line with the higher epoch, as a whole.
+  kDiscardMinority = 4,  // The line that was not cut off from the majority, as a whole.
+};
+
+// A write that a merge undid.
+struct Loss {
+  std::string name;
+  // It removed the attribute; else it wrote `attribute`.
+  bool removed = false;
+  Attribute attribute;
+
+  friend bool operator==(const Loss&, const Loss&) = default;
+};
+
+// An entry of the conflict journal, which lies in the session's record: whoever has the session has
+// it.
+struct Conflict {
+  uint64_t id = 0;
+  // Of the merge, by the wall clock of the node that made it.
+  WallMs when_ms = 0;
+  MergePolicy policy = MergePolicy::kLatestUpdate;
+  // Of the record whose writes lost, and of the one that they lost against.
+  Epoch lost_epoch = {};
+  uint64_t lost_version = 0;
+  Epoch kept_epoch = {};
+  uint64_t kept_version = 0;
+  std::vector<Loss> losses = {};
+
+  friend bool operator==(const Conflict&, const Conflict&) = default;
 };
 
 struct Session {
@@ -58,6 +108,14 @@ struct Session {
   // holds the session's lock.
   uint64_t lock_token = 0;
   WallMs lock_until_ms = 0;
+  // The line of its last write; 0: written by a version that knew of none. And the lines that it
+  // contains, oldest first, at most kAncestorsMax.
+  uint64_t line = 0;
+  std::vector<Ancestor> ancestors;
+  // Last written on a side that had lost the majority of the cluster.
+  bool minority = false;
+  // Oldest first.
+  std::vector<Conflict> conflicts;
   // Fields that a newer version wrote, serialized; kept as they are.
   std::string extra;
 

@@ -24,7 +24,8 @@ const std::map<std::string, Command>& Commands() {
       {"owner", Command::kOwner},         {"sessions", Command::kSessions},
       {"keys", Command::kKeys},           {"certs", Command::kCerts},
       {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop},
-      {"events", Command::kEvents},       {"route", Command::kRoute}};
+      {"events", Command::kEvents},       {"route", Command::kRoute},
+      {"conflicts", Command::kConflicts}};
   return *commands;
 }
 
@@ -35,6 +36,15 @@ const std::map<std::string, KeysAction>& KeysActions() {
                                             {"add", KeysAction::kAdd},
                                             {"use", KeysAction::kUse},
                                             {"remove", KeysAction::kRemove}};
+  return *actions;
+}
+
+const std::map<std::string, ConflictsAction>& ConflictsActions() {
+  static const auto* actions =
+      new std::map<std::string, ConflictsAction>{{"list", ConflictsAction::kList},
+                                                 {"show", ConflictsAction::kShow},
+                                                 {"restore", ConflictsAction::kRestore},
+                                                 {"forget", ConflictsAction::kForget}};
   return *actions;
 }
 
@@ -97,6 +107,8 @@ class Parser {
       arguments_.payload = word;
     } else if (*command_ == Command::kCerts) {
       return TakeCertsWord(word);
+    } else if (*command_ == Command::kConflicts) {
+      return TakeConflictsWord(word);
     } else {
       return Usage("too many arguments");
     }
@@ -128,6 +140,37 @@ class Parser {
     } else {
       return Usage("too many arguments");
     }
+    return absl::OkStatus();
+  }
+
+  bool NamesConflict() const {
+    return arguments_.conflicts_action == ConflictsAction::kRestore ||
+           arguments_.conflicts_action == ConflictsAction::kForget;
+  }
+
+  absl::Status TakeConflictsWord(const std::string& word) {
+    if (arguments_.conflicts_action == ConflictsAction::kNone) {
+      const auto found = ConflictsActions().find(word);
+      if (found == ConflictsActions().end()) return Usage(absl::StrCat("conflicts can't ", word));
+      arguments_.conflicts_action = found->second;
+    } else if (arguments_.conflicts_action != ConflictsAction::kList && arguments_.key.empty() &&
+               !word.empty()) {
+      arguments_.key = word;
+    } else if (NamesConflict() && arguments_.conflict.empty() && !word.empty()) {
+      arguments_.conflict = word;
+    } else {
+      return Usage("too many arguments");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status FinishConflicts() {
+    if (arguments_.conflicts_action == ConflictsAction::kNone) {
+      return Usage("conflicts needs one of list, show, restore, forget");
+    }
+    if (arguments_.conflicts_action == ConflictsAction::kList) return absl::OkStatus();
+    if (arguments_.key.empty()) return Usage("a session's key is missing");
+    if (NamesConflict() && arguments_.conflict.empty()) return Usage("an entry's id is missing");
     return absl::OkStatus();
   }
 
@@ -166,7 +209,8 @@ class Parser {
       absl::Status status = ParseNumber(option, value, kTimeoutSecondsMax, &seconds);
       arguments_.timeout = std::chrono::seconds(seconds);
       return status;
-    } else if (option == "--limit" && command_ == Command::kSessions) {
+    } else if (option == "--limit" &&
+               (command_ == Command::kSessions || command_ == Command::kConflicts)) {
       return ParseNumber(option, value, kLimitMax, &arguments_.limit);
     } else if (option == "--namespace" && command_ == Command::kOwner) {
       arguments_.name_space = value;
@@ -224,6 +268,7 @@ class Parser {
     }
     if (*command_ == Command::kKeys) return FinishKeys();
     if (*command_ == Command::kCerts) return FinishCerts();
+    if (*command_ == Command::kConflicts) return FinishConflicts();
     if (*command_ == Command::kBroadcast && arguments_.topic.empty()) {
       return Usage("broadcast needs a topic");
     }
@@ -297,6 +342,18 @@ std::string HelpText(Command command) {
           "  TOPIC            1 to 64 letters, digits, '_', '.' and '-'\n"
           "  TEXT             at most 64 KiB\n",
           kCommonHelp);
+    case Command::kConflicts:
+      return absl::StrCat(
+          "roostctl conflicts list [--limit N]   sessions that the node owns and that have a\n"
+          "                                      journal of writes that lost in a merge\n"
+          "roostctl conflicts show KEY           a session's journal, with the values\n"
+          "roostctl conflicts restore KEY ID     puts an entry's writes back; what they replace\n"
+          "                                      takes their place in the entry\n"
+          "roostctl conflicts forget KEY ID      takes an entry out of the journal\n\n"
+          "  KEY              32 hexadecimal digits, as `list` shows them\n"
+          "  ID               16 hexadecimal digits, as `show` shows them\n"
+          "  --limit N        at most N sessions, 1 to 100000; default 100\n",
+          kCommonHelp);
     case Command::kCerts:
       return "roostctl certs new DIR --nodes A,B,...     an authority, and a certificate per node\n"
              "roostctl certs issue DIR --nodes A,B,...   more of them, or new ones, from it\n\n"
@@ -348,6 +405,7 @@ std::string HelpText(Command command) {
       "  roostctl safe-to-stop [--wait] whether stopping the node now would lose a session\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"
+      "  roostctl conflicts ACTION      what lost in merges: list, show, restore, forget\n"
       "  roostctl certs ACTION          TLS certificates for the nodes: new, issue\n"
       "  roostctl version\n"
       "  roostctl COMMAND --help        more about a command\n",

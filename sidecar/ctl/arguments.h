@@ -20,10 +20,14 @@ enum class Command {
   kKeys,
   kCerts,
   kBroadcast,
+  kConflicts,
   kSafeToStop,
   kEvents,
   kRoute
 };
+
+// Of `roostctl conflicts`.
+enum class ConflictsAction { kNone, kList, kShow, kRestore, kForget };
 
 // Of `roostctl keys`.
 enum class KeysAction { kNone, kGenerate, kList, kAdd, kUse, kRemove };
@@ -39,7 +43,7 @@ struct Arguments {
   bool watch = false;   // members
   bool wait = false;    // safe-to-stop
   bool owned = false;   // sessions
-  int64_t limit = 100;  // sessions: 1 to 100,000
+  int64_t limit = 100;  // sessions, conflicts list: 1 to 100,000
   // owner: one of the two.
   std::string id;
   std::string key;
@@ -47,12 +51,14 @@ struct Arguments {
   KeysAction keys_action = KeysAction::kNone;
   // keys: the file of `add` ("-": standard input), the key id of `use` and `remove`.
   std::string operand;
-  std::string topic;    // broadcast
-  std::string payload;  // broadcast
   // route
   std::string method = "GET";
   std::string url;
   std::vector<std::string> headers;
+  ConflictsAction conflicts_action = ConflictsAction::kNone;
+  std::string conflict;  // conflicts: the id of an entry; its session's key is in `key`.
+  std::string topic;     // broadcast
+  std::string payload;   // broadcast
   CertsAction certs_action = CertsAction::kNone;
   CertsRequest certs;
   // "HOST:PORT" or "unix:PATH".

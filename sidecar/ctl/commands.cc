@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "google/protobuf/util/json_util.h"
 #include "grpcpp/grpcpp.h"
 #include "membership/keyring.h"
@@ -171,6 +173,7 @@ absl::Status Status(const Arguments& arguments, const Print& print) {
   table.Add({"sessions copied", absl::StrCat(response.sessions_copied())});
   table.Add({"tombstones", absl::StrCat(response.tombstones())});
   table.Add({"under-replicated", absl::StrCat(response.sessions_under_replicated())});
+  table.Add({"with conflicts", absl::StrCat(response.sessions_conflicted())});
   table.Add({"held in grace", absl::StrCat(response.grace_held())});
   print(table.ToString());
   return absl::OkStatus();
@@ -220,12 +223,13 @@ absl::Status Owner(const Arguments& arguments, const Print& print) {
 }
 
 std::string SessionsTable(const v1::ListSessionsResponse& response) {
-  Table table({"SESSION KEY", "OWNER", "EPOCH", "VERSION", "HELD BY", "IDLE LEFT", "BYTES"});
+  Table table(
+      {"SESSION KEY", "OWNER", "EPOCH", "VERSION", "HELD BY", "IDLE LEFT", "BYTES", "CONFLICTS"});
   for (const auto& entry : response.sessions()) {
     table.Add({entry.session_key(), entry.owner(), absl::StrCat(entry.epoch()),
                absl::StrCat(entry.version()), absl::StrJoin(entry.copy_set(), ","),
                entry.deleted() ? "deleted" : Ago(entry.idle_remaining_ms()),
-               absl::StrCat(entry.size_bytes())});
+               absl::StrCat(entry.size_bytes()), absl::StrCat(entry.conflicts())});
   }
   return table.ToString();
 }
@@ -234,6 +238,7 @@ absl::Status Sessions(const Arguments& arguments, const Print& print) {
   const auto stub = v1::Operator::NewStub(Connect(arguments));
   v1::ListSessionsRequest request;
   request.set_owned_only(arguments.owned);
+  request.set_conflicted_only(arguments.command == Command::kConflicts);
   v1::ListSessionsResponse all;
   do {
     const int64_t missing = arguments.limit - all.sessions_size();
@@ -251,6 +256,50 @@ absl::Status Sessions(const Arguments& arguments, const Print& print) {
   }
   print(SessionsTable(all));
   if (!all.next_page_token().empty()) print("(there are more: --limit)\n");
+  return absl::OkStatus();
+}
+
+// Values may be anything, and go to a terminal.
+std::string ConflictsTable(const v1::ShowConflictsResponse& response) {
+  Table table({"ID", "WHEN", "LOST EPOCH", "VERSION", "AGAINST EPOCH", "VERSION", "POLICY",
+               "ATTRIBUTE", "LOST VALUE"});
+  for (const auto& conflict : response.conflicts()) {
+    for (const auto& loss : conflict.losses()) {
+      table.Add({conflict.id(),
+                 absl::FormatTime(absl::FromUnixMillis(conflict.when_ms()), absl::UTCTimeZone()),
+                 absl::StrCat(conflict.lost_epoch()), absl::StrCat(conflict.lost_version()),
+                 absl::StrCat(conflict.kept_epoch()), absl::StrCat(conflict.kept_version()),
+                 conflict.policy(), absl::CEscape(loss.name()),
+                 loss.removed() ? "(removed)" : absl::CEscape(loss.value())});
+    }
+  }
+  return table.ToString();
+}
+
+absl::Status Conflicts(const Arguments& arguments, const Print& print) {
+  if (arguments.conflicts_action == ConflictsAction::kList) return Sessions(arguments, print);
+  const auto stub = v1::Operator::NewStub(Connect(arguments));
+  if (arguments.conflicts_action == ConflictsAction::kShow) {
+    v1::ShowConflictsRequest request;
+    request.set_session_key(arguments.key);
+    v1::ShowConflictsResponse response;
+    const auto status = stub->ShowConflicts(NewContext(arguments).get(), request, &response);
+    if (!status.ok()) return ToStatus(status, arguments);
+    print(arguments.json ? ToJson(response, false) : ConflictsTable(response));
+    return absl::OkStatus();
+  }
+  v1::ChangeConflictRequest request;
+  request.set_session_key(arguments.key);
+  request.set_id(arguments.conflict);
+  request.set_change(arguments.conflicts_action == ConflictsAction::kRestore
+                         ? v1::ChangeConflictRequest::CHANGE_RESTORE
+                         : v1::ChangeConflictRequest::CHANGE_FORGET);
+  v1::ChangeConflictResponse response;
+  const auto status = stub->ChangeConflict(NewContext(arguments).get(), request, &response);
+  if (!status.ok()) return ToStatus(status, arguments);
+  print(arguments.json ? ToJson(response, false)
+                       : absl::StrCat("done: version ", response.version(), ", at ",
+                                      response.copies(), " nodes\n"));
   return absl::OkStatus();
 }
 
@@ -438,6 +487,8 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Keys(arguments, print);
     case Command::kBroadcast:
       return Broadcast(arguments, print);
+    case Command::kConflicts:
+      return Conflicts(arguments, print);
     case Command::kEvents:
       return Events(arguments, print);
     case Command::kRoute:

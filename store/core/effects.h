@@ -49,19 +49,41 @@ struct Replicate {
 struct CursorUpdate {
   uint64_t sequence = 0;
 };
+// "I have the session under `epoch`, and what I have contains these lines."
 struct Drop {
   SessionKey key;
   Epoch epoch;
+  uint64_t line = 0;
+  uint64_t version = 0;
+  std::vector<Ancestor> ancestors;
+};
+// "You have the session under a higher epoch, and may lack what I have." Repeated until the owner
+// sends what contains it.
+struct Offer {
+  SessionKey key;
+  Epoch epoch;
+  uint64_t line = 0;
+  uint64_t version = 0;
 };
 // kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
-enum class QueryPurpose : uint8_t { kResolve = 1, kTakeover = 2, kValidate = 3, kClaim = 4 };
+// kMerge: "send me what you have; I own the session."
+enum class QueryPurpose : uint8_t {
+  kResolve = 1,
+  kTakeover = 2,
+  kValidate = 3,
+  kClaim = 4,
+  kMerge = 5,
+};
+inline bool AsksForRecord(QueryPurpose purpose) {
+  return purpose == QueryPurpose::kTakeover || purpose == QueryPurpose::kMerge;
+}
 inline constexpr size_t kQueryKeysMax = 512;
 struct Query {
   uint64_t id = 0;
   QueryPurpose purpose = QueryPurpose::kResolve;
   std::vector<SessionKey> keys;
 };
-using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query>;
+using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query, Offer>;
 
 // --- From the node that accepted a stream to the one that opened it.
 
@@ -82,7 +104,7 @@ struct Answer {
   uint64_t version = 0;
   membership::NodeId owner;
   bool tombstone = false;
-  SessionPtr session;  // Only for kTakeover.
+  SessionPtr session;  // Only where AsksForRecord.
   // Of a tombstone that still stands for another key.
   SessionKey alias;
   Remaining remaining;
@@ -94,8 +116,8 @@ struct QueryResult {
 using ToSender = std::variant<ReplicateResult, QueryResult>;
 
 struct Send {
-  Send(membership::NodeId receiver, std::variant<ToReceiver, ToSender> what)
-      : to(receiver), message(std::move(what)) {}
+  Send(membership::NodeId peer, ToReceiver&& what) : to(peer), message(std::move(what)) {}
+  Send(membership::NodeId peer, ToSender&& what) : to(peer), message(std::move(what)) {}
 
   membership::NodeId to;
   std::variant<ToReceiver, ToSender> message;
@@ -207,6 +229,9 @@ struct StoredSession {
   uint64_t principal = 0;
   // Of its entry in the change index; 0 if it has none.
   uint64_t sequence = 0;
+  uint64_t line = 0;
+  // Entries of its conflict journal.
+  uint32_t conflicts = 0;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

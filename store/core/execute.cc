@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "store/core/limits.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -45,10 +46,11 @@ void Replica::State::Perform(const Held& held) {
 // --- Making sessions.
 
 Session Replica::State::NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
-                                   int64_t renewal_ttl_ms) const {
+                                   int64_t renewal_ttl_ms) {
   Session session;
   session.key = key;
   session.epoch = Epoch{1, self_};
+  session.line = NewLine();
   session.version = 1;
   session.copy_set = DesiredCopies(key, self_, {});
   session.created_ms = session.last_access_ms = session.renewed_ms = now_.wall;
@@ -84,7 +86,9 @@ void Replica::State::Do(uint64_t id, const CreateOp& op) {
   session.principal = op.principal;
   session.name_space = op.name_space;
   session.attributes = op.attributes;
-  for (auto& [name, attribute] : session.attributes) attribute.version = 1;
+  for (auto& [name, attribute] : session.attributes) {
+    attribute = {std::move(attribute.value), std::move(attribute.schema), 1};
+  }
   Make(id, std::move(session), op.ack, false);
 }
 
@@ -153,7 +157,7 @@ void Replica::State::Do(uint64_t id, const PutOp& op) {
     return Fail(id, absl::AbortedError(absl::StrCat("expected_version is ", op.expected_version,
                                                     "; the session has ", next.version)));
   }
-  if (body != nullptr) ++next.version;
+  if (body != nullptr && !Planted(Bug::kVersionStays)) ++next.version;
   if (op.replace_all) next.attributes.clear();
   for (const std::string& name : op.remove) next.attributes.erase(name);
   for (const auto& [name, attribute] : op.set) {
@@ -188,6 +192,36 @@ void Replica::State::Do(uint64_t id, const IncrementOp& op) {
   OperationResult result;
   result.counter = value;
   Write(id, std::move(next), op.ack, std::move(result));
+}
+
+void Replica::State::Do(uint64_t id, const ConflictOp& op) {
+  const SessionPtr body = Body(op.key);
+  if (body == nullptr) return Fail(id, absl::NotFoundError("no such session"));
+  Session next = *body;
+  const auto entry = absl::c_find_if(
+      next.conflicts, [&](const Conflict& conflict) { return conflict.id == op.conflict; });
+  if (entry == next.conflicts.end()) {
+    return Fail(id, absl::NotFoundError("the session has no such conflict"));
+  }
+  ++next.version;
+  if (op.forget) {
+    next.conflicts.erase(entry);
+    return Write(id, std::move(next), op.ack, {});
+  }
+  Count(&counters_->conflicts_restored);
+  for (Loss& loss : entry->losses) {
+    const auto present = next.attributes.find(loss.name);
+    Loss replaced{loss.name, present == next.attributes.end(), {}};
+    if (!replaced.removed) replaced.attribute = std::move(present->second);
+    if (loss.removed) {
+      next.attributes.erase(loss.name);
+    } else {
+      next.attributes[loss.name] = {std::move(loss.attribute.value), loss.attribute.schema,
+                                    next.version};
+    }
+    loss = std::move(replaced);
+  }
+  Write(id, std::move(next), op.ack, {});
 }
 
 // Of a session that exists; `next` has its new version.
@@ -277,6 +311,7 @@ void Replica::State::Await(uint64_t id, SessionKey key, uint64_t sequence, Ack a
   wait.result.receipt.epoch = summary.epoch;
   write_deadlines_.emplace_back(wait.deadline, key);
   writes_.Add(key, std::move(wait));
+  if (Planted(Bug::kAckBeforePersist)) CheckWaits(key);
 }
 
 void Replica::State::CheckWaits(std::vector<SessionKey>* keys) {
@@ -289,18 +324,22 @@ void Replica::State::CheckWaits(SessionKey key) {
   if (writes_.Find(key) == nullptr) return;
   const int possible = CopiesPossible(key);
   const auto done = writes_.Take(key, [&](const WriteWait& wait) {
-    const int asked = CopiesAsked(wait.ack);
+    const int asked = Planted(Bug::kDegradeSilently) ? 0 : CopiesAsked(wait.ack);
     const int needed = options_.refuse_when_degraded ? asked : std::min(asked, possible);
-    return wait.sequence <= outbox_.durable() && static_cast<int>(wait.reached.size()) >= needed;
+    const bool durable = wait.sequence <= outbox_.durable() || Planted(Bug::kAckBeforePersist);
+    return durable && static_cast<int>(wait.reached.size()) >= needed;
   });
   for (const WriteWait& wait : done) {
     OperationResult result = wait.result;
     result.receipt.copies = static_cast<uint32_t>(wait.reached.size()) + 1;
+    if (Planted(Bug::kDegradeSilently)) result.receipt.copies = 1 + CopiesAsked(wait.ack);
     result.receipt.zones = ZonesOf(wait.reached);
     result.receipt.degraded = static_cast<int>(wait.reached.size()) < CopiesAsked(wait.ack);
     if (result.receipt.degraded) Count(&counters_->degraded_writes);
     Finish(wait.operation_id, std::move(result));
   }
+  // Readers wait for the write that made the session.
+  if (!done.empty() && held_.contains(key)) Settle(key);
 }
 
 void Replica::State::FailWaits(SessionKey key, const std::string& why) {

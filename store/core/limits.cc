@@ -100,7 +100,7 @@ absl::Status CheckSession(const Options& options, const Session& session) {
   if (count > options.attributes_max) {
     return TooLarge("session: attributes", count, options.attributes_max);
   }
-  if (const int64_t bytes = SizeOf(session); bytes > options.session_bytes_max) {
+  if (const int64_t bytes = ContentSizeOf(session); bytes > options.session_bytes_max) {
     return TooLarge("session: bytes", bytes, options.session_bytes_max);
   }
   return absl::OkStatus();

@@ -23,7 +23,9 @@ ListEntry Replica::State::EntryOf(SessionKey key, const SessionSummary& summary)
   entry.idle_remaining_ms =
       std::max<int64_t>(0, summary.last_access_ms + summary.idle_ttl_ms - now_.wall);
   entry.tombstone = summary.tombstone;
+  entry.superseded = summary.superseded;
   entry.size_bytes = summary.size_bytes;
+  entry.conflicts = summary.conflicts;
   return entry;
 }
 
@@ -31,8 +33,9 @@ ListEntry Replica::State::EntryOf(SessionKey key, const SessionSummary& summary)
 // missing while it is taken over.
 bool Replica::State::Lists(const SessionSummary& summary) const {
   if (summary.tombstone || summary.Expired(now_.wall)) return false;
+  if (summary.superseded) return false;
   if (summary.owner() == self_) return true;
-  return Gone(summary.owner()) && FirstInLine(summary) == self_;
+  return Gone(summary.owner()) && FirstInLine(summary.copy_set) == self_;
 }
 
 void Replica::State::StartList(uint64_t id, const ListOp& op) {
@@ -83,16 +86,25 @@ void Replica::State::ReplyPage(uint64_t id, std::shared_ptr<const ListPage> page
   Reply(id, std::move(result));
 }
 
-std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, bool owned_only,
+std::vector<ListEntry> Replica::List(Now now, const SessionKey* after, ListOf which,
                                      size_t limit) const {
   state_->now_ = now;
   std::vector<ListEntry> entries;
+  if (which == ListOf::kConflicted) {
+    const auto& keys = state_->conflicted_;
+    for (auto it = after == nullptr ? keys.begin() : keys.upper_bound(*after);
+         it != keys.end() && entries.size() < limit; ++it) {
+      const SessionSummary& summary = *state_->Find(*it);
+      if (state_->OwnedHere(summary)) entries.push_back(state_->EntryOf(*it, summary));
+    }
+    return entries;
+  }
   const SessionTable& sessions = state_->sessions_;
   for (auto it = after == nullptr ? sessions.begin() : sessions.upper_bound(*after);
        it != sessions.end() && entries.size() < limit; ++it) {
     const SessionSummary& summary = *it->second;
-    if (owned_only && (summary.tombstone || summary.owner() != state_->self_)) continue;
-    entries.push_back(state_->EntryOf(it->first, summary));
+    const bool owned = !summary.tombstone && state_->OwnedHere(summary);
+    if (which == ListOf::kHeld || owned) entries.push_back(state_->EntryOf(it->first, summary));
   }
   return entries;
 }

@@ -2,19 +2,24 @@
 
 #include <algorithm>
 
+#include "store/core/planted_bugs.h"
+
 namespace roost::store {
 
 using membership::NodeId;
 
 Outbox::Entry Outbox::After(uint64_t sequence) const {
   const Entry entry = index_.upper_bound(sequence);
-  return entry == index_.end() || entry->first > durable_ ? index_.end() : entry;
+  if (entry == index_.end() || Planted(Bug::kSendBeforePersist)) return entry;
+  return entry->first > durable_ ? index_.end() : entry;
 }
 
 void Outbox::StreamUp(NodeId peer, uint64_t last_sequence, uint64_t own_sequence) {
   PeerStream& stream = streams_[peer];
   uint64_t start = last_sequence > own_sequence ? 0 : last_sequence;
   if (stream.known) start = std::min(start, stream.acked);
+  if (Planted(Bug::kResumeOnePast)) ++start;
+  if (Planted(Bug::kResumeFromTheEnd)) start = own_sequence;
   stream = PeerStream{};
   stream.up = stream.known = true;
   stream.acked = stream.sent = stream.told = start;

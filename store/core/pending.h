@@ -1,12 +1,14 @@
 // What the replica has under way: small records of Replica::State without rules of their own.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "membership/node_id.h"
+#include "membership/steady_time.h"
 #include "store/core/effects.h"
 
 namespace roost::store {
@@ -26,6 +28,8 @@ struct Want {
   bool change_copies = false;
   // Take over with a counter above this; 0: do not.
   uint64_t takeover_above = 0;
+  // To be merged into it.
+  SessionPtr merge;
 };
 
 // What becomes true with one persisted batch.
@@ -43,6 +47,13 @@ struct Learned {
   Epoch epoch;
 };
 
+// Who has a session whose record here is superseded.
+struct Superseded {
+  Learned by;
+  membership::SteadyTime offer_at{};
+  std::chrono::milliseconds pause{0};
+};
+
 // A Rotate that waits: first for the copies of the new session, then for those of the old key.
 struct Rotation {
   SessionKey old_key;
@@ -54,7 +65,7 @@ struct Rotation {
 
 // Former holders to be told, once the present ones have the session.
 struct Dropping {
-  Epoch epoch;
+  Drop drop;
   std::vector<membership::NodeId> former;
   std::vector<membership::NodeId> present;
 };

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -9,6 +11,18 @@ namespace roost::store {
 using membership::NodeId;
 
 uint64_t Replica::State::Commit(Session next) {
+  const SessionSummary* held = Find(next.key);
+  if (held != nullptr && held->line_ended && next.line == held->line) {
+    Succeed(&next, Epoch{next.epoch.n + kEpochLeap, self_}, NewLine());
+  }
+  next.minority = view_ != nullptr && view_->list().degraded;
+  uint64_t stamp = 0;
+  for (auto& [name, attribute] : next.attributes) {
+    if (attribute.stamp != 0 || attribute.version != next.version) continue;
+    if (stamp == 0) stamp = NextStamp(next);
+    attribute.stamp = stamp;
+    attribute.line = next.line;
+  }
   next.promised = std::max(next.promised, next.epoch);
   const uint64_t sequence = ++last_sequence_;
   Store(std::make_shared<const Session>(std::move(next)), sequence);
@@ -36,7 +50,15 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   if (replaced != 0) outbox_.Remove(replaced);
   if (sequence != 0) outbox_.Add(sequence, key);
   if (summary.unvalidated) --unvalidated_;
-  summary.unvalidated = summary.doubtful = false;
+  summary.unvalidated = summary.doubtful = summary.line_ended = summary.ownerless = false;
+  if (std::exchange(summary.superseded, false)) superseded_.erase(key);
+  summary.line = body->line;
+  summary.conflicts = static_cast<uint16_t>(body->conflicts.size());
+  if (summary.conflicts > 0) {
+    conflicted_.insert(key);
+  } else if (!conflicted_.empty()) {
+    conflicted_.erase(key);
+  }
   summary.epoch = body->epoch;
   summary.version = body->version;
   summary.copy_set.assign(body->copy_set.begin(), body->copy_set.end());
@@ -81,27 +103,21 @@ void Replica::State::EraseRecord(SessionKey key) {
   handing_over_.erase(key);
   dropping_.erase(key);
   aliases_.erase(key);
+  superseded_.erase(key);
+  conflicted_.erase(key);
+  if (!refused_.empty()) {
+    for (const NodeId node : summary.copy_set) refused_.erase({node, key});
+  }
   if (locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);
   found_ = nullptr;
   sessions_.erase(it);
   Reindex(key);
 }
 
-// May changes that are held here be missing from what `winner` has under a higher epoch, at
-// `version` (kVersionUnknown)? Sure only if not.
-bool Replica::State::MayLose(const SessionSummary& held, NodeId winner, uint64_t version) {
-  // Versions never go back along one line of owners.
-  if (version < held.version) return true;
-  if (!OwnedHere(held)) return false;
-  const PeerStream* stream = outbox_.Find(winner);
-  return !held.HasCopyAt(winner) || stream == nullptr || stream->acked < held.sequence;
-}
-
-// Another node owns the session under a higher epoch. The record here is behind; what the new owner
-// wants held here it sends.
-void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict) {
+// Another node owns the session under a higher epoch and has all that is here; what it wants held
+// here it sends.
+void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
   if (Find(key) == nullptr) return;
-  if (conflict) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);
@@ -117,6 +133,9 @@ void Replica::State::Reindex(SessionKey key) {
     out_->index_changes.push_back({IndexChange::Kind::kAlias, key, {}, alias->second});
   } else if (summary->tombstone) {
     out_->index_changes.push_back({IndexChange::Kind::kDeleted, key, {}, {}});
+  } else if (summary->superseded) {
+    out_->index_changes.push_back(
+        {IndexChange::Kind::kHeld, key, superseded_.at(key).by.owner, {}});
   } else if (!summary->unvalidated) {
     out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner(), {}});
   }
@@ -126,7 +145,7 @@ void Replica::State::Reindex(SessionKey key) {
 
 Standing Replica::State::StandingOf(const SessionSummary& summary) const {
   if (summary.tombstone) return Standing::kTombstone;
-  if (summary.owner() != self_) return Standing::kCopied;
+  if (summary.owner() != self_ || summary.superseded) return Standing::kCopied;
   const auto live = absl::c_count_if(summary.copy_set, [&](NodeId node) { return !Gone(node); });
   return live <= options_.copies ? Standing::kOwnedThin : Standing::kOwned;
 }
@@ -199,6 +218,7 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
     again = want;
     return;
   }
+  if (want.merge != nullptr) MergeHere(key, want.merge);
   if (want.takeover_above != 0) TakeOver(key, want.takeover_above - 1);
   if (want.change_copies) Review(key, 2);
   if (want.write_access) WriteAccess(key);
@@ -251,6 +271,7 @@ Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
   next.key = key;
   next.epoch = summary.epoch;
   next.version = summary.version + 1;
+  next.line = summary.line;
   next.copy_set.assign(summary.copy_set.begin(), summary.copy_set.end());
   if (counter_above != 0) {
     next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
@@ -268,6 +289,7 @@ Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
 }
 
 void Replica::State::WriteTombstone(SessionKey key, uint64_t counter_above) {
+  if (Planted(Bug::kDeleteStaysLocal)) return Adopt(Tombstone(key, counter_above));
   Commit(Tombstone(key, counter_above));
 }
 
@@ -277,7 +299,11 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
   if (!summary.tombstone && now_.wall < summary.absolute_deadline_ms) {
     at = summary.absolute_deadline_ms;
     // Only the owner decides idle expiry.
-    if (OwnedHere(summary)) at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+    if (OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone)) {
+      at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
+    }
+  } else if (summary.tombstone && Planted(Bug::kTombstoneForgottenEarly)) {
+    at = now_.wall + 50;
   } else if (aliases_.contains(key)) {
     at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
   }
@@ -294,7 +320,9 @@ void Replica::State::RunExpiry() {
     if (expiry_.empty() || expiry_.begin()->first > now_.wall) return;
     const SessionKey key = expiry_.begin()->second;
     const SessionSummary& summary = *Find(key);
-    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count()) {
+    const bool early = summary.tombstone && Planted(Bug::kTombstoneForgottenEarly);
+    const bool mine = OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone);
+    if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count() || early) {
       FailWaits(key, "the session expired");
       EraseRecord(key);
     } else if (!summary.tombstone && now_.wall >= summary.absolute_deadline_ms) {
@@ -305,7 +333,7 @@ void Replica::State::RunExpiry() {
                                 SessionKey{}, summary.epoch, summary.version, now_.wall});
       }
       ScheduleExpiry(key);
-    } else if (!summary.tombstone && OwnedHere(summary) && summary.Expired(now_.wall)) {
+    } else if (!summary.tombstone && mine && summary.Expired(now_.wall)) {
       counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
       WriteTombstone(key, 0);
       NoteEvent(SessionEvent::Kind::kExpired, SessionEvent::Cause::kIdle, key);

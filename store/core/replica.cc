@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -108,8 +109,8 @@ bool Replica::State::Gone(NodeId node) const {
   return now_.steady >= started_ + kAbsentGrace;
 }
 
-NodeId Replica::State::FirstInLine(const SessionSummary& summary) const {
-  for (const NodeId node : summary.copy_set) {
+NodeId Replica::State::FirstInLine(absl::Span<const NodeId> copy_set) const {
+  for (const NodeId node : copy_set) {
     if (!Gone(node)) return node;
   }
   return {};
@@ -137,8 +138,14 @@ void Replica::State::Recover(Recovered recovered) {
     summary.tombstone = stored.tombstone;
     summary.renewal_due_ms = stored.renewal_due_ms;
     summary.principal = stored.principal;
-    summary.unvalidated = !stored.tombstone && summary.owner() == self_;
+    summary.unvalidated =
+        !stored.tombstone && summary.owner() == self_ && !Planted(Bug::kServeUnvalidated);
     summary.doubtful = !stored.tombstone && summary.owner() != self_;
+    summary.line = stored.line;
+    // Its last writes may be lost here and held elsewhere.
+    summary.line_ended = true;
+    summary.conflicts = static_cast<uint16_t>(stored.conflicts);
+    if (stored.conflicts > 0) conflicted_.insert(stored.key);
     if (summary.unvalidated) ++unvalidated_;
     if (stored.alias != SessionKey{} && !summary.Expired(now_.wall)) {
       aliases_[stored.key] = stored.alias;
@@ -150,7 +157,7 @@ void Replica::State::Recover(Recovered recovered) {
   for (const auto& [sequence, key] : recovered.changes) {
     last_sequence_ = std::max(last_sequence_, sequence);
     SessionSummary* summary = Find(key);
-    if (summary == nullptr) continue;
+    if (summary == nullptr || Planted(Bug::kForgetChanges)) continue;
     if (summary->sequence != 0) outbox_.Remove(summary->sequence);
     summary->sequence = sequence;
     outbox_.Add(sequence, key);
@@ -197,6 +204,9 @@ void Replica::State::RunTimers() {
       case Timer::kLock:
         ReviewLock(key);
         break;
+      case Timer::kOffer:
+        OfferAgain(key);
+        break;
     }
   }
 }
@@ -233,6 +243,11 @@ void Replica::Recover(Now now, Recovered recovered, Effects* out) {
 void Replica::OnView(Now now, membership::ViewPtr view, Effects* out) {
   state_->Begin(now, out);
   state_->OnView(std::move(view));
+}
+
+void Replica::OnWake(Now now, Effects* out) {
+  state_->Begin(now, out);
+  state_->OnWake();
 }
 
 void Replica::Execute(Now now, uint64_t operation_id, Operation operation, bool /*forwarded*/,
@@ -276,7 +291,7 @@ void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   const SessionSummary* summary = state_->Find(key);
   if (summary == nullptr) {
     state_->ForgetLearned(key);
-  } else if (!summary->tombstone && summary->owner() != state_->self_) {
+  } else if (!summary->tombstone && !state_->OwnedHere(*summary)) {
     state_->Recheck(key);
   }
 }
@@ -310,6 +325,8 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     state_->OnDrop(*drop);
+  } else if (const auto* offer = std::get_if<Offer>(&message)) {
+    state_->OnOffer(from, *offer);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }
@@ -360,6 +377,10 @@ bool Replica::drained() const { return state_->drained(); }
 
 bool Replica::recovered() const { return state_->unvalidated_ == 0; }
 
-StoreStats Replica::Stats() const { return state_->stats_; }
+StoreStats Replica::Stats() const {
+  StoreStats stats = state_->stats_;
+  stats.conflicted = state_->conflicted_.size();
+  return stats;
+}
 
 }  // namespace roost::store

@@ -9,6 +9,7 @@
 // Owner: StoreLoop. Thread: the store's loop only.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -36,6 +37,11 @@ class Replica {
   void Recover(Now now, Recovered recovered, Effects* out);
 
   void OnView(Now now, membership::ViewPtr view, Effects* out);
+
+  // The process slept for so long that others may have taken it for dead (kSleepMin). Before every
+  // input that waited meanwhile: what this node owns is asked of the others before it is served.
+  static constexpr std::chrono::milliseconds kSleepMin{1'000};
+  void OnWake(Now now, Effects* out);
 
   // `operation_id` is the shell's; a Reply with it comes out exactly once, now or later. An
   // operation for a session owned by a live peer is answered UNAVAILABLE with
@@ -89,8 +95,7 @@ class Replica {
   // What would be lost if the process ended now.
   StopRisk Risk(Now now, const RiskQuery& query) const;
   // Keys after `after` (exclusive), ascending, at most `limit`.
-  std::vector<ListEntry> List(Now now, const SessionKey* after, bool owned_only,
-                              size_t limit) const;
+  std::vector<ListEntry> List(Now now, const SessionKey* after, ListOf which, size_t limit) const;
 
  private:
   struct State;

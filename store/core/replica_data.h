@@ -28,7 +28,7 @@ namespace roost::store {
 struct ReplicaData {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock };
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock, kOffer };
 
   // Of recent sessions; what is not on disk yet comes on top.
   static constexpr int64_t kBodyCacheBytes = 16 << 20;
@@ -90,6 +90,14 @@ struct ReplicaData {
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
   absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
 
+  absl::flat_hash_map<SessionKey, Superseded> superseded_;
+  // What a copy has not taken, since it has another line.
+  absl::flat_hash_set<std::pair<NodeId, SessionKey>> refused_;
+  // Sessions here that carry entries of the conflict journal.
+  absl::btree_set<SessionKey> conflicted_;
+  uint64_t last_line_ = 0;
+  uint64_t last_stamp_ = 0;
+
   absl::flat_hash_map<SessionKey, Dropping> dropping_;
   // Drops for peers that can't be reached now.
   absl::flat_hash_map<NodeId, std::vector<Drop>> undelivered_drops_;
@@ -109,6 +117,11 @@ struct ReplicaData {
   bool sweep_calm_ = false;
   // A member came back: owned sessions are compared with the other holders.
   bool revalidate_ = false;
+  // A comparison with other holders ended without all their answers.
+  bool compare_again_ = false;
+  // Until then a new copy is compared with the other holders: a member came back, or this node
+  // woke, and what was under way before then may arrive late.
+  SteadyTime late_until_{};
   size_t unvalidated_ = 0;
   bool draining_ = false;
   DiskSpace space_ = DiskSpace::kAmple;

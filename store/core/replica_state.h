@@ -5,6 +5,7 @@
 // changes to the streams, sends collected questions and seals the batch.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +20,13 @@ struct Replica::State : ReplicaData {
   State(const Options& options, NodeId self, Counters* counters)
       : ReplicaData(options, self, counters) {}
 
+  // How long a started node waits to be in the member list before it takes a session for unknown:
+  // it may not have met who knows it.
+  static constexpr std::chrono::milliseconds kJoiningMax{1'000};
+  bool Joining() const {
+    return view_->list().lineage == 0 && now_.steady < started_ + kJoiningMax;
+  }
+
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);
   void Flush();
@@ -32,10 +40,14 @@ struct Replica::State : ReplicaData {
   SessionSummary* Find(SessionKey key);
   SessionSummary& FindOrAdd(SessionKey key);
   bool OwnedHere(const SessionSummary& summary) const {
-    return summary.owner() == self_ && !summary.unvalidated;
+    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded;
   }
   bool Gone(NodeId node) const;
-  NodeId FirstInLine(const SessionSummary& summary) const;
+  NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
+  // Who takes the session over, or owns it.
+  NodeId HeirOf(const SessionSummary& summary) const {
+    return FirstInLine(absl::MakeSpan(summary.copy_set).subspan(summary.ownerless ? 1 : 0));
+  }
   void Recover(Recovered recovered);
 
   // records.cc: changing what is stored.
@@ -45,9 +57,9 @@ struct Replica::State : ReplicaData {
                  SessionKey moved_to = {});
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
-  static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
-  bool MayLose(const SessionSummary& held, NodeId winner, uint64_t version);
-  void StepDown(SessionKey key, Epoch epoch, NodeId owner, bool conflict);
+  void StepDown(SessionKey key, Epoch epoch, NodeId owner);
+  // Above any epoch whose change of the session a disk may have lost here.
+  static constexpr uint64_t kEpochLeap = 1 << 10;
   void Reindex(SessionKey key);
   void Recount(SessionSummary* summary);
   Standing StandingOf(const SessionSummary& summary) const;
@@ -78,10 +90,11 @@ struct Replica::State : ReplicaData {
   void Do(uint64_t id, const RotateOp& op);
   void Do(uint64_t id, const LockOp& op);
   void Do(uint64_t id, const UnlockOp& op);
+  void Do(uint64_t id, const ConflictOp& op);
   void Do(uint64_t id, const ListOp& op) { StartList(id, op); }
   void Make(uint64_t id, Session session, Ack ack, bool report_created);
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
-                     int64_t renewal_ttl_ms) const;
+                     int64_t renewal_ttl_ms);
   void Write(uint64_t id, Session next, Ack ack, OperationResult result);
   void ReportClocks(const SessionSummary& summary, OperationResult* result) const;
   void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
@@ -138,6 +151,21 @@ struct Replica::State : ReplicaData {
   void UndoAlias(SessionKey key, Epoch epoch, NodeId owner);
   void FinishValidateAlias(SessionKey key, const Survey& survey);
 
+  // diverged.cc: lines of a session that parted.
+  uint64_t NewLine();
+  uint64_t NextStamp(const Session& session);
+  void Supersede(SessionKey key, Epoch epoch, NodeId owner);
+  void Resume(SessionKey key);
+  void SendOffer(SessionKey key);
+  void OfferAgain(SessionKey key);
+  void FinishOffer(SessionKey key, const Survey& survey);
+  void OnOffer(NodeId from, const Offer& offer);
+  void AnswerOffer(NodeId from, SessionKey key, const Session& ours);
+  bool Safe(SessionKey key, const SessionSummary& summary);
+  void FinishMerge(SessionKey key, const Survey& survey);
+  void MergeHere(SessionKey key, SessionPtr theirs);
+  void TrimConflicts(Session* session);
+
   // resolve.cc: who owns a session.
   // `claim`: the caller is about to make the session if nobody knows it.
   Place Locate(SessionKey key, bool claim = false);
@@ -181,11 +209,15 @@ struct Replica::State : ReplicaData {
   void Accept(const Replicate& message, SessionSummary* held, std::vector<Fenced>* fenced);
   void OnDrop(const Drop& drop);
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);
-  void AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes);
+  void AddDrops(SessionKey key, const std::vector<NodeId>& nodes);
   void SendDrops(SessionKey key);
+  void SendDrop(NodeId node, const Drop& drop);
+  void TellFormer(SessionKey key, Epoch epoch);
 
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
+  void OnWake();
+  void CompareIfLate(SessionKey key);
   // `calm`: nothing asked for it.
   void StartSweep(bool calm);
   void Sweep();

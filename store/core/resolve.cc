@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -22,7 +23,8 @@ bool NeedsBody(const Operation& operation) {
   return std::holds_alternative<GetOp>(operation) || std::holds_alternative<PutOp>(operation) ||
          std::holds_alternative<IncrementOp>(operation) ||
          std::holds_alternative<RotateOp>(operation) || std::holds_alternative<LockOp>(operation) ||
-         std::holds_alternative<UnlockOp>(operation);
+         std::holds_alternative<UnlockOp>(operation) ||
+         std::holds_alternative<ConflictOp>(operation);
 }
 
 bool MakesSession(const Operation& operation) {
@@ -52,6 +54,13 @@ Place Replica::State::Locate(SessionKey key, bool claim) {
     if (summary->tombstone || now_.wall >= summary->absolute_deadline_ms) {
       return {Kind::kDeleted, owner, summary->epoch};
     }
+    if (summary->superseded) {
+      const Learned by = superseded_.at(key).by;
+      if (by.owner != self_ && !Gone(by.owner)) return {Kind::kElsewhere, by.owner, by.epoch};
+      Validate(key);
+      summary = Find(key);
+      if (summary == nullptr || summary->superseded) return {Kind::kOrphan, by.owner, by.epoch};
+    }
     if (summary->unvalidated) {
       Validate(key);
       // Validation may have ended at once.
@@ -64,7 +73,7 @@ Place Replica::State::Locate(SessionKey key, bool claim) {
     }
     if (!Gone(owner)) return {Kind::kElsewhere, owner, summary->epoch};
     const Place orphan{Kind::kOrphan, owner, summary->epoch};
-    const NodeId first = FirstInLine(*summary);
+    const NodeId first = FirstInLine(summary->copy_set);
     if (first == self_) {
       StartTakeover(key);
       summary = Find(key);
@@ -81,7 +90,7 @@ Place Replica::State::Locate(SessionKey key, bool claim) {
   if (surveys_.IsOpen(key)) return {};
   if (view_ == nullptr) return {};
   std::vector<NodeId> peers = LookupPeers(key);
-  if (peers.empty()) return {Kind::kNowhere, {}, {}};
+  if (peers.empty()) return Joining() ? Place{} : Place{Kind::kNowhere, {}, {}};
   StartLookup(key, claim ? QueryPurpose::kClaim : QueryPurpose::kResolve, std::move(peers));
   return {};
 }
@@ -124,11 +133,16 @@ void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose, std::vect
 
 void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
-  if (Find(key) != nullptr) return Settle(key);
+  if (const SessionSummary* summary = Find(key)) {
+    // The heir of a session whose owner is gone may have placed its copies elsewhere.
+    const bool moved = best.known && !best.tombstone && best.epoch > summary->epoch &&
+                       !summary->tombstone && summary->owner() != self_ && best.owner != self_;
+    return moved ? Supersede(key, best.epoch, best.owner) : Settle(key);
+  }
   if (!best.known) {
     // Who did not answer may own it. Asked again, until the view says that it is gone or the
     // callers give up.
-    if (!survey.complete()) return RetrySoon(key);
+    if (!survey.complete() || Joining()) return RetrySoon(key);
     counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
     if (survey.purpose == QueryPurpose::kClaim && ArbiterOf(key) != self_) granted_ = key;
     Settle(key, /*nowhere=*/true);
@@ -232,6 +246,7 @@ void Replica::State::RetrySoon(SessionKey key) {
 }
 
 void Replica::State::Hold(SessionKey key, Held held) {
+  if (Planted(Bug::kForgetHeld)) return;
   SetTimer(held.deadline, Timer::kHeld, key);
   RetrySoon(key);
   held_[key].push_back(std::move(held));
@@ -258,7 +273,7 @@ void Replica::State::Settle(SessionKey key, bool nowhere) {
 // Was the caller answered?
 bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   using Kind = Place::Kind;
-  if (held.kind == Held::Kind::kPeer && held.purpose == QueryPurpose::kTakeover) {
+  if (held.kind == Held::Kind::kPeer && AsksForRecord(held.purpose)) {
     // Answered with what is here, whoever the owner is: the candidate waits for it.
     if (Find(key) != nullptr && Body(key) == nullptr) {
       WantBody(key);
@@ -308,6 +323,9 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   }
   switch (place.kind) {
     case Kind::kHere:
+      // Two nodes that did not see each other may both have made it: not shown before a copy has
+      // taken it, which takes one of them.
+      if (std::holds_alternative<GetOp>(held.operation) && writes_.Waits(key, 1)) return false;
       if (NeedsBody(held.operation) && Body(key) == nullptr) {
         WantBody(key);
         return false;
@@ -334,6 +352,11 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
         Fail(held.id, absl::AlreadyExistsError("the id is in use or was deleted"));
       } else if (std::holds_alternative<DeleteOp>(held.operation)) {
         const SessionSummary& summary = *Find(key);
+        if (summary.tombstone && summary.sequence > outbox_.durable()) {
+          // Deleted a moment ago, and not on the disk yet.
+          Await(held.id, key, summary.sequence, std::get<DeleteOp>(held.operation).ack, {});
+          return true;
+        }
         OperationResult result;
         result.receipt = {summary.version, summary.epoch, 1, 1, false};
         Reply(held.id, std::move(result));
@@ -428,9 +451,14 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose, NodeId as
   answer.epoch = summary->epoch;
   answer.version = summary->version;
   answer.owner = summary->owner();
+  if (summary->superseded && !AsksForRecord(purpose) && purpose != QueryPurpose::kValidate) {
+    const Learned& by = superseded_.at(key).by;
+    answer.epoch = by.epoch;
+    answer.owner = by.owner;
+  }
   answer.tombstone = summary->tombstone;
   answer.alias = AliasOf(key).value_or(SessionKey{});
-  if (purpose == QueryPurpose::kTakeover) answer.session = Body(key);
+  if (AsksForRecord(purpose)) answer.session = Body(key);
   answer.remaining = RemainingOf(*summary, answer.session.get());
   return answer;
 }
@@ -451,12 +479,12 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
     if (summary != nullptr && summary->tombstone) {
       later = query.purpose == QueryPurpose::kResolve && summary->unvalidated;
     } else if (summary != nullptr) {
-      if (query.purpose == QueryPurpose::kTakeover && Body(key) == nullptr) {
+      if (AsksForRecord(query.purpose) && Body(key) == nullptr) {
         WantBody(key);
         later = true;
-      } else if (query.purpose != QueryPurpose::kTakeover &&
-                 query.purpose != QueryPurpose::kValidate && Gone(summary->owner()) &&
-                 FirstInLine(*summary) == self_) {
+      } else if (!AsksForRecord(query.purpose) && query.purpose != QueryPurpose::kValidate &&
+                 Gone(summary->owner()) && !summary->superseded &&
+                 FirstInLine(summary->copy_set) == self_) {
         StartTakeover(key);
         summary = Find(key);
         later = summary != nullptr && Gone(summary->owner());
@@ -486,6 +514,17 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
 }
 
 void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
+  for (const Answer& answer : result.answers) {
+    const SessionSummary* summary = Find(answer.key);
+    if (summary == nullptr || summary->tombstone || !OwnedHere(*summary)) continue;
+    const bool behind = answer.known && !answer.tombstone && answer.epoch < summary->epoch;
+    // Who is taken for the owner there may not know of this epoch, nor one that holds an old copy
+    // and missed that it need not: it offers what it has.
+    const bool mine = answer.owner == self_;
+    const NodeId told = mine ? from : answer.owner;
+    if (!behind || Gone(told) || (mine && summary->HasCopyAt(from))) continue;
+    SendDrop(told, Drop{answer.key, summary->epoch, NewLine(), 0, {}});
+  }
   for (const SessionKey key : surveys_.OnResult(from, result)) CloseSurvey(key);
 }
 
@@ -500,6 +539,8 @@ void Replica::State::CloseSurvey(SessionKey key) {
       return FinishTakeover(key, survey);
     case QueryPurpose::kValidate:
       return FinishValidate(key, survey);
+    case QueryPurpose::kMerge:
+      return FinishMerge(key, survey);
   }
 }
 

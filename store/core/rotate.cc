@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "store/core/limits.h"
+#include "store/core/lineage.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -99,7 +100,7 @@ void Replica::State::Do(uint64_t id, const RotateOp& op) {
   Session next = *body;
   next.key = op.new_key;
   // Above every epoch, version and token that the visitor has seen under the former id.
-  next.epoch = Epoch{body->epoch.n + 1, self_};
+  Succeed(&next, Epoch{body->epoch.n + 1, self_}, NewLine());
   next.promised = next.epoch;
   ++next.version;
   next.copy_set = DesiredCopies(op.new_key, self_, {});
@@ -211,7 +212,8 @@ void Replica::State::UndoAlias(SessionKey key, Epoch epoch, NodeId owner) {
   if (!told && made != nullptr && made->owner() == self_ && !made->tombstone) {
     WriteTombstone(new_key, 0);
   }
-  StepDown(key, epoch, owner, /*conflict=*/told);
+  if (told) counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
+  StepDown(key, epoch, owner);
 }
 
 void Replica::State::FinishValidateAlias(SessionKey key, const Survey& survey) {

@@ -44,12 +44,22 @@ struct SessionSummary {
   uint64_t principal = 0;
   // When the id should be rotated; 0: never.
   WallMs renewal_due_ms = 0;
+  // Session::line.
+  uint64_t line = 0;
   uint32_t size_bytes = 0;
+  // Entries of its conflict journal.
+  uint16_t conflicts = 0;
   bool tombstone = false;
   // Owned before a start and not yet compared with the other holders: not served.
   bool unvalidated = false;
   // A copy found on disk at start, which may have been replaced meanwhile.
   bool doubtful = false;
+  // Its owner lives, but does not know it any more.
+  bool ownerless = false;
+  // A higher epoch is known, which may lack what is here: not served, kept until it does not.
+  bool superseded = false;
+  // The next write here begins a line of its own: the former may have gone on elsewhere.
+  bool line_ended = false;
   Standing standing = Standing::kNone;
 
   membership::NodeId owner() const {
@@ -65,12 +75,27 @@ struct SessionSummary {
 // then holds ten keys instead of two, and a lookup reads three or four nodes instead of a dozen.
 using SessionTable = absl::btree_map<SessionKey, std::unique_ptr<SessionSummary>>;
 
-// Estimate of a record's encoded size.
-inline int64_t SizeOf(const Session& session) {
+inline int64_t SizeOf(const Conflict& conflict) {
+  int64_t size = 80;
+  for (const Loss& loss : conflict.losses) {
+    size += 32 + loss.name.size() + loss.attribute.value.size() + loss.attribute.schema.size();
+  }
+  return size;
+}
+
+// Estimate of what a session's record takes without its journal: what its limit is about.
+inline int64_t ContentSizeOf(const Session& session) {
   int64_t size = 160 + static_cast<int64_t>(session.principal.size());
   for (const auto& [name, attribute] : session.attributes) {
     size += 24 + name.size() + attribute.value.size() + attribute.schema.size();
   }
+  return size;
+}
+
+// Estimate of a record's encoded size.
+inline int64_t SizeOf(const Session& session) {
+  int64_t size = ContentSizeOf(session) + 16 * static_cast<int64_t>(session.ancestors.size());
+  for (const Conflict& conflict : session.conflicts) size += SizeOf(conflict);
   return size;
 }
 

@@ -11,6 +11,8 @@ constexpr size_t kLookedAtMax = 5'000;
 
 // Has another member, that surely lives, answered for all that this node has of the session?
 bool Replica::State::HeldElsewhere(const SessionSummary& summary) const {
+  // What another line may lack is offered to its owner, and kept till then.
+  if (summary.superseded) return false;
   const bool mine = summary.owner() == self_;
   for (const NodeId node : summary.copy_set) {
     if (node == self_) continue;
@@ -29,7 +31,7 @@ bool Replica::State::HeldElsewhere(const SessionSummary& summary) const {
 
 void Replica::State::AddRisk(SessionKey key, const SessionSummary& summary, StopRisk* risk) const {
   if (summary.tombstone || summary.Expired(now_.wall)) return;
-  if (summary.owner() == self_) ++risk->owned;
+  if (summary.owner() == self_ && !summary.superseded) ++risk->owned;
   if (view_ != nullptr && HeldElsewhere(summary)) return;
   ++risk->at_risk;
   if (risk->keys.size() < StopRisk::kKeysMax) risk->keys.push_back(key);

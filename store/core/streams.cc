@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 
 namespace roost::store {
@@ -96,11 +98,15 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
   absl::flat_hash_set<uint64_t> refused;
   for (const Fenced& fenced : result.fenced) refused.insert(fenced.sequence);
   for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
-    if (refused.contains(item.sequence)) continue;
+    if (refused.contains(item.sequence)) {
+      refused_.insert({from, item.key});
+      continue;
+    }
+    if (!refused_.empty()) refused_.erase({from, item.key});
     writes_.Reached(item.key, from, item.version);
     if (!unreleased_.empty()) ReleaseAlias(item.key);
     if (const auto it = dropping_.find(item.key);
-        it != dropping_.end() && item.epoch >= it->second.epoch) {
+        it != dropping_.end() && item.epoch >= it->second.drop.epoch) {
       auto& present = it->second.present;
       present.erase(std::remove(present.begin(), present.end(), from), present.end());
       if (present.empty()) SendDrops(item.key);
@@ -117,7 +123,10 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
 
 void Replica::State::OnFenced(const Fenced& fenced) {
   const SessionSummary* summary = Find(fenced.key);
-  if (summary == nullptr || summary->epoch >= fenced.epoch) return;
+  if (summary == nullptr || summary->epoch >= fenced.epoch || Planted(Bug::kForgetFenced)) return;
+  if (summary->tombstone && Planted(Bug::kDeleteGivesUp)) {
+    return StepDown(fenced.key, fenced.epoch, fenced.owner);
+  }
   if (summary->tombstone && summary->unvalidated) {
     return UndoAlias(fenced.key, fenced.epoch, fenced.owner);
   }
@@ -129,18 +138,16 @@ void Replica::State::OnFenced(const Fenced& fenced) {
     return;
   }
   counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-  // Another copy may have taken, and acknowledged, what this one refused.
-  const bool refused = OwnedHere(*summary) && fenced.sequence >= summary->sequence;
-  StepDown(fenced.key, fenced.epoch, fenced.owner,
-           refused || MayLose(*summary, fenced.owner, kVersionUnknown));
+  Supersede(fenced.key, fenced.epoch, fenced.owner);
 }
 
 // --- Former holders.
 
-void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<NodeId>& nodes) {
+// REQUIRES: just changed here.
+void Replica::State::AddDrops(SessionKey key, const std::vector<NodeId>& nodes) {
   const SessionSummary& summary = *Find(key);
   Dropping& dropping = dropping_[key];
-  dropping.epoch = epoch;
+  dropping.drop = DropOf(*Body(key));
   for (const NodeId node : nodes) {
     if (node != self_ && !absl::c_linear_search(dropping.former, node)) {
       dropping.former.push_back(node);
@@ -162,21 +169,44 @@ void Replica::State::AddDrops(SessionKey key, Epoch epoch, const std::vector<Nod
 void Replica::State::SendDrops(SessionKey key) {
   const auto it = dropping_.find(key);
   for (const NodeId node : it->second.former) {
-    const Drop drop{key, it->second.epoch};
-    if (outbox_.IsUp(node)) {
-      out_->sends.emplace_back(node, ToReceiver(drop));
-    } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
-      waiting.push_back(drop);
-    }
+    SendDrop(node, it->second.drop);
   }
+  dropping_.erase(it);
+}
+
+void Replica::State::SendDrop(NodeId node, const Drop& drop) {
+  if (Planted(Bug::kNoDrops)) return;
+  if (outbox_.IsUp(node)) {
+    out_->sends.emplace_back(node, ToReceiver(drop));
+  } else if (auto& waiting = undelivered_drops_[node]; waiting.size() < kUndeliveredDropsMax) {
+    waiting.push_back(drop);
+  }
+}
+
+// Another node has the session under `epoch`, and need not know the former holders that this one
+// was about to tell. Nothing is said to contain what they have: they offer it there.
+void Replica::State::TellFormer(SessionKey key, Epoch epoch) {
+  const auto it = dropping_.find(key);
+  if (it == dropping_.end()) return;
+  const Drop drop{key, epoch, NewLine(), 0, {}};
+  for (const NodeId node : it->second.former) SendDrop(node, drop);
   dropping_.erase(it);
 }
 
 void Replica::State::OnDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
-  StepDown(drop.key, drop.epoch, drop.epoch.node,
-           MayLose(*summary, drop.epoch.node, kVersionUnknown));
+  if (Contains(drop, *summary) || Planted(Bug::kDropUnmerged)) {
+    TellFormer(drop.key, drop.epoch);
+    if (summary->owner() == self_) {
+      const Drop told{drop.key, drop.epoch, NewLine(), 0, {}};
+      for (const NodeId node : summary->copy_set) {
+        if (node != self_ && node != drop.epoch.node) SendDrop(node, told);
+      }
+    }
+    return StepDown(drop.key, drop.epoch, drop.epoch.node);
+  }
+  Supersede(drop.key, drop.epoch, drop.epoch.node);
 }
 
 // --- The receiver.
@@ -198,6 +228,7 @@ void Replica::State::OnReplicate(NodeId from, const Replicate& message) {
     return;
   }
   counters_->replicated_in.fetch_add(1, std::memory_order_relaxed);
+  if (Planted(Bug::kResultBeforePersist)) SendResult(from, {message.sequence, {}});
   std::vector<Fenced> fenced;
   Accept(message, Find(message.session->key), &fenced);
   Acknowledge(from, message.sequence, std::move(fenced));
@@ -214,13 +245,13 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
     held = nullptr;
   }
   if (held != nullptr) {
-    if (next.epoch < held->epoch) {
+    if (next.epoch < held->epoch && !Planted(Bug::kSkipEpochCheck)) {
       // Two tombstones need no quarrel.
       if (held->tombstone && next.tombstone) return;
       fenced->push_back({key, held->epoch, held->owner(), message.sequence});
       return;
     }
-    if (held->tombstone && !next.tombstone) {
+    if (held->tombstone && !next.tombstone && !Planted(Bug::kTombstoneLoses)) {
       if (next.epoch == held->epoch && next.version <= held->version) return;
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
@@ -234,7 +265,21 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version < held->version) return;
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
-    if (next.epoch > held->epoch && next.tombstone && held->owner() == self_ &&
+    if (held->superseded && next.epoch < superseded_.at(key).by.epoch && !next.tombstone) {
+      const Learned& by = superseded_.at(key).by;
+      fenced->push_back({key, by.epoch, by.owner, message.sequence});
+      return;
+    }
+    if (next.epoch > held->epoch && !next.tombstone && !held->tombstone && !Contains(next, *held) &&
+        !Planted(Bug::kAdoptUnmerged)) {
+      // Not before what is here is merged into it.
+      fenced->push_back({key, held->epoch, held->owner(), message.sequence});
+      const Epoch epoch = next.epoch;
+      if (next.owner() == self_) return MergeHere(key, std::make_shared<const Session>(next));
+      return Supersede(key, epoch, next.owner());
+    }
+    const bool untold = held->tombstone ? held->sequence != 0 : next.line != held->line;
+    if (next.epoch > held->epoch && next.tombstone && untold &&
         absl::c_any_of(held->copy_set,
                        [&](NodeId node) { return !absl::c_linear_search(next.copy_set, node); })) {
       // Who deleted it does not know all who hold this line of it.
@@ -246,21 +291,33 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       return Settle(key);
     }
     if (next.epoch > held->epoch && next.owner() != self_) {
-      if (MayLose(*held, next.owner(), next.version)) {
-        counters_->conflicts.fetch_add(1, std::memory_order_relaxed);
-      }
       FailWaits(key, "the session moved to another node");
     }
   }
   // Handed over by a draining owner: its copies are this node's business now.
   const bool handed_over = next.owner() == self_ && !next.tombstone;
+  TellFormer(key, next.epoch);
+  if (held != nullptr && !held->tombstone && held->owner() == self_ && next.owner() != self_) {
+    // Nor need it know the copies that this node has placed meanwhile.
+    const Drop drop{key, next.epoch, NewLine(), 0, {}};
+    for (const NodeId node : held->copy_set) {
+      if (node != self_ && !absl::c_linear_search(next.copy_set, node)) SendDrop(node, drop);
+    }
+  }
   const bool moved = handed_over && (held == nullptr || held->owner() != self_);
+  const bool compared = held != nullptr && !held->doubtful;
   Adopt(std::move(next));
+  if (!compared) CompareIfLate(key);
+  if (handed_over) Find(key)->line_ended = true;
   if (moved) NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kDrain, key);
   handing_over_.erase(key);
-  dropping_.erase(key);
   Settle(key);
-  if (handed_over) Review(key, 2);
+  if (!handed_over) return;
+  Review(key, 2);
+  // Only what this node has sent does it know to be safe with others.
+  if (const SessionSummary* mine = Find(key); mine != nullptr && OwnedHere(*mine)) {
+    if (mine->sequence == 0 && !draining_) ChangeCopies(key);
+  }
 }
 
 }  // namespace roost::store

@@ -84,6 +84,7 @@ std::vector<SessionKey> Surveys::OnResult(NodeId peer, const QueryResult& result
     if (it == open_.end() || it->second.purpose != sent->second.purpose) continue;
     Survey& survey = it->second;
     if (!StopWaiting(&survey, peer)) continue;
+    if (!answer.known) survey.ignorant.push_back(peer);
     if (Newer(answer, survey.best)) survey.best = answer;
     if (survey.waiting.empty()) done.push_back(answer.key);
   }
@@ -104,6 +105,10 @@ void Surveys::OnStreamDown(NodeId peer) {
   }
   ForgetSent(peer);
   if (unsent.empty()) unsent_.erase(peer);
+}
+
+void Surveys::OnJoin() {
+  for (auto& [key, survey] : open_) survey.partial = true;
 }
 
 std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {

@@ -20,9 +20,11 @@ struct Survey {
   QueryPurpose purpose = QueryPurpose::kResolve;
   // Peers that have not answered yet.
   std::vector<membership::NodeId> waiting;
+  // Peers that answered that they do not know it.
+  std::vector<membership::NodeId> ignorant;
   membership::SteadyTime deadline;
-  // Somebody went away without an answer: the others' answers may be from before the session was
-  // where it is now.
+  // Somebody went away without an answer, or joined without being asked: the others' answers may be
+  // from before the session was where it is now.
   bool partial = false;
   // The newest answer; a tombstone beats every live record. `known` is false if there is none.
   Answer best;
@@ -50,6 +52,7 @@ class Surveys {
   // Both return the sessions whose surveys nobody needs to answer any more.
   std::vector<SessionKey> OnResult(membership::NodeId peer, const QueryResult& result);
   std::vector<SessionKey> OnPeerGone(membership::NodeId peer);
+  void OnJoin();
   // What `peer` has not answered is asked again.
   void OnStreamDown(membership::NodeId peer);
 

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "store/core/lineage.h"
+#include "store/core/planted_bugs.h"
 #include "store/core/replica_state.h"
 #include "store/placement.h"
 
@@ -34,6 +36,8 @@ constexpr int64_t kSliceBytesMax = 1 << 20;
 constexpr milliseconds kSlicePause{1};
 // From a change of the members until owners have their copies where lookups ask for them.
 constexpr milliseconds kPlacementMax{10'000};
+// How long after a break what was sent before it may still arrive.
+constexpr milliseconds kLateMax{10'000};
 
 // May copies lie elsewhere by `after` than by `before`?
 bool Moves(const membership::View& before, const membership::View& after) {
@@ -58,8 +62,16 @@ void Replica::State::OnView(membership::ViewPtr view) {
   for (const membership::Member& member : view_->members()) {
     const membership::Member* before =
         previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
-    if (before == nullptr || member.id == self_) continue;
-    if (member.live() && !before->live()) revalidate_ = true;
+    if (member.id == self_) continue;
+    // Also one that came back before anybody missed it: it may have lost what it had.
+    const bool again =
+        before != nullptr && (!before->live() || before->boot_epoch != member.boot_epoch);
+    if (member.live() && (before == nullptr || again)) {
+      revalidate_ = true;
+      surveys_.OnJoin();
+    }
+    if (member.live() && again) late_until_ = now_.steady + kLateMax;
+    if (before == nullptr) continue;
     if (!member.live() && before->live()) {
       for (const SessionKey key : surveys_.OnPeerGone(member.id)) CloseSurvey(key);
     }
@@ -87,6 +99,35 @@ void Replica::State::OnView(membership::ViewPtr view) {
   absl::c_sort(waiting);
   for (const SessionKey key : waiting) Settle(key);
   StartSweep(false);
+}
+
+// This process slept: others may have taken its sessions over, or made new copies without it.
+// Nothing is served before they were asked.
+void Replica::State::OnWake() {
+  late_until_ = now_.steady + kLateMax;
+  surveys_.OnJoin();
+  for (auto& [key, summary] : sessions_) {
+    if (summary->tombstone || summary->superseded) continue;
+    if (summary->owner() != self_) {
+      summary->doubtful = true;
+    } else if (!std::exchange(summary->unvalidated, true)) {
+      ++unvalidated_;
+    }
+  }
+  StartSweep(false);
+}
+
+// A new copy that may be older than what its owner has told others since.
+void Replica::State::CompareIfLate(SessionKey key) {
+  SessionSummary* summary = Find(key);
+  if (summary == nullptr || now_.steady >= late_until_ || summary->owner() == self_) return;
+  if (summary->tombstone) return;
+  summary->doubtful = true;
+  compare_again_ = true;
+  if (sweep_pass_ != 0 && !sweep_calm_) return;
+  sweep_pass_ = 0;
+  sweep_calm_ = false;
+  sweep_at_ = std::min<SteadyTime>(sweep_at_, now_.steady + kJoinGrace);
 }
 
 // --- The sweep.
@@ -139,7 +180,8 @@ void Replica::State::Sweep() {
   sweep_pass_ = 0;
   revalidate_ = false;
   // Absent members count as gone some time after a start, without a view that says so.
-  const bool starting = now_.steady < started_ + 5 * kJoinGrace;
+  const bool starting =
+      now_.steady < started_ + 5 * kJoinGrace || std::exchange(compare_again_, false);
   const bool unsettled = unvalidated_ > 0 || draining_;
   sweep_calm_ = !unsettled && !starting;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
@@ -148,14 +190,16 @@ void Replica::State::Sweep() {
 // Does what the view asks for with one session. Idempotent.
 void Replica::State::Review(SessionKey key, int pass) {
   SessionSummary* summary = Find(key);
-  if (summary == nullptr || view_ == nullptr) return;
+  if (summary == nullptr || view_ == nullptr || Planted(Bug::kNoReview)) return;
   Recount(summary);
   if (now_.wall >= summary->absolute_deadline_ms) return;
+  if (summary->superseded) return;
   if (summary->unvalidated) return Validate(key);
+  if (revalidate_ && pass == 2 && !summary->tombstone) summary->doubtful = true;
   if (summary->owner() == self_) return ReviewOwned(key, pass);
   if (summary->tombstone) return;
   if (Gone(summary->owner())) {
-    if (FirstInLine(*summary) == self_) StartTakeover(key);
+    if (HeirOf(*summary) == self_) StartTakeover(key);
     return;
   }
   if (summary->doubtful) Validate(key);
@@ -165,7 +209,10 @@ void Replica::State::ReviewOwned(SessionKey key, int pass) {
   const SessionSummary& summary = *Find(key);
   if (Unreleased(summary)) return;
   if (draining_ && !summary.tombstone) return HandOver(key);
-  if (revalidate_ && pass == 2 && !summary.tombstone) Validate(key);
+  if (summary.doubtful) {
+    Validate(key);
+    if (Find(key) != &summary || !OwnedHere(summary)) return;
+  }
   const std::vector<NodeId> desired = DesiredCopies(key, self_, summary.copy_set);
   const bool lost = absl::c_any_of(summary.copy_set, [&](NodeId node) { return Gone(node); });
   const bool same = desired.size() == summary.copy_set.size() &&
@@ -200,9 +247,8 @@ void Replica::State::ChangeCopies(SessionKey key) {
   next.epoch = Epoch{summary.epoch.n + 1, self_};
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
-  const Epoch epoch = next.epoch;
   Commit(std::move(next));
-  AddDrops(key, epoch, former);
+  AddDrops(key, former);
 }
 
 // --- Validation.
@@ -233,7 +279,14 @@ void Replica::State::Validate(SessionKey key) {
     }
   }
   std::vector<NodeId> peers = HolderPeers(key, summary);
-  if (peers.empty()) return FinishValidate(key, Survey{});
+  if (summary.superseded) {
+    const NodeId by = superseded_.at(key).by.owner;
+    if (by != self_ && view_->IsLive(by) && !absl::c_linear_search(peers, by)) peers.push_back(by);
+  }
+  if (peers.empty()) {
+    // A copy is compared once there is somebody to compare it with.
+    return summary.owner() == self_ || summary.superseded ? FinishValidate(key, Survey{}) : void();
+  }
   const auto deadline = now_.steady + kValidateTimeout;
   surveys_.Open(key, QueryPurpose::kValidate, std::move(peers), deadline);
   SetTimer(deadline, Timer::kSurvey, key);
@@ -243,23 +296,33 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   SessionSummary* summary = Find(key);
   if (summary == nullptr) return Settle(key);
   const Answer& best = survey.best;
-  const bool own = summary->owner() == self_;
-  summary->doubtful = false;
+  // Who did not answer may know better: asked again with the next sweep.
+  summary->doubtful = !survey.complete();
+  compare_again_ |= summary->doubtful;
   if (summary->tombstone && summary->unvalidated) return FinishValidateAlias(key, survey);
   if (summary->tombstone) return Settle(key);
   if (best.known && best.tombstone) {
     WriteTombstone(key, best.epoch.n);
     return Settle(key);
   }
+  if (summary->superseded) return FinishOffer(key, survey);
   if (best.known && best.epoch > summary->epoch) {
-    if (own) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
-    return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
+    if (summary->owner() == self_) counters_->step_downs.fetch_add(1, std::memory_order_relaxed);
+    return Supersede(key, best.epoch, best.owner);
   }
-  if (!summary->unvalidated) return Settle(key);
   // The disk lost its last writes and a copy has them, or may have: the epoch must go up, or two
   // writes would share a version.
   const bool behind = best.known && best.epoch == summary->epoch && best.version > summary->version;
-  if (behind || !survey.complete()) return StartTakeover(key);
+  const bool own = summary->owner() == self_;
+  // Asked again at once.
+  if (summary->unvalidated && survey.partial && !behind) return;
+  if (own && (behind || (summary->unvalidated && !survey.complete()))) return StartTakeover(key);
+  if (!own && absl::c_linear_search(survey.ignorant, summary->owner()) && survey.complete()) {
+    // The owner lives, but lost the session with its disk, and nobody knows of another.
+    summary->ownerless = true;
+    if (HeirOf(*summary) == self_) return StartTakeover(key);
+  }
+  if (!summary->unvalidated) return Settle(key);
   summary->unvalidated = false;
   --unvalidated_;
   Reindex(key);
@@ -271,7 +334,8 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
 // --- Takeover.
 
 void Replica::State::StartTakeover(SessionKey key) {
-  if (view_ == nullptr || surveys_.IsOpen(key)) return;
+  if (Planted(Bug::kNoTakeover)) return;
+  if (view_ == nullptr || surveys_.IsOpen(key) || Find(key)->superseded) return;
   if (const auto want = wants_.find(key);
       want != wants_.end() && want->second.takeover_above != 0) {
     return;
@@ -293,7 +357,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
       return survey.complete() ? Settle(key, /*nowhere=*/true) : RetrySoon(key);
     }
     // The owner may have come back meanwhile.
-    if (FirstInLine(*summary) != self_) return Settle(key);
+    if (HeirOf(*summary) != self_) return Settle(key);
     return TakeOver(key, summary->epoch.n);
   }
   const bool newer = summary == nullptr || best.epoch > summary->epoch ||
@@ -302,20 +366,24 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     if (summary != nullptr) WriteTombstone(key, best.epoch.n);
     return Settle(key);
   }
-  if (newer) {
+  if (newer && (summary == nullptr || !Planted(Bug::kAdoptOlder))) {
     const bool holder =
         best.session != nullptr && absl::c_linear_search(best.session->copy_set, self_);
-    if (!holder) {
-      // The copies were moved away from here before the owner died.
-      if (summary == nullptr) return Settle(key);
-      return StepDown(key, best.epoch, best.owner, MayLose(*summary, best.owner, best.version));
-    }
+    // Else the copies were moved away from here before the owner died.
+    if (!holder && summary == nullptr) return Settle(key);
+    if (!holder) return Supersede(key, best.epoch, best.owner);
     Session next = *best.session;
     SetClocks(best.remaining, &next);
+    if (summary != nullptr && !Contains(next, *summary)) {
+      if (FirstInLine(best.session->copy_set) != self_) {
+        return Supersede(key, best.epoch, best.owner);
+      }
+      return MergeHere(key, std::make_shared<const Session>(std::move(next)));
+    }
     Adopt(std::move(next));
     summary = Find(key);
   }
-  if (FirstInLine(*summary) != self_) return Settle(key);
+  if (HeirOf(*summary) != self_) return Settle(key);
   TakeOver(key, std::max(best.epoch.n, summary->epoch.n));
 }
 
@@ -328,19 +396,21 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   const SessionSummary& summary = *Find(key);
   // Decided anew: the body may have taken its time.
   const bool taken = OwnedHere(summary) && summary.epoch.n > counter_above;
-  if (summary.tombstone || taken || FirstInLine(summary) != self_) {
+  if (summary.tombstone || taken || summary.superseded || HeirOf(summary) != self_) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
   Session next = *body;
-  next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
+  const uint64_t above = std::max(counter_above, summary.epoch.n);
+  if (!Planted(Bug::kTakeOverWithoutEpoch)) {
+    Succeed(&next, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_}, NewLine());
+  }
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
-  const Epoch epoch = next.epoch;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);
   Commit(std::move(next));
   NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kOwnerDied, key);
-  AddDrops(key, epoch, former);
+  AddDrops(key, former);
   Settle(key);
 }
 
@@ -389,7 +459,7 @@ bool Replica::State::drained() const {
     if (member.id != self_ && member.live() && !member.draining) heirs = true;
   }
   if (!heirs) return true;
-  return handing_over_.empty() && stats_.owned == 0;
+  return handing_over_.empty() && superseded_.empty() && stats_.owned == 0;
 }
 
 }  // namespace roost::store

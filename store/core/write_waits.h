@@ -35,6 +35,8 @@ class WriteWaits {
   void Add(SessionKey key, WriteWait wait);
   // `peer` has persisted `version` of the session.
   void Reached(SessionKey key, membership::NodeId peer, uint64_t version);
+  // Does the write that made `version` of the session wait?
+  bool Waits(SessionKey key, uint64_t version) const;
   // Null if no write of the session waits.
   std::vector<WriteWait>* Find(SessionKey key);
   // Takes out what `done` says yes to.

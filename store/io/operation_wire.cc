@@ -224,6 +224,11 @@ struct OperationEncoder {
     lock->set_ack(static_cast<uint32_t>(op.ack));
   }
   void operator()(const UnlockOp& op) const { out->mutable_unlock()->set_token(op.token); }
+  void operator()(const ConflictOp& op) const {
+    out->mutable_conflict()->set_id(op.conflict);
+    out->mutable_conflict()->set_forget(op.forget);
+    out->mutable_conflict()->set_ack(static_cast<uint32_t>(op.ack));
+  }
   void operator()(const LearnOp&) const { assert(false); }
 };
 
@@ -270,6 +275,14 @@ absl::StatusOr<Operation> DecodeOperation(peer::v1::Operation* operation) {
     }
     case peer::v1::Operation::kUnlock:
       return UnlockOp{.key = *key, .token = operation->unlock().token()};
+    case peer::v1::Operation::kConflict: {
+      const auto ack = DecodeAck(operation->conflict().ack());
+      if (!ack.ok()) return ack.status();
+      return ConflictOp{.key = *key,
+                        .conflict = operation->conflict().id(),
+                        .forget = operation->conflict().forget(),
+                        .ack = *ack};
+    }
     default:
       return Bad("empty or not known to this version");
   }

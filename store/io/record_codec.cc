@@ -86,6 +86,10 @@ class SummaryReader {
         out->tombstone = value != 0;
         return true;
       }
+      case Tag(Record::kLineFieldNumber, kFixed64):
+        return in_.ReadLittleEndian64(&out->line);
+      case Tag(Record::kConflictsFieldNumber, kBytes):
+        return ++out->conflicts <= kRecordConflictsMax && WireFormatLite::SkipField(&in_, tag);
       case Tag(Record::kSequenceFieldNumber, kVarint):
         return in_.ReadVarint64(&out->sequence);
       default:

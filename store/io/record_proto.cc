@@ -38,6 +38,75 @@ absl::Status DecodeClocks(const peer::v1::Record& record, Session* session) {
   return absl::OkStatus();
 }
 
+void EncodeConflict(const Conflict& conflict, peer::v1::Conflict* out) {
+  out->set_id(conflict.id);
+  out->set_when_ms(conflict.when_ms);
+  out->set_policy(static_cast<uint32_t>(conflict.policy));
+  EncodeEpoch(conflict.lost_epoch, out->mutable_lost_epoch());
+  out->set_lost_version(conflict.lost_version);
+  EncodeEpoch(conflict.kept_epoch, out->mutable_kept_epoch());
+  out->set_kept_version(conflict.kept_version);
+  for (const Loss& loss : conflict.losses) {
+    peer::v1::Conflict::Loss* encoded = out->add_losses();
+    encoded->set_name(loss.name);
+    encoded->set_removed(loss.removed);
+    encoded->set_value(loss.attribute.value);
+    encoded->set_schema(loss.attribute.schema);
+    encoded->set_version(loss.attribute.version);
+    encoded->set_stamp(loss.attribute.stamp);
+    encoded->set_line(loss.attribute.line);
+  }
+}
+
+absl::Status DecodeConflict(peer::v1::Conflict* encoded, Conflict* out) {
+  if (encoded->when_ms() < 0) return Bad("a conflict's time is negative");
+  if (encoded->policy() < 1 || encoded->policy() > 4)
+    return Bad("a conflict's policy is not known");
+  if (encoded->losses_size() > kRecordAttributesMax) {
+    return Bad(absl::StrCat("a conflict of more than ", kRecordAttributesMax, " attributes"));
+  }
+  out->id = encoded->id();
+  out->when_ms = encoded->when_ms();
+  out->policy = static_cast<MergePolicy>(encoded->policy());
+  out->lost_epoch = DecodeEpoch(encoded->lost_epoch());
+  out->lost_version = encoded->lost_version();
+  out->kept_epoch = DecodeEpoch(encoded->kept_epoch());
+  out->kept_version = encoded->kept_version();
+  out->losses.reserve(encoded->losses_size());
+  for (peer::v1::Conflict::Loss& loss : *encoded->mutable_losses()) {
+    if (loss.name().empty() || loss.name().size() > kAttributeNameBytesMax) {
+      return Bad(absl::StrCat("attribute name must have 1 to ", kAttributeNameBytesMax, " bytes"));
+    }
+    if (loss.schema().size() > kAttributeSchemaBytesMax) {
+      return Bad(absl::StrCat("attribute schema above ", kAttributeSchemaBytesMax, " bytes"));
+    }
+    out->losses.push_back({std::move(*loss.mutable_name()), loss.removed(),
+                           Attribute{.value = std::move(*loss.mutable_value()),
+                                     .schema = std::move(*loss.mutable_schema()),
+                                     .version = loss.version(),
+                                     .stamp = loss.stamp(),
+                                     .line = loss.line()}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DecodeLineage(peer::v1::Record* record, Session* session) {
+  session->line = record->line();
+  session->minority = record->minority();
+  auto ancestors = DecodeAncestors(record->ancestors());
+  if (!ancestors.ok()) return ancestors.status();
+  session->ancestors = *std::move(ancestors);
+  if (record->conflicts_size() > kRecordConflictsMax) {
+    return Bad(absl::StrCat("more than ", kRecordConflictsMax, " conflicts"));
+  }
+  session->conflicts.resize(record->conflicts_size());
+  for (int i = 0; i < record->conflicts_size(); ++i) {
+    absl::Status status = DecodeConflict(record->mutable_conflicts(i), &session->conflicts[i]);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status DecodeExtra(const peer::v1::Record& record, Session* session) {
   const auto& unknown = record.GetReflection()->GetUnknownFields(record);
   if (unknown.empty()) return absl::OkStatus();
@@ -57,6 +126,29 @@ Epoch DecodeEpoch(const peer::v1::Epoch& epoch) {
   return Epoch{.n = epoch.n(), .node = membership::NodeId{epoch.node()}};
 }
 
+void EncodeAncestors(const std::vector<Ancestor>& ancestors,
+                     google::protobuf::RepeatedPtrField<peer::v1::Ancestor>* out) {
+  for (const Ancestor& ancestor : ancestors) {
+    peer::v1::Ancestor* encoded = out->Add();
+    encoded->set_line(ancestor.line);
+    encoded->set_version(ancestor.version);
+  }
+}
+
+absl::StatusOr<std::vector<Ancestor>> DecodeAncestors(
+    const google::protobuf::RepeatedPtrField<peer::v1::Ancestor>& ancestors) {
+  if (static_cast<size_t>(ancestors.size()) > kAncestorsMax) {
+    return Bad(absl::StrCat("more than ", kAncestorsMax, " ancestors"));
+  }
+  std::vector<Ancestor> decoded;
+  decoded.reserve(ancestors.size());
+  for (const peer::v1::Ancestor& ancestor : ancestors) {
+    if (ancestor.line() == 0) return Bad("an ancestor's line is 0");
+    decoded.push_back({ancestor.line(), ancestor.version()});
+  }
+  return decoded;
+}
+
 absl::StatusOr<SessionKey> DecodeKey(const std::string& bytes) {
   const std::optional<SessionKey> key = SessionKey::FromBytes(bytes);
   if (!key.has_value()) return Bad(absl::StrCat("key has ", bytes.size(), " bytes, not 16"));
@@ -72,6 +164,8 @@ void EncodeAttributes(const std::map<std::string, Attribute>& attributes,
     encoded->set_value(attribute.value);
     encoded->set_schema(attribute.schema);
     encoded->set_version(attribute.version);
+    if (attribute.stamp != 0) encoded->set_stamp(attribute.stamp);
+    if (attribute.line != 0) encoded->set_line(attribute.line);
   }
 }
 
@@ -93,7 +187,9 @@ absl::StatusOr<std::map<std::string, Attribute>> DecodeAttributes(
     decoded.emplace_hint(decoded.end(), std::move(*attribute.mutable_name()),
                          Attribute{.value = std::move(*attribute.mutable_value()),
                                    .schema = std::move(*attribute.mutable_schema()),
-                                   .version = attribute.version()});
+                                   .version = attribute.version(),
+                                   .stamp = attribute.stamp(),
+                                   .line = attribute.line()});
     if (decoded.size() == before) return Bad("attribute name appears twice");
   }
   return decoded;
@@ -112,6 +208,10 @@ void EncodeRecord(const Session& session, peer::v1::Record* out) {
   out->set_last_access_ms(session.last_access_ms);
   out->set_principal(session.principal);
   EncodeAttributes(session.attributes, out->mutable_attributes());
+  for (peer::v1::Attribute& attribute : *out->mutable_attributes()) {
+    // Most are of the record's own line.
+    if (attribute.line() == session.line) attribute.clear_line();
+  }
   out->set_tombstone(session.tombstone);
   if (session.alias != SessionKey{}) out->set_alias(session.alias.ToBytes());
   out->set_namespace_(session.name_space);
@@ -119,6 +219,10 @@ void EncodeRecord(const Session& session, peer::v1::Record* out) {
   out->set_renewal_ttl_ms(session.renewal_ttl_ms);
   out->set_lock_token(session.lock_token);
   out->set_lock_until_ms(session.lock_until_ms);
+  out->set_line(session.line);
+  EncodeAncestors(session.ancestors, out->mutable_ancestors());
+  out->set_minority(session.minority);
+  for (const Conflict& conflict : session.conflicts) EncodeConflict(conflict, out->add_conflicts());
   if (!session.extra.empty()) {
     out->GetReflection()->MutableUnknownFields(out)->ParseFromString(session.extra);
   }
@@ -179,10 +283,14 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
   }
   session.name_space = std::move(*record->mutable_namespace_());
   if (checked = DecodeClocks(*record, &session); !checked.ok()) return checked;
+  if (checked = DecodeLineage(record, &session); !checked.ok()) return checked;
   if (checked = DecodeExtra(*record, &session); !checked.ok()) return checked;
   auto attributes = DecodeAttributes(record->mutable_attributes());
   if (!attributes.ok()) return attributes.status();
   session.attributes = *std::move(attributes);
+  for (auto& [name, attribute] : session.attributes) {
+    if (attribute.line == 0) attribute.line = session.line;
+  }
   return session;
 }
 

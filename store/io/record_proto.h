@@ -25,8 +25,15 @@ inline constexpr size_t kNamespaceBytesMax = 64;
 // Of fields that this version does not know, in one record.
 inline constexpr size_t kExtraBytesMax = 64 << 10;
 
+inline constexpr int kRecordConflictsMax = 1'024;
+
 void EncodeEpoch(Epoch epoch, peer::v1::Epoch* out);
 Epoch DecodeEpoch(const peer::v1::Epoch& epoch);
+
+void EncodeAncestors(const std::vector<Ancestor>& ancestors,
+                     google::protobuf::RepeatedPtrField<peer::v1::Ancestor>* out);
+absl::StatusOr<std::vector<Ancestor>> DecodeAncestors(
+    const google::protobuf::RepeatedPtrField<peer::v1::Ancestor>& ancestors);
 
 absl::StatusOr<SessionKey> DecodeKey(const std::string& bytes);
 

@@ -23,9 +23,15 @@ size_t SessionBytes(const SessionPtr& session) {
   if (session == nullptr) return 0;
   size_t bytes = 160 + session->principal.size();
   for (const auto& [name, attribute] : session->attributes) {
-    bytes += 32 + name.size() + attribute.value.size() + attribute.schema.size();
+    bytes += 44 + name.size() + attribute.value.size() + attribute.schema.size();
   }
-  return bytes;
+  for (const Conflict& conflict : session->conflicts) {
+    bytes += 96;
+    for (const Loss& loss : conflict.losses) {
+      bytes += 48 + loss.name.size() + loss.attribute.value.size() + loss.attribute.schema.size();
+    }
+  }
+  return bytes + 24 * session->ancestors.size();
 }
 
 // Times by the sender's wall clock stay behind; what is left of them travels.
@@ -73,6 +79,9 @@ absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
     case peer::v1::Query::PURPOSE_CLAIM:
       query.purpose = QueryPurpose::kClaim;
       break;
+    case peer::v1::Query::PURPOSE_MERGE:
+      query.purpose = QueryPurpose::kMerge;
+      break;
     default:
       return Bad("query.purpose is not known");
   }
@@ -95,7 +104,21 @@ absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
     case Body::kDrop: {
       const auto key = DecodeKey(message->drop().key());
       if (!key.ok()) return key.status();
-      return Drop{.key = *key, .epoch = DecodeEpoch(message->drop().epoch())};
+      auto ancestors = DecodeAncestors(message->drop().ancestors());
+      if (!ancestors.ok()) return ancestors.status();
+      return Drop{.key = *key,
+                  .epoch = DecodeEpoch(message->drop().epoch()),
+                  .line = message->drop().line(),
+                  .version = message->drop().version(),
+                  .ancestors = *std::move(ancestors)};
+    }
+    case Body::kOffer: {
+      const auto key = DecodeKey(message->offer().key());
+      if (!key.ok()) return key.status();
+      return Offer{.key = *key,
+                   .epoch = DecodeEpoch(message->offer().epoch()),
+                   .line = message->offer().line(),
+                   .version = message->offer().version()};
     }
     case Body::kCursor:
       return CursorUpdate{.sequence = message->cursor().sequence()};
@@ -209,7 +232,8 @@ size_t WireBytes(const ToReceiver& message) {
     return 32 + SessionBytes(replicate->session);
   }
   if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
-  return 48;
+  if (const auto* drop = std::get_if<Drop>(&message)) return 80 + 24 * drop->ancestors.size();
+  return 80;
 }
 
 size_t WireBytes(const ToSender& message) {
@@ -233,6 +257,14 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     out->mutable_drop()->set_key(drop->key.ToBytes());
     EncodeEpoch(drop->epoch, out->mutable_drop()->mutable_epoch());
+    out->mutable_drop()->set_line(drop->line);
+    out->mutable_drop()->set_version(drop->version);
+    EncodeAncestors(drop->ancestors, out->mutable_drop()->mutable_ancestors());
+  } else if (const auto* offer = std::get_if<Offer>(&message)) {
+    out->mutable_offer()->set_key(offer->key.ToBytes());
+    EncodeEpoch(offer->epoch, out->mutable_offer()->mutable_epoch());
+    out->mutable_offer()->set_line(offer->line);
+    out->mutable_offer()->set_version(offer->version);
   } else {
     const auto& query = std::get<Query>(message);
     peer::v1::Query* encoded = out->mutable_query();

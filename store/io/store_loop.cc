@@ -215,6 +215,7 @@ class StoreLoop::Loop {
   bool recovered() const { return recovered_.load(std::memory_order_acquire); }
 
  private:
+  Now ReadClocks() { return sleep_.Look(store::ReadClocks(), &replica_, &effects_); }
   PostFunction PostToThis() {
     return [this](InputQueue::Input input) { Post(std::move(input)); };
   }
@@ -361,7 +362,8 @@ class StoreLoop::Loop {
   }
 
   SteadyTime NextDeadline() const {
-    return std::min({replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline()});
+    return std::min(
+        {replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline(), sleep_.next()});
   }
 
   void RunTimers() {
@@ -416,9 +418,7 @@ class StoreLoop::Loop {
     for (const store::Scan& scan : scans_) disk_.Scan(scan);
     scans_.clear();
     batches_.Flush();
-    if (!recovered_.load(std::memory_order_relaxed) && replica_.recovered()) {
-      recovered_.store(true, std::memory_order_release);
-    }
+    if (replica_.recovered()) recovered_.store(true, std::memory_order_release);
     if (drain_waiters_.empty() || !replica_.drained()) return;
     for (const auto& done : std::exchange(drain_waiters_, {})) done();
   }
@@ -511,6 +511,7 @@ class StoreLoop::Loop {
   Counters counters_;
   OwnershipIndex index_;
   Replica replica_;
+  SleepWatch sleep_;
   InputQueue queue_;
   DiskPool disk_;
   PeerClient peers_;
@@ -584,11 +585,10 @@ void StoreLoop::Risk(RiskQuery query, std::function<void(StopRisk)> done) {
 
 void StoreLoop::List(ListQuery query, ListCallback done) { loop_->List(query, std::move(done)); }
 
-void StoreLoop::ListHeld(std::optional<SessionKey> after, bool owned_only, size_t limit,
+void StoreLoop::ListHeld(std::optional<SessionKey> after, ListOf which, size_t limit,
                          std::function<void(std::vector<ListEntry>)> done) {
-  loop_->Post([loop = loop_.get(), after, owned_only, limit, done = std::move(done)] {
-    done(loop->replica().List(ReadClocks(), after.has_value() ? &*after : nullptr, owned_only,
-                              limit));
+  loop_->Post([loop = loop_.get(), after, which, limit, done = std::move(done)] {
+    done(loop->replica().List(ReadClocks(), after.has_value() ? &*after : nullptr, which, limit));
   });
 }
 

@@ -77,7 +77,7 @@ class StoreLoop : public SessionStore {
   // As Stats.
   void Risk(RiskQuery query, std::function<void(StopRisk)> done);
   // Everything that this node holds.
-  void ListHeld(std::optional<SessionKey> after, bool owned_only, size_t limit,
+  void ListHeld(std::optional<SessionKey> after, ListOf which, size_t limit,
                 std::function<void(std::vector<ListEntry>)> done);
 
   // Hands the owned sessions to their copies; `done` once nothing is left to hand over.

@@ -162,7 +162,8 @@ int Main(const Flags& flags) {
     Node b(dir + "/b");
     const std::vector<membership::Member> members = {a.member(), b.member()};
     for (Node* node : {&a, &b}) {
-      node->loop().SetView(std::make_shared<const membership::View>(1, node->member().id, members));
+      node->loop().SetView(std::make_shared<const membership::View>(
+          1, node->member().id, members, membership::ListSummary{1, 1, 0, members[0].id}));
     }
     // Makes the sessions, and the first rounds of which nobody wants figures.
     Load(&a.loop(), {.dir = "", .seconds = 1, .sessions = flags.sessions, .value_bytes = 1}, 32)

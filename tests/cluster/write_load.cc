@@ -125,9 +125,24 @@ bool WriteLoad::Delete(Writer* writer, Session* session, uint64_t turn) {
   });
 }
 
+// Who owns the session, as each node sees it.
+void WriteLoad::Explain(const Writer& writer, const std::string& id) {
+  for (size_t n = 0; n < writer.stubs.size(); ++n) {
+    roost::v1::ResolveRequest request;
+    request.set_id(id);
+    roost::v1::ResolveResponse response;
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    const grpc::Status status = writer.stubs[n]->Resolve(&context, request, &response);
+    std::cout << "  node " << n << ": "
+              << (status.ok() ? response.ShortDebugString() : status.error_message()) << "\n";
+  }
+}
+
 std::optional<WriteLoad::Values> WriteLoad::Read(roost::v1::Sessions::Stub* stub,
                                                  const std::string& id) {
   std::optional<Values> values;
+  std::string last;
   Eventually(kReadBackMax, [&] {
     roost::v1::GetRequest request;
     request.set_id(id);
@@ -136,6 +151,7 @@ std::optional<WriteLoad::Values> WriteLoad::Read(roost::v1::Sessions::Stub* stub
     SetDeadline(&context);
     const grpc::Status status = stub->Get(&context, request, &response);
     const bool none = status.error_code() == grpc::StatusCode::NOT_FOUND;
+    last = status.error_message();
     if (!status.ok() && !none) return false;
     values.emplace();
     for (const auto& [name, attribute] : response.session().attributes()) {
@@ -143,6 +159,7 @@ std::optional<WriteLoad::Values> WriteLoad::Read(roost::v1::Sessions::Stub* stub
     }
     return true;
   });
+  if (!values) std::cout << id << ": " << last << "\n";
   return values;
 }
 
@@ -178,10 +195,15 @@ WriteLoad::Report WriteLoad::Finish() {
                   << (values ? "has" : "no answer");
         for (const auto& [name, value] : values.value_or(Values())) std::cout << " " << value;
         std::cout << "\n";
+        Explain(writer, session.id);
       }
       for (const std::string& id : writer.deleted) {
         const auto values = Read(writer.stubs[n].get(), id);
-        if (!values || !values->empty()) ++report.resurrected;
+        if (values && values->empty()) continue;
+        ++report.resurrected;
+        std::cout << id << " at node " << n << ": deleted; " << (values ? "is back" : "no answer")
+                  << "\n";
+        Explain(writer, id);
       }
     }
     report.sessions += writer.sessions.size();

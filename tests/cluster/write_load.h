@@ -68,6 +68,7 @@ class WriteLoad {
   using Values = std::map<std::string, uint64_t>;
   // What the node has of the session, nothing if it was not to be had; empty: there is none.
   static std::optional<Values> Read(roost::v1::Sessions::Stub* stub, const std::string& id);
+  static void Explain(const Writer& writer, const std::string& id);
   static bool HasAll(const Session& session, const std::optional<Values>& values);
 
   Cluster* const cluster_;

@@ -58,8 +58,8 @@ membership::ViewPtr MakeView(uint64_t version) {
   membership::Member self;
   self.id = membership::NodeId{1};
   self.name = "web-1";
-  return std::make_shared<membership::View>(version, self.id,
-                                            std::vector<membership::Member>{self});
+  return std::make_shared<membership::View>(version, self.id, std::vector<membership::Member>{self},
+                                            membership::ListSummary{1, 1, 0, self.id});
 }
 
 class ApiTest : public ::testing::Test {
@@ -131,7 +131,7 @@ class ApiTest : public ::testing::Test {
   OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
                              .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
                              .list =
-                                 [this](auto, bool, size_t limit, auto done) {
+                                 [this](auto, store::ListOf, size_t limit, auto done) {
                                    auto page = entries_;
                                    if (page.size() > limit) page.resize(limit);
                                    done(page);

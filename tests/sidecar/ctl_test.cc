@@ -44,9 +44,18 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   for (Command command :
        {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
         Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kEvents,
-        Command::kRoute, Command::kVersion}) {
+        Command::kRoute, Command::kConflicts, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
+}
+
+TEST(ArgumentsTest, AConflictIsNamedByItsSessionAndItsId) {
+  const auto arguments = ParseArguments({"conflicts", "restore", "k", "i", "--json"}, "");
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->conflicts_action, ConflictsAction::kRestore);
+  EXPECT_EQ(arguments->key, "k");
+  EXPECT_EQ(arguments->conflict, "i");
+  EXPECT_EQ(ParseArguments({"conflicts", "list", "--limit", "7"}, "")->limit, 7);
 }
 
 TEST(ArgumentsTest, WrongUsageIsNamed) {
@@ -74,6 +83,13 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"status", "--nodes", "a"},
            {"status", "--wait"},
            {"safe-to-stop", "now"},
+           {"conflicts"},
+           {"conflicts", "drop"},
+           {"conflicts", "list", "k"},
+           {"conflicts", "show"},
+           {"conflicts", "show", "k", "i"},
+           {"conflicts", "restore", "k"},
+           {"conflicts", "forget", "k", "i", "j"},
            {"events", "all"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)

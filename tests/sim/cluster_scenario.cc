@@ -17,6 +17,8 @@ constexpr seconds kAgreeMax{60};
 // From agreement on the members to one owner and equal copies of every session.
 constexpr seconds kConvergeMax{30};
 constexpr seconds kGoneMax{15};
+// Until all nodes say that it is safe to stop, with writes under way.
+constexpr seconds kSafeMax{30};
 constexpr int kClients = 4;
 // No two wall clocks differ by more than the clock bound.
 constexpr int64_t kClockBoundMs = 4'000;
@@ -38,7 +40,8 @@ class ClusterScenario {
       : cluster_(options, StoreOptions(options.seed)),
         network_(cluster_.network()),
         clients_(&cluster_, kClients),
-        calm_(options.seed % 3 == 0) {}
+        in_turn_(options.seed % 10 == 2),
+        calm_(options.seed % 3 == 0 && !in_turn_) {}
 
   ClusterSimResult Run() {
     for (int i = 0; i < cluster_.nodes(); ++i) SetClock(i);
@@ -47,7 +50,7 @@ class ClusterScenario {
     if (!cluster_.members().AwaitAgreement(kJoinMax)) checks().Violation("not joined in time");
     clients_.Start();
     cluster_.RunFor(seconds(1));
-    calm_ ? OneByOne() : Chaos();
+    in_turn_ ? KillInTurn() : calm_ ? OneByOne() : Chaos();
     Heal();
     Settle("in the end", true);
     cluster_.RunFor(kShortLivedMax);
@@ -67,9 +70,7 @@ class ClusterScenario {
 
  private:
   SessionChecks& checks() { return cluster_.checks(); }
-  int Any() {
-    return static_cast<int>(network_.Uniform(static_cast<uint64_t>(cluster_.nodes())));
-  }
+  int Any() { return static_cast<int>(network_.Uniform(static_cast<uint64_t>(cluster_.nodes()))); }
   int AnyRunning() {
     int node = Any();
     while (!cluster_.running(node)) node = (node + 1) % cluster_.nodes();
@@ -116,6 +117,7 @@ class ClusterScenario {
       cluster_.RunFor(milliseconds(300 + network_.Uniform(1'500)));
       FailCalmly(node);
       Settle("after one failure", true);
+      clients_.ReadEverywhere();
       clients_.Start();
       cluster_.RunFor(milliseconds(500 + network_.Uniform(1'000)));
     }
@@ -190,6 +192,41 @@ class ClusterScenario {
     if (cluster_.running(node)) cluster_.Kill(node, Death::kKilled);
     cluster_.RunFor(milliseconds(network_.Uniform(2'000)));
     cluster_.Restart(node, Data::kKept, false);
+  }
+
+  // --- Nodes are killed in turn, never waiting for the writes to end; who comes back at once may
+  // be declared dead all the same.
+
+  void KillInTurn() {
+    checks().Sometimes("nodes were killed in turn, under writes");
+    const uint64_t kills = 5 + network_.Uniform(11);
+    for (uint64_t i = 0; i < kills; ++i) {
+      const SteadyTime end = network_.now() + kSafeMax;
+      while (!RiskOfStopping().empty() && network_.now() < end) cluster_.RunFor(milliseconds(50));
+      const std::string risk = RiskOfStopping();
+      if (!risk.empty()) return checks().Violation("it does not get safe to stop a node: " + risk);
+      const int node = AnyRunning();
+      cluster_.Kill(node, Death::kKilled);
+      cluster_.RunFor(milliseconds(network_.Uniform(2'000)));
+      cluster_.Restart(node, Data::kKept, false);
+      if (!cluster_.members().AwaitAgreement(kAgreeMax)) {
+        return checks().Violation("no agreement on the members after a kill");
+      }
+    }
+  }
+
+  // Empty: none.
+  std::string RiskOfStopping() const {
+    for (int node = 0; node < cluster_.nodes(); ++node) {
+      const store::Replica* replica = cluster_.replica(node);
+      if (replica == nullptr) return absl::StrCat("node ", node, " does not run");
+      const store::StopRisk risk = replica->Risk(cluster_.now(node), {});
+      if (!risk.recovered) return absl::StrCat("node ", node, " is not recovered");
+      if (risk.at_risk == 0) continue;
+      return absl::StrCat("node ", node, " alone has session ", risk.keys.front().lo, " and ",
+                          risk.at_risk - 1, " others");
+    }
+    return "";
   }
 
   // --- Anything at any time.
@@ -288,6 +325,7 @@ class ClusterScenario {
   SessionCluster cluster_;
   VirtualNetwork& network_;
   SessionClients clients_;
+  const bool in_turn_;
   const bool calm_;
 };
 

@@ -1,4 +1,6 @@
 // Runs simulated lives of whole nodes. See --help.
+#include <unistd.h>
+
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -12,6 +14,7 @@ namespace roost::sim {
 namespace {
 
 constexpr char kHelp[] = R"(cluster_sim [OPTION VALUE]...
+cluster_sim --planted [--json FILE]     how many planted bugs of the store the checkers catch
 
 Membership, store and grace cores together, with simulated network, disks, clocks and clients. A
 seed decides everything: the same seed gives the same run.
@@ -26,12 +29,15 @@ seed decides everything: the same seed gives the same run.
 Exits with 1 if a rule was broken; every line of a violation names its seed.
 )";
 
+constexpr char kPlantedBinary[] = "cluster_planted";
+
 struct Flags {
   int seeds = 100;
   uint64_t seed = 0;
   int nodes = 0;
   std::string mode = "available";
   bool trace = false;
+  bool planted = false;
   std::string json;
 };
 
@@ -54,6 +60,8 @@ bool ParseFlags(int argc, char** argv, Flags* flags) {
     const std::string flag = argv[i];
     if (flag == "--trace") {
       flags->trace = true;
+    } else if (flag == "--planted") {
+      flags->planted = true;
     } else if (i + 1 == argc || !ParseFlag(flag, argv[++i], flags)) {
       return false;
     }
@@ -79,6 +87,19 @@ std::string ToJson(const Flags& flags, const Summary& sum) {
       sum.seeds, flags.mode, sum.violations, sum.hash, sometimes);
 }
 
+// The planted bugs are in a core of their own, hence in a binary of their own, next to this one.
+int RunPlanted(const Flags& flags, const char* self) {
+  std::string path = self;
+  path.replace(path.rfind('/') + 1, std::string::npos, kPlantedBinary);
+  if (flags.json.empty()) {
+    execl(path.c_str(), kPlantedBinary, nullptr);
+  } else {
+    execl(path.c_str(), kPlantedBinary, "--json", flags.json.c_str(), nullptr);
+  }
+  std::fprintf(stderr, "can't run %s: build //tests/sim:%s\n", path.c_str(), kPlantedBinary);
+  return 2;
+}
+
 int Main(int argc, char** argv) {
   Flags flags;
   if (argc > 1 && std::string(argv[1]) == "--help") {
@@ -89,6 +110,7 @@ int Main(int argc, char** argv) {
     std::fputs(kHelp, stderr);
     return 2;
   }
+  if (flags.planted) return RunPlanted(flags, argv[0]);
   if (flags.mode == "fenced") {
     std::fputs("--mode fenced: the store has no fenced mode yet; use --mode available\n", stderr);
     return 2;

@@ -43,7 +43,19 @@ uint64_t ContentHash(const Session& session) {
   }
   for (const membership::NodeId node : session.copy_set) hash = Fold(hash, node.value);
   hash = Fold(hash, static_cast<uint64_t>(session.absolute_deadline_ms));
+  for (const store::Conflict& conflict : session.conflicts) hash = Fold(hash, conflict.id);
   return Fold(hash, session.tombstone ? 1 : 0);
+}
+
+// In the record, or in the journal that it carries.
+bool Shows(const Session& session, const std::string& attribute) {
+  if (session.attributes.count(attribute) > 0) return true;
+  for (const store::Conflict& conflict : session.conflicts) {
+    for (const store::Loss& loss : conflict.losses) {
+      if (loss.name == attribute && !loss.removed) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -77,21 +89,33 @@ void SessionChecks::OnPersist(int node, const store::Persist& batch) {
   Hash(static_cast<uint64_t>(node), batch.mutations.size());
   for (const store::Mutation& mutation : batch.mutations) {
     if (const auto* put = std::get_if<store::PutSession>(&mutation)) CheckStored(node, *put);
+    if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
+      forgotten_.insert({node, erase->key});
+    }
   }
 }
 
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
 void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   const Session& session = *put.session;
+  if (session.version == 1 && session.ancestors.empty() && !session.tombstone) {
+    keys_[session.key].first_lines.insert(session.line);
+  }
   const uint64_t hash = ContentHash(session);
   const int writer = put.sequence != 0 ? node : -1;
   const auto [it, first] =
-      ledger_[session.key].try_emplace({session.epoch, session.version}, Content{hash, writer});
+      ledger_[session.key].try_emplace(VersionOf(session), Content{hash, writer});
   if (!first && it->second.hash != hash) {
     Violation(absl::StrCat(NameOf(session), " has two contents, the second at node ", node));
   }
+  const membership::NodeId writes_as = cluster_->members().id(node);
+  if (writer >= 0 && session.owner() != writes_as && session.epoch.node != writes_as) {
+    Violation(absl::StrCat("node ", node, " writes what it does not own: ", NameOf(session)));
+  }
   const SessionPtr before = cluster_->disk(node).Find(session.key);
-  if (before == nullptr) return;
+  // Forgotten in a batch that is not on disk yet, and held anew.
+  const bool forgotten = forgotten_.erase({node, session.key}) > 0;
+  if (before == nullptr || forgotten) return;
   if (session.epoch < before->epoch) {
     Violation(absl::StrCat("node ", node, " went back from epoch ", before->epoch.n, " to ",
                            NameOf(session)));
@@ -131,22 +155,35 @@ void SessionChecks::OnWritten(int node, const store::Persist& batch) {
                           absl::StrAppend(out, id.value);
                         })));
     }
-    for (const auto& [name, attribute] : put->session->attributes) {
-      absl::string_view number = name;
-      int write = 0;
-      if (!absl::ConsumePrefix(&number, "w") || !absl::SimpleAtoi(number, &write)) continue;
+    if (put->session->tombstone) {
+      KeyRecord& record = keys_[put->session->key];
       const uint64_t bit = uint64_t{1} << node;
-      WriteRecord& record = writes_[static_cast<size_t>(write)];
-      if ((record.held_by & bit) == 0 && record.destroyed > 0) --record.destroyed;
-      record.held_by |= bit;
+      if ((record.tombstone_at & bit) == 0 && record.tombstones_destroyed > 0) {
+        --record.tombstones_destroyed;
+      }
+      record.tombstone_at |= bit;
+    }
+    for (const auto& [name, attribute] : put->session->attributes) OnHeld(node, name);
+    for (const store::Conflict& conflict : put->session->conflicts) {
+      Sometimes("a write lost to another line");
+      for (const store::Loss& loss : conflict.losses) OnHeld(node, loss.name);
     }
   }
+}
+
+void SessionChecks::OnHeld(int node, absl::string_view attribute) {
+  int write = 0;
+  if (!absl::ConsumePrefix(&attribute, "w") || !absl::SimpleAtoi(attribute, &write)) return;
+  const uint64_t bit = uint64_t{1} << node;
+  WriteRecord& record = writes_[static_cast<size_t>(write)];
+  if ((record.held_by & bit) == 0 && record.destroyed > 0) --record.destroyed;
+  record.held_by |= bit;
 }
 
 bool SessionChecks::Holds(int node, int write) const {
   const WriteRecord& record = writes_[static_cast<size_t>(write)];
   const SessionPtr body = cluster_->disk(node).Find(record.key);
-  return body != nullptr && body->attributes.count(AttributeOf(write)) > 0;
+  return body != nullptr && Shows(*body, AttributeOf(write));
 }
 
 void SessionChecks::BeforeDataLoss() {
@@ -167,13 +204,22 @@ void SessionChecks::AfterDataLoss() {
       writes_[write].held_by &= ~bit;
     }
   }
+  for (auto& [key, record] : keys_) {
+    for (int node = 0; node < cluster_->nodes(); ++node) {
+      const uint64_t bit = uint64_t{1} << node;
+      const SessionPtr body = cluster_->disk(node).Find(key);
+      if ((record.tombstone_at & bit) == 0 || (body != nullptr && body->tombstone)) continue;
+      ++record.tombstones_destroyed;
+      record.tombstone_at &= ~bit;
+    }
+  }
   // A version that is nowhere any more may be written anew.
   for (auto& [key, versions] : ledger_) {
     for (auto it = versions.begin(); it != versions.end();) {
       bool somewhere = false;
       for (int node = 0; node < cluster_->nodes() && !somewhere; ++node) {
         const SessionPtr body = cluster_->disk(node).Find(key);
-        somewhere = body != nullptr && Version{body->epoch, body->version} == it->first;
+        somewhere = body != nullptr && VersionOf(*body) == it->first;
       }
       it = somewhere ? std::next(it) : versions.erase(it);
     }
@@ -186,7 +232,13 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), message.index());
   const auto* replicate = std::get_if<store::Replicate>(&message);
   if (replicate == nullptr) {
-    if (std::holds_alternative<store::Drop>(message)) Sometimes("a former holder was told to drop");
+    if (const auto* drop = std::get_if<store::Drop>(&message)) {
+      Sometimes("a former holder was told to drop");
+      if (trace_) Note(absl::StrCat(from, " to ", to, ": drop ", NameOf(drop->key)));
+    } else if (const auto* offer = std::get_if<store::Offer>(&message)) {
+      Sometimes("a superseded record was offered");
+      if (trace_) Note(absl::StrCat(from, " to ", to, ": offers ", NameOf(offer->key)));
+    }
     return;
   }
   const Session& session = *replicate->session;
@@ -196,12 +248,22 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
   const SessionPtr stored = cluster_->disk(from).Find(session.key);
   const bool there = stored != nullptr && std::pair(stored->epoch, stored->version) >=
                                               std::pair(session.epoch, session.version);
-  if (!there) Violation(absl::StrCat("node ", from, " sends what its disk lacks: ", NameOf(session)));
+  if (!there)
+    Violation(absl::StrCat("node ", from, " sends what its disk lacks: ", NameOf(session)));
 }
 
 void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), 100 + message.index());
   const auto* result = std::get_if<store::ReplicateResult>(&message);
+  if (result == nullptr && trace_) {
+    for (const store::Answer& answer : std::get<store::QueryResult>(message).answers) {
+      Note(absl::StrCat(
+          from, " to ", to, ": ", NameOf(answer.key), " ",
+          answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/", answer.epoch.node.value,
+                                      " version ", answer.version, " of ", answer.owner.value)
+                       : "is not known"));
+    }
+  }
   if (result == nullptr) return;
   if (!result->fenced.empty()) Sometimes("a copy refused a lower epoch");
   if (trace_) {
@@ -209,8 +271,8 @@ void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
                       result->fenced.size()));
   }
   if (cluster_->disk(from).Cursor(cluster_->members().id(to)) < result->sequence) {
-    Violation(absl::StrCat("node ", from, " acknowledges ", result->sequence,
-                           ", which its disk lacks"));
+    Violation(
+        absl::StrCat("node ", from, " acknowledges ", result->sequence, ", which its disk lacks"));
   }
 }
 
@@ -254,6 +316,11 @@ void SessionChecks::End(int write, const store::OperationResult& result) {
   record.outcome = result.status.ok() ? Outcome::kAcked : Outcome::kRefused;
   if (!result.status.ok()) return;
   record.copies = result.receipt.copies;
+  const int owner = cluster_->members().IndexOf(result.receipt.epoch.node);
+  if (record.removes >= 0 && owner >= 0) {
+    const uint64_t seen_by = writes_[static_cast<size_t>(record.removes)].held_by;
+    record.in_vain = ((seen_by >> owner) & 1) == 0;
+  }
   if (result.receipt.degraded) Sometimes("a write was degraded");
   const KeyRecord& key = keys_.at(record.key);
   const int held = __builtin_popcountll(record.held_by);
@@ -290,6 +357,7 @@ void SessionChecks::EndDelete(SessionKey key, const store::OperationResult& resu
   if (!result.status.ok() || record.deletion == Outcome::kAcked) return;
   record.deletion = Outcome::kAcked;
   record.deleted = Now();
+  record.deletion_copies = result.receipt.copies;
 }
 
 void SessionChecks::OnRead(SessionKey key, SteadyTime started,
@@ -311,9 +379,11 @@ void SessionChecks::OnRead(SessionKey key, SteadyTime started,
       continue;
     }
     if (before.ended >= started || before.destroyed >= before.copies) continue;
+    // Acknowledged by its owner alone: those who are asked may not have heard of the session yet.
+    if (missing && before.copies < 2) continue;
     if (missing || result.session->attributes.count(AttributeOf(write)) == 0) {
-      Violation(absl::StrCat("a read of ", NameOf(key), " lacks write ", write,
-                             ", acknowledged before"));
+      Violation(
+          absl::StrCat("a read of ", NameOf(key), " lacks write ", write, ", acknowledged before"));
     }
   }
 }
@@ -336,8 +406,8 @@ std::string SessionChecks::NotConverged() const {
       if (body == nullptr || cluster_->now(node).wall >= body->absolute_deadline_ms) continue;
       ++(body->tombstone ? deleted : live);
       if (body->owner() == cluster_->members().id(node) && !body->tombstone) owners.push_back(node);
-      if (newest == nullptr || std::pair(newest->epoch, newest->version) <
-                                   std::pair(body->epoch, body->version)) {
+      if (newest == nullptr ||
+          std::pair(newest->epoch, newest->version) < std::pair(body->epoch, body->version)) {
         newest = body;
       }
     }
@@ -362,17 +432,38 @@ std::string SessionChecks::NotConverged() const {
   return "";
 }
 
-bool SessionChecks::Journalled(SessionKey, const std::string&, const std::string&) const {
+// `value` empty: that it was removed.
+bool SessionChecks::Journalled(SessionKey key, const std::string& attribute,
+                               const std::string& value) const {
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    const SessionPtr body = cluster_->disk(node).Find(key);
+    if (body == nullptr) continue;
+    for (const store::Conflict& conflict : body->conflicts) {
+      for (const store::Loss& loss : conflict.losses) {
+        const bool same = value.empty() ? loss.removed : loss.attribute.value == value;
+        if (loss.name == attribute && same) return true;
+      }
+    }
+  }
   return false;
 }
 
-void SessionChecks::CheckFinalRead(int node, SessionKey key,
-                                   const store::OperationResult& result) {
+// By nodes that did not know of each other.
+bool SessionChecks::MadeTwice(SessionKey key) const {
+  const auto record = keys_.find(key);
+  return record != keys_.end() && record->second.first_lines.size() > 1;
+}
+
+void SessionChecks::CheckFinalRead(int node, SessionKey key, const store::OperationResult& result) {
   const KeyRecord& record = keys_.at(key);
   const Session* session = result.status.ok() ? result.session.get() : nullptr;
   if (!result.status.ok() && !absl::IsNotFound(result.status)) {
-    return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key), " in the end: ",
-                                  std::string(result.status.message())));
+    return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key),
+                                  " in the end: ", std::string(result.status.message())));
+  }
+  const bool lost = record.tombstones_destroyed >= record.deletion_copies;
+  if (session != nullptr && record.deletion == Outcome::kAcked && lost) {
+    return Sometimes("a delete was lost with all its copies");
   }
   if (session != nullptr && record.deletion == Outcome::kAcked) {
     return Violation(absl::StrCat("node ", node, " shows the deleted ", NameOf(key)));
@@ -405,6 +496,8 @@ void SessionChecks::CheckWrite(int write, const Session* session) {
       if (writes_[static_cast<size_t>(other)].removes == write) return;
     }
   }
+  // A line that was made without the attribute has nothing to show for its removal.
+  if (removal && (record.in_vain || MadeTwice(record.key))) return;
   if (record.destroyed >= record.copies || (removal && record.copies < 2)) {
     return Sometimes("a write was lost with all its copies");
   }
@@ -422,9 +515,24 @@ void SessionChecks::CheckLast(SessionKey key, const Session& session) {
   for (const int write : keys_.at(key).writes) {
     const WriteRecord& other = writes_[static_cast<size_t>(write)];
     if (other.outcome != Outcome::kAcked || other.started <= winner.ended) continue;
-    if (other.destroyed >= other.copies || Journalled(key, kLast, absl::StrCat(write))) continue;
-    Violation(absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ",
-                           last));
+    // Where a removal was, or a write that was removed since, is not known.
+    const auto& records = keys_.at(key).writes;
+    const bool removed = std::any_of(records.begin(), records.end(), [&](int later) {
+      return writes_[static_cast<size_t>(later)].removes == write;
+    });
+    const bool unknown = (other.removes >= 0 || removed) && other.copies < 2;
+    if (other.destroyed >= other.copies || unknown) continue;
+    // Itself, or what replaced it on its line, lost to the other line.
+    const auto& all = keys_.at(key).writes;
+    const bool journalled = std::any_of(all.begin(), all.end(), [&](int later) {
+      const WriteRecord& replaced_by = writes_[static_cast<size_t>(later)];
+      return (later == write || replaced_by.outcome == Outcome::kOpen ||
+              replaced_by.outcome == Outcome::kUnknown || replaced_by.ended > other.started) &&
+             Journalled(key, kLast, absl::StrCat(later));
+    });
+    if (journalled) continue;
+    Violation(
+        absl::StrCat("write ", write, " of ", NameOf(key), " was undone by the earlier ", last));
   }
 }
 

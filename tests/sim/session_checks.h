@@ -9,9 +9,11 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "membership/steady_time.h"
 #include "store/core/effects.h"
 
@@ -27,6 +29,8 @@ enum class Outcome : uint8_t { kOpen, kAcked, kUnknown, kRefused };
 struct WriteRecord {
   store::SessionKey key;
   int removes = -1;
+  // A removal where the attribute had never been: there was nothing to remove.
+  bool in_vain = false;
   Outcome outcome = Outcome::kOpen;
   SteadyTime started{};
   SteadyTime ended{};
@@ -38,9 +42,16 @@ struct WriteRecord {
 };
 
 struct KeyRecord {
+  // Of those who made it.
+  std::set<uint64_t> first_lines;
   std::vector<int> writes;
   Outcome deletion = Outcome::kRefused;  // kRefused: nobody tried.
   SteadyTime deleted{};
+  uint32_t deletion_copies = 0;
+  // Nodes (by bit) whose disks have it as deleted, and such disks that lost it since the last new
+  // one got it.
+  uint64_t tombstone_at = 0;
+  uint32_t tombstones_destroyed = 0;
   // Its clocks are so short that it is gone before the end.
   bool short_lived = false;
 };
@@ -90,9 +101,15 @@ class SessionChecks {
   uint64_t hash() const { return hash_; }
 
  private:
-  using Version = std::pair<store::Epoch, uint64_t>;
+  // A line's writes are one owner's, so a version of it has one content.
+  using Version = std::tuple<store::Epoch, uint64_t, uint64_t>;
+  static Version VersionOf(const store::Session& session) {
+    return {session.epoch, session.version, session.line};
+  }
+  bool MadeTwice(store::SessionKey key) const;
 
   void CheckStored(int node, const store::PutSession& put);
+  void OnHeld(int node, absl::string_view attribute);
   bool Holds(int node, int write) const;
   bool Journalled(store::SessionKey key, const std::string& attribute,
                   const std::string& value) const;
@@ -111,6 +128,8 @@ class SessionChecks {
     int writer = -1;
   };
   std::map<store::SessionKey, std::map<Version, Content>> ledger_;
+  // By node: in a batch that is not on its disk yet.
+  std::set<std::pair<int, store::SessionKey>> forgotten_;
   std::vector<uint64_t> held_before_loss_;
   std::map<std::string, uint64_t> sometimes_;
   std::vector<std::string> violations_;

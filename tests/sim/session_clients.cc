@@ -38,9 +38,9 @@ SessionKey SessionClients::PickKey() {
   int& number = pool_[network().Uniform(pool_.size())];
   const auto& keys = checks().keys();
   const auto record = keys.find(KeyAt(number));
-  if (record != keys.end() && (record->second.writes.size() >= kWritesPerKeyMax ||
-                               (record->second.deletion != Outcome::kRefused &&
-                                network().Chance(0.2)))) {
+  if (record != keys.end() &&
+      (record->second.writes.size() >= kWritesPerKeyMax ||
+       (record->second.deletion != Outcome::kRefused && network().Chance(0.2)))) {
     number = last_key_++;
   }
   return KeyAt(number);
@@ -193,12 +193,28 @@ void SessionClients::ReadAll() {
   for (int node = 0; node < cluster_->nodes(); ++node) {
     if (!cluster_->running(node)) continue;
     for (const auto& [key, record] : checks().keys()) {
-      Call(node, store::GetOp{key, true, 0}, [this, node, key = key](const OperationResult& result) {
-        checks().CheckFinalRead(node, key, result);
-      });
+      Call(node, store::GetOp{key, true, 0},
+           [this, node, key = key](const OperationResult& result) {
+             checks().CheckFinalRead(node, key, result);
+           });
     }
     cluster_->RunFor(seconds(3));
   }
+}
+
+void SessionClients::ReadEverywhere() {
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    if (!cluster_->running(node)) continue;
+    for (const auto& [key, record] : checks().keys()) {
+      Call(node, store::GetOp{key, true, 0},
+           [this, node, key = key](const OperationResult& result) {
+             if (result.status.ok() || absl::IsNotFound(result.status)) return;
+             checks().Violation(absl::StrCat("node ", node, " can't read session ", key.lo, ": ",
+                                             std::string(result.status.message())));
+           });
+    }
+  }
+  cluster_->RunFor(seconds(3));
 }
 
 void SessionClients::VisitAll() {

@@ -17,6 +17,8 @@ class SessionClients {
   void Stop() { stopped_ = true; }
   // Every node is asked for every session; the answers are checked as the last ones.
   void ReadAll();
+  // Once faults are mended, every node answers for every session.
+  void ReadEverywhere();
   // Visitors of live sessions are brought to one node, wherever they land.
   void VisitAll();
   bool idle() const { return open_ == 0; }

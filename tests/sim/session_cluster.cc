@@ -95,7 +95,7 @@ void SessionCluster::OnStop(int index) {
     }
   }
   node.unwritten.clear();
-  node.writing = node.flush_pending = node.draining = false;
+  node.writing = node.flush_pending = node.draining = node.slept = false;
   node.armed = node.grace_armed = membership::kNever;
   node.stalled_until = SteadyTime{};
   node.calls.clear();
@@ -165,6 +165,7 @@ void SessionCluster::Backup(int index) {
 
 void SessionCluster::Pause(int index, SteadyDuration duration) {
   nodes_[index].awake_since = network().now() + duration;
+  nodes_[index].slept |= duration > Replica::kSleepMin;
   members_.Pause(index, duration);
 }
 
@@ -189,11 +190,19 @@ void SessionCluster::Do(int index, Input input) {
   Awake(index, [this, index, input = std::move(input)] {
     Node& node = nodes_[index];
     Effects effects;
+    NoticeSleep(index, &effects);
     input(*node.replica, &effects);
     CarryOut(index, &effects);
     // Arms the timer too, as some deadlines are dealt with by Flush.
     ScheduleFlush(index);
   });
+}
+
+void SessionCluster::NoticeSleep(int index, Effects* effects) {
+  Node& node = nodes_[index];
+  if (!std::exchange(node.slept, false)) return;
+  checks_.Sometimes("a node noticed that it had slept");
+  node.replica->OnWake(now(index), effects);
 }
 
 void SessionCluster::ScheduleFlush(int index) {
@@ -202,6 +211,7 @@ void SessionCluster::ScheduleFlush(int index) {
     Node& node = nodes_[index];
     node.flush_pending = false;
     Effects effects;
+    NoticeSleep(index, &effects);
     node.replica->Flush(now(index), &effects);
     CarryOut(index, &effects);
     Arm(index);

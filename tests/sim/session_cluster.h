@@ -105,6 +105,8 @@ class SessionCluster {
     bool disk_full = false;
     SteadyTime stalled_until{};
     SteadyTime awake_since{};
+    // Long enough for its shell to notice when it wakes.
+    bool slept = false;
     bool flush_pending = false;
     SteadyTime armed = membership::kNever;
     SteadyTime grace_armed = membership::kNever;
@@ -139,6 +141,8 @@ class SessionCluster {
   void Awake(int node, std::function<void()> action);
   void Later(int node, SteadyDuration delay, std::function<void()> action);
   void Do(int node, Input input);
+  // What a shell does first with every input.
+  void NoticeSleep(int node, store::Effects* effects);
   void CarryOut(int node, store::Effects* effects);
   void ScheduleFlush(int node);
   void Arm(int node);

@@ -26,7 +26,10 @@ TEST(CounterTest, AMissingCounterStartsFromInitial) {
   EXPECT_EQ(first.receipt.version, 2u);
   EXPECT_EQ(lone.Call(Add(-200, 100)).counter, -95);
   const OperationResult read = lone.Call(GetOp{kKey});
-  EXPECT_EQ(read.session->attributes.at("visits"), (Attribute{"-95", kCounterSchema, 3}));
+  const Attribute& visits = read.session->attributes.at("visits");
+  EXPECT_EQ(visits.value, "-95");
+  EXPECT_EQ(visits.schema, kCounterSchema);
+  EXPECT_EQ(visits.version, 3u);
   EXPECT_EQ(read.session->attributes.at("cart").version, 1u);
   EXPECT_EQ(lone.counters().increments.load(), 2u);
 }

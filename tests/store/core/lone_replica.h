@@ -26,13 +26,15 @@ class LoneReplica {
     PersistAll();
   }
 
-  void SetMembers(int members) {
+  // `joined`: this node is in the member list.
+  void SetMembers(int members, bool joined = true) {
     std::vector<membership::Member> list(members);
     for (int i = 0; i < members; ++i) {
       list[i].id = membership::NodeId{static_cast<uint64_t>(i) + 1};
       list[i].state = membership::MemberState::kAlive;
     }
-    const auto view = std::make_shared<membership::View>(++view_version_, kSelf, list);
+    const auto view = std::make_shared<membership::View>(
+        ++view_version_, kSelf, list, membership::ListSummary{joined ? 1u : 0u, 1, 0, kSelf});
     Do([&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
   }
 

@@ -11,6 +11,23 @@ namespace {
 
 using State = Ownership::State;
 
+// Who has not joined may not have met those who know the session.
+TEST(LookupTest, NothingIsUnknownToANodeThatIsAboutToJoin) {
+  LoneReplica lone;
+  lone.SetMembers(1, /*joined=*/false);
+  const uint64_t read = lone.Execute(GetOp{kKey, true, 0});
+  const uint64_t made = lone.Execute(Create(kKey, "a", Ack::kLocal));
+  lone.Advance(900);
+  lone.PersistAll();
+  EXPECT_EQ(lone.replies.count(read), 0u);
+  EXPECT_EQ(lone.replies.count(made), 0u);
+  // It is in a list of its own now, or nobody lets it join.
+  lone.Advance(200);
+  lone.PersistAll();
+  EXPECT_EQ(lone.replies.at(read).status.code(), absl::StatusCode::kNotFound);
+  EXPECT_TRUE(lone.replies.at(made).status.ok());
+}
+
 // The others' answers are from before the peer, which had not answered, made the session.
 TEST(LookupTest, WhatAPeerMadeBeforeItDiedIsNotMadeAgain) {
   int made = 0;

@@ -59,6 +59,7 @@ void ReplicaCluster::AnnounceAtTimes(int64_t within_ms) {
 }
 
 void ReplicaCluster::AnnounceTo(int self) {
+  if (nodes_[self].frozen) return;
   nodes_[self].view_at_us = -1;
   ++view_version_;
   std::vector<Member> members;
@@ -67,12 +68,14 @@ void ReplicaCluster::AnnounceTo(int self) {
     member.id = Id(i);
     member.zone = "zone" + std::to_string(i % 2);
     member.draining = nodes_[i].draining;
+    member.boot_epoch = nodes_[i].boots;
     const bool cut = cuts_.count({std::min(self, i), std::max(self, i)}) > 0;
     const bool live = i == self || (running(i) && nodes_[i].believed_live && !cut);
     member.state = live ? MemberState::kAlive : MemberState::kDead;
     members.push_back(member);
   }
-  const auto view = std::make_shared<membership::View>(view_version_, Id(self), members);
+  const auto view = std::make_shared<membership::View>(view_version_, Id(self), members,
+                                                       membership::ListSummary{1, 1, 0, Id(0)});
   Do(self, [&](Replica& r, Effects* out) { r.OnView(now(), view, out); });
 }
 
@@ -102,9 +105,15 @@ void ReplicaCluster::Kill(int node) {
 
 void ReplicaCluster::Start(int node) {
   Node& n = nodes_[node];
-  n.draining = false;
+  n.draining = n.frozen = false;
+  ++n.boots;
   n.replica = std::make_unique<Replica>(options_, Id(node), &n.counters);
   Do(node, [&](Replica& r, Effects* out) { r.Recover(now(), n.disk.Recover(), out); });
+}
+
+void ReplicaCluster::Thaw(int node) {
+  nodes_[node].frozen = false;
+  Do(node, [&](Replica& r, Effects* out) { r.OnWake(now(), out); });
 }
 
 void ReplicaCluster::Cut(int a, int b, bool cut) {
@@ -262,7 +271,7 @@ bool ReplicaCluster::Step() {
   std::vector<std::function<void()>> events;
   for (int i = 0; i < size(); ++i) {
     Node& n = nodes_[i];
-    if (!running(i)) continue;
+    if (!running(i) || n.frozen) continue;
     if (n.unflushed) events.push_back([this, i] { Flush(i); });
     if (n.view_at_us >= 0 && n.view_at_us <= steady_us_) {
       events.push_back([this, i] { AnnounceTo(i); });
@@ -276,7 +285,7 @@ bool ReplicaCluster::Step() {
           [this, i] { Do(i, [&](Replica& r, Effects* out) { r.OnDeadline(now(), out); }); });
     }
     for (int j = 0; j < size(); ++j) {
-      if (i == j || !running(j)) continue;
+      if (i == j || !running(j) || nodes_[j].frozen) continue;
       Stream& stream = streams_[{i, j}];
       const bool cut = cuts_.count({std::min(i, j), std::max(i, j)}) > 0;
       if (!stream.up && !cut) events.push_back([this, i, j] { Connect(i, j); });
@@ -330,7 +339,7 @@ SessionPtr ReplicaCluster::OnDisk(int node, SessionKey key) const {
 
 std::optional<ListEntry> ReplicaCluster::Entry(int node, SessionKey key) const {
   if (!running(node)) return std::nullopt;
-  for (ListEntry& entry : nodes_[node].replica->List(now(), nullptr, false, 100'000)) {
+  for (ListEntry& entry : nodes_[node].replica->List(now(), nullptr, ListOf::kHeld, 100'000)) {
     if (entry.key == key) return entry;
   }
   return std::nullopt;
@@ -349,11 +358,12 @@ void ReplicaCluster::ExpectStatsAreTrue() const {
   for (int i = 0; i < size(); ++i) {
     if (!running(i)) continue;
     StoreStats listed;
-    for (const ListEntry& entry : nodes_[i].replica->List(now(), nullptr, false, 100'000)) {
+    for (const ListEntry& entry : nodes_[i].replica->List(now(), nullptr, ListOf::kHeld, 100'000)) {
       if (entry.tombstone) {
         ++listed.tombstones;
       } else {
-        ++(entry.copy_set.front() == Id(i) ? listed.owned : listed.copied);
+        const bool owned = entry.copy_set.front() == Id(i) && !entry.superseded;
+        ++(owned ? listed.owned : listed.copied);
       }
     }
     const StoreStats stats = nodes_[i].replica->Stats();

@@ -37,6 +37,12 @@ class ReplicaCluster {
   // With what its disk has.
   void Start(int node);
   void Cut(int a, int b, bool cut);
+  // Nothing happens at a frozen node, and it hears of nothing; what is sent to it waits. Thawed, it
+  // first notices that it slept.
+  void Freeze(int node) { nodes_[node].frozen = true; }
+  void Thaw(int node);
+  // Loses its disk; it must not run.
+  void Wipe(int node) { nodes_[node].disk.Wipe(); }
   // Breaks the streams between two nodes; they reconnect.
   void Break(int a, int b);
 
@@ -89,6 +95,8 @@ class ReplicaCluster {
     bool believed_live = true;
     bool draining = false;
     bool disk_running = true;
+    bool frozen = false;
+    uint64_t boots = 0;
     int replicates = 0;
     std::vector<SessionEvent> events;
     // Inputs since the last Flush.

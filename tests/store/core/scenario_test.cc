@@ -84,6 +84,87 @@ TEST(ScenarioTest, OwnerThatReturnsFromAPauseIsFenced) {
   EXPECT_EQ(ValueAt(cluster, 0, kKey), "b");
 }
 
+// What waited in its sockets is done at the owner that the others know by now.
+TEST(ScenarioTest, OwnerThatWasFrozenAsksBeforeItServes) {
+  ReplicaCluster cluster(3, 5);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Settle();
+  cluster.Freeze(0);
+  cluster.Believe(0, false);
+  ASSERT_TRUE(cluster.Call(Other(cluster, kKey, 0), Put(kKey, "b")).status.ok());
+  cluster.Thaw(0);
+  const uint64_t read = cluster.Execute(0, GetOp{kKey, true, 0});
+  const uint64_t write = cluster.Execute(0, Put(kKey, "late"));
+  EXPECT_EQ(cluster.ReplyTo(read), nullptr);
+  EXPECT_EQ(cluster.ReplyTo(write), nullptr);
+  ASSERT_TRUE(cluster.RunUntil([&] { return cluster.ReplyTo(write) != nullptr; }));
+  for (const uint64_t id : {read, write}) {
+    EXPECT_EQ(cluster.ReplyTo(id)->status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_NE(cluster.ReplyTo(id)->owner, cluster.Id(0));
+  }
+  cluster.Believe(0, true);
+  cluster.Settle();
+  for (int node = 0; node < 3; ++node) EXPECT_EQ(ValueAt(cluster, node, kKey), "b") << node;
+  EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
+}
+
+TEST(ScenarioTest, OwnerThatNobodyMissedServesOnAfterItWasFrozen) {
+  ReplicaCluster cluster(3, 5);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Settle();
+  const Epoch epoch = cluster.Entry(0, kKey)->epoch;
+  cluster.Freeze(0);
+  cluster.Advance(900);
+  cluster.Thaw(0);
+  EXPECT_FALSE(cluster.replica(0).recovered());
+  EXPECT_TRUE(cluster.Call(0, Put(kKey, "b")).status.ok());
+  EXPECT_EQ(ValueAt(cluster, 0, kKey), "b");
+  EXPECT_TRUE(cluster.replica(0).recovered());
+  EXPECT_EQ(cluster.Entry(0, kKey)->epoch, epoch);
+}
+
+// Nobody missed the owner, and each copy knows the session from the other too.
+TEST(ScenarioTest, SessionThatItsOwnerLostIsServedByOneOfItsCopies) {
+  Options options;
+  options.copies = 2;
+  ReplicaCluster cluster(3, 7, options);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a", Ack::kAll)).status.ok());
+  cluster.Settle();
+  cluster.Kill(0);
+  cluster.Wipe(0);
+  cluster.Start(0);
+  cluster.Announce();
+  EXPECT_TRUE(cluster.RunUntil([&] { return cluster.Owners(kKey).size() == 1; }));
+  cluster.Settle();
+  for (int node = 0; node < 3; ++node) EXPECT_EQ(ValueAt(cluster, node, kKey), "a") << node;
+}
+
+// The order to drop it was lost with the stream, the record was not.
+TEST(ScenarioTest, RecordThatArrivesLateIsComparedAndForgotten) {
+  ReplicaCluster cluster(4, 8);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Settle();
+  const int copy = Other(cluster, kKey, 0);
+  const SessionPtr record = cluster.OnDisk(copy, kKey);
+  const int late = copy == 3 ? 2 : 3;
+  cluster.Freeze(late);
+  cluster.Believe(late, false);
+  // As if the copy had been at the frozen node before.
+  auto former = std::make_shared<Session>(*record);
+  former->copy_set = {cluster.Id(0), cluster.Id(late)};
+  ASSERT_TRUE(cluster.Call(0, Put(kKey, "b")).status.ok());
+  cluster.Kill(copy);
+  cluster.Announce();
+  cluster.Settle();
+  cluster.Thaw(late);
+  cluster.Inject(late, 0, Replicate{1, former, {3'600'000, 0}});
+  cluster.Believe(late, true);
+  EXPECT_TRUE(cluster.RunUntil([&] {
+    const auto entry = cluster.Entry(late, kKey);
+    return !entry || entry->epoch == cluster.Entry(0, kKey)->epoch;
+  }));
+}
+
 TEST(ScenarioTest, OwnerThatWasKilledAndReturnsDoesNotServeStaleState) {
   ReplicaCluster cluster(3, 6);
   ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());

@@ -69,6 +69,8 @@ Recovered SimulatedDisk::Recover() const {
       stored.renewal_due_ms = session->renewed_ms + session->renewal_ttl_ms;
     }
     stored.alias = session->alias;
+    stored.line = session->line;
+    stored.conflicts = static_cast<uint32_t>(session->conflicts.size());
     if (!session->principal.empty()) {
       stored.principal = PrincipalHash(session->name_space, session->principal);
     }

@@ -71,6 +71,17 @@ TEST(StopRiskTest, TheOnlyHolderLeftIsAtRiskUntilThereIsAnother) {
   EXPECT_EQ(RiskOf(cluster, 0).at_risk, 0u);
 }
 
+// Its new owner did not write it, and its copies need not change.
+TEST(StopRiskTest, WhatADrainingNodeHandedOverIsSafeOnceItsCopiesHaveIt) {
+  Options options;
+  options.copies = 2;
+  ReplicaCluster cluster(3, 5, options);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a", Ack::kAll)).status.ok());
+  cluster.SetDraining(0);
+  cluster.Settle();
+  for (const int node : {1, 2}) EXPECT_EQ(RiskOf(cluster, node).at_risk, 0u) << node;
+}
+
 TEST(StopRiskTest, WhatIsDeletedIsNoLoss) {
   ReplicaCluster cluster(2, 4);
   ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());

@@ -31,6 +31,27 @@ inline Session SampleSession(uint64_t n) {
   session.renewal_ttl_ms = 3'600'000;
   session.lock_token = 17;
   session.lock_until_ms = 1'700'000'030'000;
+  session.line = 0xfeed0000 + n;
+  session.ancestors = {{.line = 3, .version = 2}, {.line = ~0ull, .version = n}};
+  session.minority = true;
+  for (auto& [name, attribute] : session.attributes) {
+    attribute.stamp = (1'700'000'000'200ull << 16) + n;
+    attribute.line = attribute.version == 1 ? 3 : session.line;
+  }
+  session.conflicts = {
+      {.id = n,
+       .when_ms = 1'700'000'000'300,
+       .policy = MergePolicy::kLatestAccess,
+       .lost_epoch = Epoch{2, membership::NodeId{14}},
+       .lost_version = 4,
+       .kept_epoch = Epoch{3, membership::NodeId{11}},
+       .kept_version = 5,
+       .losses = {
+           {.name = "cart",
+            .removed = false,
+            .attribute =
+                {.value = "pears", .schema = "cart/v2", .version = 4, .stamp = 9, .line = 3}},
+           {.name = "gone", .removed = true, .attribute = {}}}}};
   session.tombstone = n % 5 == 0;
   if (session.tombstone) session.alias = SessionKey{n, n};
   return session;

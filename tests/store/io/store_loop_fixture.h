@@ -23,6 +23,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 inline constexpr char kCluster[] = "shop";
+// Of nodes that have joined.
+inline constexpr membership::ListSummary kList{1, 1, 0, NodeId{1}};
 
 template <typename Condition>
 bool Eventually(Condition condition, milliseconds limit = seconds(10)) {
@@ -122,7 +124,7 @@ class StoreLoopTest : public testing::Test {
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (members_[i].state != membership::MemberState::kAlive) continue;
       nodes_[i]->loop().SetView(
-          std::make_shared<const membership::View>(version_, members_[i].id, members_));
+          std::make_shared<const membership::View>(version_, members_[i].id, members_, kList));
     }
     for (size_t i = 0; i < nodes_.size(); ++i) {
       if (members_[i].state != membership::MemberState::kAlive) continue;

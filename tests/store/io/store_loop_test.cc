@@ -375,7 +375,7 @@ TEST_F(StoreLoopTest, WriteIsNotRepeatedAfterALostForward) {
   LossyPeer peer(/*answers=*/true);
   members_.push_back(peer.member());
   nodes_[0]->loop().SetView(
-      std::make_shared<const membership::View>(++version_, members_[0].id, members_));
+      std::make_shared<const membership::View>(++version_, members_[0].id, members_, kList));
   const OperationResult put = nodes_[0]->Execute(PutCart(NewSession(1).key, "figs"));
   EXPECT_TRUE(absl::IsDeadlineExceeded(put.status)) << put.status;
   EXPECT_EQ(peer.calls(), 1);
@@ -394,7 +394,7 @@ TEST_F(StoreLoopTest, NoMoreThanPendingMaxCallsAreUnderWay) {
   LossyPeer peer(/*answers=*/false);
   members_.push_back(peer.member());
   nodes_[0]->loop().SetView(
-      std::make_shared<const membership::View>(++version_, members_[0].id, members_));
+      std::make_shared<const membership::View>(++version_, members_[0].id, members_, kList));
   absl::Mutex mutex;
   std::vector<absl::Status> answers;
   const auto count = [&] {

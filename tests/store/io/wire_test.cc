@@ -35,6 +35,8 @@ TEST(RecordCodecTest, SummaryAgreesWithTheRecord) {
   EXPECT_EQ(summary->tombstone, session.tombstone);
   EXPECT_EQ(summary->size_bytes, bytes.size());
   EXPECT_EQ(summary->alias, session.alias);
+  EXPECT_EQ(summary->line, session.line);
+  EXPECT_EQ(summary->conflicts, session.conflicts.size());
   EXPECT_EQ(summary->renewal_due_ms, session.renewed_ms + session.renewal_ttl_ms);
 }
 
@@ -91,6 +93,14 @@ TEST(RecordCodecTest, RefusesRecordsThatBreakTheRules) {
   EXPECT_TRUE(refused([](Session* s) { s->attributes[std::string(257, 'n')] = {}; }));
   EXPECT_TRUE(refused([](Session* s) { s->attributes[""] = {}; }));
   EXPECT_TRUE(refused([](Session* s) { s->attributes["cart"].schema = std::string(129, 's'); }));
+  EXPECT_TRUE(refused([](Session* s) { s->ancestors.resize(kAncestorsMax + 1, {1, 1}); }));
+  EXPECT_TRUE(refused([](Session* s) { s->ancestors = {{.line = 0, .version = 1}}; }));
+  EXPECT_TRUE(refused([](Session* s) { s->conflicts.resize(kRecordConflictsMax + 1); }));
+  EXPECT_TRUE(refused([](Session* s) { s->conflicts[0].when_ms = -1; }));
+  EXPECT_TRUE(refused([](Session* s) { s->conflicts[0].policy = static_cast<MergePolicy>(5); }));
+  EXPECT_TRUE(refused([](Session* s) { s->conflicts[0].losses[0].name = ""; }));
+  EXPECT_TRUE(refused(
+      [](Session* s) { s->conflicts[0].losses[0].attribute.schema = std::string(129, 's'); }));
   EXPECT_FALSE(refused([](Session* s) { s->tombstone = true; }));
 }
 
@@ -124,15 +134,22 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   EncodeToReceiver(Replicate{.sequence = 7, .session = Shared(session), .remaining = {42, 43}},
                    frame.add_messages());
   EncodeToReceiver(CursorUpdate{.sequence = 9}, frame.add_messages());
-  EncodeToReceiver(Drop{.key = session.key, .epoch = session.epoch}, frame.add_messages());
+  EncodeToReceiver(Drop{.key = session.key,
+                        .epoch = session.epoch,
+                        .line = 5,
+                        .version = 6,
+                        .ancestors = session.ancestors},
+                   frame.add_messages());
   for (const auto purpose : {QueryPurpose::kResolve, QueryPurpose::kTakeover,
-                             QueryPurpose::kValidate, QueryPurpose::kClaim}) {
+                             QueryPurpose::kValidate, QueryPurpose::kClaim, QueryPurpose::kMerge}) {
     EncodeToReceiver(Query{.id = 3, .purpose = purpose, .keys = {session.key}},
                      frame.add_messages());
   }
+  EncodeToReceiver(Offer{.key = session.key, .epoch = session.epoch, .line = 8, .version = 9},
+                   frame.add_messages());
   const auto decoded = DecodeFrame(&frame);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
-  ASSERT_EQ(decoded->size(), 7u);
+  ASSERT_EQ(decoded->size(), 9u);
   const auto& replicate = std::get<Replicate>((*decoded)[0]);
   session.last_access_ms = session.lock_until_ms = 0;  // Do not travel.
   EXPECT_EQ(*replicate.session, session);
@@ -142,6 +159,14 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   EXPECT_EQ(std::get<CursorUpdate>((*decoded)[1]).sequence, 9u);
   EXPECT_EQ(std::get<Drop>((*decoded)[2]).key, session.key);
   EXPECT_EQ(std::get<Drop>((*decoded)[2]).epoch, session.epoch);
+  EXPECT_EQ(std::get<Drop>((*decoded)[2]).line, 5u);
+  EXPECT_EQ(std::get<Drop>((*decoded)[2]).version, 6u);
+  EXPECT_EQ(std::get<Drop>((*decoded)[2]).ancestors, session.ancestors);
+  EXPECT_EQ(std::get<Query>((*decoded)[7]).purpose, QueryPurpose::kMerge);
+  EXPECT_EQ(std::get<Offer>((*decoded)[8]).key, session.key);
+  EXPECT_EQ(std::get<Offer>((*decoded)[8]).epoch, session.epoch);
+  EXPECT_EQ(std::get<Offer>((*decoded)[8]).line, 8u);
+  EXPECT_EQ(std::get<Offer>((*decoded)[8]).version, 9u);
   EXPECT_EQ(std::get<Query>((*decoded)[4]).purpose, QueryPurpose::kTakeover);
   EXPECT_EQ(std::get<Query>((*decoded)[5]).keys, std::vector<SessionKey>{session.key});
 }
@@ -201,6 +226,19 @@ TEST(ReplicationWireTest, RefusesHostileFrames) {
     for (int i = 0; i <= kFrameMessagesMax; ++i) f->add_messages()->mutable_cursor();
   }));
   EXPECT_FALSE(refused([](auto* f) { f->add_messages()->mutable_cursor(); }));
+}
+
+TEST(OperationWireTest, ChangeOfAConflictRoundTrips) {
+  peer::v1::Operation encoded;
+  EncodeOperation(ConflictOp{.key = {1, 2}, .conflict = ~0ull, .forget = true, .ack = Ack::kAll},
+                  &encoded);
+  const auto decoded = DecodeOperation(&encoded);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& op = std::get<ConflictOp>(*decoded);
+  EXPECT_EQ(op.key, (SessionKey{1, 2}));
+  EXPECT_EQ(op.conflict, ~0ull);
+  EXPECT_TRUE(op.forget);
+  EXPECT_EQ(op.ack, Ack::kAll);
 }
 
 TEST(OperationWireTest, OperationsRoundTrip) {

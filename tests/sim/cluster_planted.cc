@@ -1,0 +1,82 @@
+#include "tests/sim/cluster_planted.h"
+
+#include <iterator>
+
+#include "store/core/planted_bugs.h"
+#include "tests/sim/cluster_sim.h"
+
+namespace roost::sim {
+namespace {
+
+using store::Bug;
+using store::planted_bug;
+
+constexpr const char* kNames[] = {
+    "none",
+    "a write is acknowledged before the disk has it",
+    "a change is sent before the disk has it",
+    "a copy acknowledges before its disk has it",
+    "a copy takes a lower epoch",
+    "an owner ignores a refusal",
+    "tombstones are forgotten at once",
+    "a record beats a tombstone",
+    "a stream resumes one past the cursor",
+    "a stream resumes from the end",
+    "a copy ends an idle session",
+    "a takeover does not adopt the newer record",
+    "a takeover does not raise the epoch",
+    "nobody takes over",
+    "an older version acknowledges a write",
+    "a write claims copies that it did not wait for",
+    "a restarted owner serves at once",
+    "a restart forgets what was not replicated",
+    "former holders are not told",
+    "a copy takes a record that lacks what it has",
+    "a former holder forgets what nobody merged",
+    "losses of a merge are not journalled",
+    "a merge leaves out the other line's writes",
+    "superseded records are not offered",
+    "a refused delete gives up",
+    "a held caller is forgotten",
+    "lost copies are not replaced",
+    "a write does not raise the version",
+    "a delete is not replicated",
+};
+static_assert(std::size(kNames) == static_cast<size_t>(Bug::kEnd));
+
+std::vector<std::string> Live(uint64_t seed) {
+  ClusterSimOptions options;
+  options.seed = seed;
+  options.nodes = static_cast<int>(3 + seed % 4);
+  return RunClusterSim(options).violations;
+}
+
+}  // namespace
+
+std::vector<uint64_t> CleanSeeds(int seeds_max) {
+  std::vector<uint64_t> seeds;
+  for (int seed = 1; seed <= seeds_max; ++seed) {
+    if (Live(static_cast<uint64_t>(seed)).empty()) seeds.push_back(static_cast<uint64_t>(seed));
+  }
+  return seeds;
+}
+
+std::vector<PlantedStoreBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds) {
+  std::vector<PlantedStoreBug> results;
+  for (int bug = 1; bug < static_cast<int>(Bug::kEnd); ++bug) {
+    PlantedStoreBug result{kNames[bug], false, ""};
+    planted_bug = static_cast<Bug>(bug);
+    for (const uint64_t seed : seeds) {
+      const std::vector<std::string> violations = Live(seed);
+      result.caught = !violations.empty();
+      if (!result.caught) continue;
+      result.violation = violations[0];
+      break;
+    }
+    planted_bug = Bug::kNone;
+    results.push_back(result);
+  }
+  return results;
+}
+
+}  // namespace roost::sim

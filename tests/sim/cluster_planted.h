@@ -1,0 +1,22 @@
+// Which of the store's planted bugs (store/core/planted_bugs.h) the cluster simulator notices.
+// Links the core that has them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace roost::sim {
+
+struct PlantedStoreBug {
+  std::string name;
+  bool caught = false;
+  std::string violation;  // The first that it was caught by.
+};
+
+// Of the seeds 1 to `seeds_max`, those that break no rule without a bug: others prove nothing.
+std::vector<uint64_t> CleanSeeds(int seeds_max);
+// Tries each bug with these seeds until one catches it.
+std::vector<PlantedStoreBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds);
+
+}  // namespace roost::sim

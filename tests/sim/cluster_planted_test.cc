@@ -1,0 +1,29 @@
+#include "tests/sim/cluster_planted.h"
+
+#include <cstdio>
+
+#include "gtest/gtest.h"
+
+namespace roost::sim {
+namespace {
+
+constexpr int kSeedsMax = 6;
+constexpr size_t kBugsMin = 20;
+// A short form: `cluster_sim --planted` tries more seeds, and caught 23 of 28 (aim: 95 %).
+constexpr double kScoreMin = 0.6;
+
+TEST(ClusterPlantedTest, SimulatorCatchesTheBugsOfTheStore) {
+  const std::vector<uint64_t> seeds = CleanSeeds(kSeedsMax);
+  ASSERT_EQ(seeds.size(), static_cast<size_t>(kSeedsMax)) << "without any bug, some seeds fail";
+  const std::vector<PlantedStoreBug> results = RunPlantedStoreBugs(seeds);
+  ASSERT_GE(results.size(), kBugsMin);
+  double caught = 0;
+  for (const PlantedStoreBug& result : results) {
+    caught += result.caught ? 1 : 0;
+    if (!result.caught) std::printf("missed: %s\n", result.name.c_str());
+  }
+  EXPECT_GE(caught / static_cast<double>(results.size()), kScoreMin);
+}
+
+}  // namespace
+}  // namespace roost::sim
