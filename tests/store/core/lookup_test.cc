@@ -11,6 +11,28 @@ namespace {
 
 using State = Ownership::State;
 
+// Whoever took over had no need of this copy, and did not know of it.
+TEST(LookupTest, ACopyWhoseOwnerIsGoneLearnsWhoTookOver) {
+  ReplicaCluster cluster(4, 3);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Settle();
+  const int heir = Other(cluster, kKey, 0);
+  const SessionPtr record = cluster.OnDisk(heir, kKey);
+  cluster.Kill(0);
+  cluster.Announce();
+  cluster.Settle();
+  ASSERT_EQ(cluster.Owners(kKey), std::vector<int>{heir});
+  int late = 1;
+  while (cluster.Entry(late, kKey)) ++late;
+  ASSERT_LT(late, 4);
+  auto former = std::make_shared<Session>(*record);
+  former->copy_set = {cluster.Id(0), cluster.Id(heir), cluster.Id(late)};
+  cluster.Inject(late, 0, Replicate{1, former, {3'600'000, 0}});
+  ASSERT_TRUE(cluster.Entry(late, kKey));
+  EXPECT_EQ(ValueAt(cluster, late, kKey), "a");
+  EXPECT_TRUE(cluster.RunUntil([&] { return !cluster.Entry(late, kKey); }));
+}
+
 // Who has not joined may not have met those who know the session.
 TEST(LookupTest, NothingIsUnknownToANodeThatIsAboutToJoin) {
   LoneReplica lone;

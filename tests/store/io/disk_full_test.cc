@@ -91,7 +91,9 @@ class DiskFullTest : public testing::Test {
     session.key = {ticket, ticket};
     session.alias = SessionKey{};
     session.tombstone = false;
-    session.attributes["large"].value.assign(64 << 10, 'v');
+    Attribute& large = session.attributes["large"];
+    large.value.assign(64 << 10, 'v');
+    large.line = session.line;
     return std::make_shared<const Session>(session);
   }
   void Put(uint64_t ticket) {
