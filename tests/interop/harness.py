@@ -122,7 +122,7 @@ def need_npm(*packages):
 
 
 def need_maven(name, *artifacts):
-    """A folder with these Maven artifacts ("group:artifact:version") and what they need, as jars."""
+    """A folder with these Maven artifacts ("group:artifact:version[:type]") and what they need."""
     need_program("javac", "default-jdk-headless")
     maven = need_program("mvn", "maven")
     home = os.path.join(os.environ["ROOST_INTEROP_HOME"], "maven", name)
@@ -132,8 +132,9 @@ def need_maven(name, *artifacts):
     done_file = os.path.join(home, "done")
     if os.path.exists(done_file) and open(done_file, encoding="utf-8").read() == wanted:
         return jars
-    dependencies = "".join("<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
-        *artifact.split(":")) for artifact in artifacts)
+    dependencies = "".join(
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version><type>{}</type></dependency>".format(
+            *(artifact.split(":") + ["jar"])[:4]) for artifact in artifacts)
     with open(os.path.join(home, "pom.xml"), "w", encoding="utf-8") as file:
         file.write('<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>interop</groupId>'
                    f"<artifactId>{name}</artifactId><version>1</version><dependencies>{dependencies}</dependencies></project>")

@@ -95,15 +95,17 @@ TOMCAT_HOME = "/usr/share/tomcat10"
 class Tomcats:
     """One Tomcat 10 per node, each with the servlet Counter."""
 
-    def __init__(self, run, with_routes=True, jars=None, servlet=None, folder="tomcat"):
+    def __init__(self, run, with_routes=True, jars=None, servlet=None, folder="tomcat", files=None, ready="/"):
         if not os.path.exists(os.path.join(TOMCAT_HOME, "lib", "catalina.jar")):
             harness.need_packages("tomcat10-common")
         need_program("javac", "default-jdk-headless")
         self.run = run
         self.with_routes = with_routes
+        self.files = files or {}  # Place in WEB-INF: what to copy there.
+        self.ready = ready
         self.servlet = servlet or "<servlet><servlet-name>c</servlet-name><servlet-class>Counter</servlet-class></servlet>" \
             "<servlet-mapping><servlet-name>c</servlet-name><url-pattern>/*</url-pattern></servlet-mapping>"
-        self.jars = [os.path.join(jars, name) for name in os.listdir(jars)] if jars else []
+        self.jars = glob.glob(os.path.join(jars, "*.jar")) if jars else []
         classpath = ":".join([os.path.join(TOMCAT_HOME, "lib", "servlet-api.jar"), *self.jars])
         self.classes = harness.compile_java(run.work, classpath, *glob.glob(os.path.join(APPS, folder, "*.java")))
         for page in glob.glob(os.path.join(APPS, folder, "*.html")):
@@ -114,7 +116,7 @@ class Tomcats:
         ports = free_ports(NODES)
         self.children = [self.start_one(i, port) for i, port in enumerate(ports)]
         for port in ports:
-            wait_for(lambda p=port: harness.get_status(p, "/") in (200, 302), "Tomcat's start")
+            wait_for(lambda p=port: harness.get_status(p, self.ready) in (200, 302), "Tomcat's start")
         return ports
 
     def start_one(self, i, port):
@@ -126,6 +128,9 @@ class Tomcats:
         os.makedirs(os.path.join(app, "lib"))
         for jar in self.jars:
             shutil.copy(jar, os.path.join(app, "lib"))
+        for place, source in self.files.items():
+            os.makedirs(os.path.dirname(os.path.join(app, place)), exist_ok=True)
+            shutil.copy(source, os.path.join(app, place))
         route = f' jvmRoute="n{i + 1}"' if self.with_routes else ""
         write(os.path.join(base, "conf", "server.xml"),
               f'<Server port="-1"><Service name="c"><Connector port="{port}" address="127.0.0.1" maxThreads="20"/>'
@@ -342,6 +347,45 @@ def undertow_ranked(run):
     good = lost == 0 and control_lost > 0 and 0 < orphans == followed and forwarded <= total // 20
     return (good, f"{lost} of {total} lost, {forwarded} forwarded; {followed} of {orphans} orphans at the next route's node",
             f"{control_lost} of {control_all} lost")
+
+
+AXIS2_SERVLET = (
+    "<servlet><servlet-name>a</servlet-name><servlet-class>org.apache.axis2.transport.http.AxisServlet</servlet-class></servlet>"
+    "<servlet-mapping><servlet-name>a</servlet-name><url-pattern>/services/*</url-pattern></servlet-mapping>")
+SOAP_REQUEST = (
+    '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns:w="http://www.w3.org/2005/08/addressing"><s:Header>'
+    "<w:To>http://localhost/services/Counter</w:To><w:Action>urn:count</w:Action><w:MessageID>urn:uuid:{message}</w:MessageID>"
+    "<w:ReplyTo><w:Address>http://www.w3.org/2005/08/addressing/anonymous</w:Address></w:ReplyTo>{group}</s:Header>"
+    '<s:Body><c:count xmlns:c="urn:counter"/></s:Body></s:Envelope>')
+GROUP_ID = re.compile(r"<axis2:ServiceGroupId[^>]*>[^<]*</axis2:ServiceGroupId>")
+
+
+@case()
+def axis2(run):
+    """Axis2 (WSO2's engine) with scope soapsession: the session is named in the SOAP header only, no cookies."""
+    jars = need_maven("axis2", "org.apache.axis2:axis2-transport-http:2.0.0", "org.apache.axis2:axis2-transport-local:2.0.0",
+                      "org.apache.axis2:axis2-adb:2.0.0", "org.apache.axis2:addressing:1.8.2:mar")
+    folder = os.path.join(APPS, "axis2")
+    tomcats = Tomcats(run, with_routes=False, jars=jars, servlet=AXIS2_SERVLET, folder="axis2", ready="/services/Counter?wsdl",
+                      files={"services/counter/META-INF/services.xml": os.path.join(folder, "services.xml"),
+                             "modules/addressing.mar": glob.glob(os.path.join(jars, "addressing*.mar"))[0]})
+
+    def drive(port):
+        lost = total = 0
+        fields = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"urn:count"'}
+        clients = [""] * 20
+        for turn in range(8):
+            for i, group in enumerate(clients):
+                body = SOAP_REQUEST.format(message=f"{turn}-{i}", group=group)
+                # A new visitor each time: whatever cookies there are, they are not kept.
+                _, text = harness.Visitor(port).get("/services/Counter", headers=fields, method="POST", body=body)
+                total += 1
+                lost += f"count={turn + 1}." not in text
+                found = GROUP_ID.search(text)
+                clients[i] = found.group(0) if found else group
+        return lost, total
+
+    return run.with_and_without(tomcats.start, "affinity: {preset: wso2}", drive)
 
 
 @case()
