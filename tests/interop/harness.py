@@ -69,8 +69,10 @@ class Processes:
 
     def start(self, name, command, **options):
         log = open(os.path.join(self.work, name + ".log"), "ab")
+        # Some leave files wherever they are.
         with log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.work, start_new_session=True,
+                                     **options)
         self.children.append(child)
         return child
 
@@ -87,7 +89,7 @@ class Processes:
 
 
 def need_program(name, package):
-    """Installs Debian's `package` if `name` is missing and this is root."""
+    """Its path; installs Debian's `package` if it is missing and this is root."""
     path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if path is None:
         need_packages(package)
@@ -98,6 +100,8 @@ def need_program(name, package):
 
 
 def need_packages(*packages):
+    if os.environ.get("ROOST_INTEROP_INSTALL") == "no":
+        raise Skip(f"needs Debian's {' '.join(packages)}, and may not install them")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise Skip(f"needs Debian's {' '.join(packages)}, which only root can install")
     done = subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], stdin=subprocess.DEVNULL,
