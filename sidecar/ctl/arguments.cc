@@ -24,7 +24,7 @@ const std::map<std::string, Command>& Commands() {
       {"owner", Command::kOwner},         {"sessions", Command::kSessions},
       {"keys", Command::kKeys},           {"certs", Command::kCerts},
       {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop},
-      {"route", Command::kRoute}};
+      {"route", Command::kRoute},         {"events", Command::kEvents}};
   return *commands;
 }
 
@@ -326,6 +326,12 @@ std::string HelpText(Command command) {
           "  --header FIELD   'Cookie: JSESSIONID=4C1B.n1', for instance; may be given again\n\n"
           "Sessions are shown by their keys, as `sessions` shows them, never by their ids.\n",
           kCommonHelp);
+    case Command::kEvents:
+      return absl::StrCat(
+          "roostctl events: what happens to the sessions that the node owns, as it happens, until\n"
+          "Ctrl-C. With --json one object per line. Exit code 1 if more happens than can be "
+          "printed.\n",
+          kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:
@@ -338,6 +344,7 @@ std::string HelpText(Command command) {
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
       "  roostctl route --url URL       how a request would be read and routed\n"
+      "  roostctl events                what happens to the sessions that it owns, until Ctrl-C\n"
       "  roostctl safe-to-stop [--wait] whether stopping the node now would lose a session\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"

@@ -21,7 +21,8 @@ enum class Command {
   kCerts,
   kBroadcast,
   kSafeToStop,
-  kRoute
+  kRoute,
+  kEvents
 };
 
 // Of `roostctl keys`.

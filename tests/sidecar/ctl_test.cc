@@ -41,9 +41,10 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"members", "--help"}, "")->help_for, Command::kMembers);
   EXPECT_EQ(ParseArguments({"help", "owner"}, "")->help_for, Command::kOwner);
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
-  for (Command command : {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner,
-                          Command::kSessions, Command::kCerts, Command::kBroadcast,
-                          Command::kSafeToStop, Command::kRoute, Command::kVersion}) {
+  for (Command command :
+       {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kRoute,
+        Command::kEvents, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -73,6 +74,7 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"status", "--nodes", "a"},
            {"status", "--wait"},
            {"safe-to-stop", "now"},
+           {"events", "all"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);
