@@ -80,6 +80,17 @@ def php(run):
 
 
 @case()
+def django(run):
+    """Django's sessions in each process's memory; the id changes at login."""
+    python = "/usr/bin/python3"  # Debian's, which has Debian's Django.
+    if subprocess.run([python, "-c", "import django"], capture_output=True, check=False).returncode != 0:
+        harness.need_packages("python3-django")
+    return run.with_and_without(
+        lambda: run.start_apps(lambda i, port: [python, os.path.join(APPS, "django_counter.py"), str(port)]),
+        "affinity: {preset: django}", counter_with_login)
+
+
+@case()
 def mcp(run):
     """A stateful MCP server over streamable HTTP, and the SDK's own client."""
     home = need_npm("express@4", "@modelcontextprotocol/sdk@1")
@@ -202,34 +213,61 @@ def tomcat_haproxy_tcp(run):
     return run.with_and_without(tomcats.start, "affinity: {preset: tomcat}", counter_with_login)
 
 
-@case()
-def tomcat_killed(run):
-    """A Tomcat is killed: the others' visitors notice nothing, its own begin anew once, each at one other Tomcat."""
-    tomcats = Tomcats(run)
+def watch_death(port, kill):
+    """Visitors of counters, `kill` in their midst: how many were at n1, their lost requests, and those of the others."""
+    people = [harness.Visitor(port) for _ in range(30)]
+    seen = [0] * len(people)
+    lost = {True: 0, False: 0}
+    victims = [False] * len(people)
+    for turn in range(12):
+        if turn == 4:
+            victims = [person.node == "n1" for person in people]
+            kill()
+        for i, person in enumerate(people):
+            _, text = person.get("/")
+            count = int(text) if text.strip().isdigit() else 0
+            lost[victims[i]] += count != seen[i] + 1
+            seen[i] = count
+    return sum(victims), lost[True], lost[False]
 
-    def drive(port):
-        people = [harness.Visitor(port) for _ in range(30)]
-        seen = [0] * len(people)
-        lost = {True: 0, False: 0}
-        victims = [False] * len(people)
-        for turn in range(12):
-            if turn == 4:
-                victims = [person.node == "n1" for person in people]
-                run.processes.kill(tomcats.children[0])
-            for i, person in enumerate(people):
-                _, text = person.get("/")
-                count = int(text) if text.strip().isdigit() else 0
-                lost[victims[i]] += count != seen[i] + 1
-                seen[i] = count
-        return sum(victims), lost[True], lost[False]
 
-    apps = tomcats.start()
-    _, _, control = drive(tcp_balancer(run.processes, "balancer-control", apps))
+def death_case(run, start, children, settings, with_roost):
+    """The others' visitors notice nothing, those of the dead begin anew once, each at one other node. Control: the application's death."""
+    apps = start()
+    _, _, control = watch_death(tcp_balancer(run.processes, "balancer-control", apps), lambda: run.processes.kill(children()[0]))
     run.processes.stop_all()
-    roost = Roost(run.processes, run.roostd, tomcats.start(), "affinity: {preset: tomcat}")
-    victims, begun_anew, lost = drive(tcp_balancer(run.processes, "balancer-roost", roost.proxies))
+    roost = Roost(run.processes, run.roostd, start(), settings)
+
+    def kill():
+        if with_roost:
+            roost.kill(0)
+        run.processes.kill(children()[0])
+
+    victims, begun_anew, lost = watch_death(tcp_balancer(run.processes, "balancer-roost", roost.proxies), kill)
     good = lost == 0 and 0 < victims and begun_anew == victims and control > 0
     return good, f"{lost} lost by visitors of the living, {begun_anew} anew by {victims} of the killed", f"{control} lost"
+
+
+@case()
+def tomcat_killed(run):
+    """A Tomcat is killed, its Roost lives."""
+    tomcats = Tomcats(run)
+    return death_case(run, tomcats.start, lambda: tomcats.children, "affinity: {preset: tomcat}", with_roost=False)
+
+
+@case()
+def express_node_killed(run):
+    """An application and its Roost are killed."""
+    home = need_npm("express@4", "express-session@1")
+    environment = dict(os.environ, NODE_PATH=os.path.join(home, "node_modules"))
+    children = []
+
+    def start():
+        ports = run.start_apps(lambda i, port: ["node", os.path.join(APPS, "express.js"), str(port), f"n{i + 1}"], env=environment)
+        children[:] = run.processes.children[-NODES:]
+        return ports
+
+    return death_case(run, start, lambda: children, "affinity: {preset: express}", with_roost=True)
 
 
 WICKET_FILTER = (
