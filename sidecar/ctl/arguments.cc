@@ -24,7 +24,7 @@ const std::map<std::string, Command>& Commands() {
       {"owner", Command::kOwner},         {"sessions", Command::kSessions},
       {"keys", Command::kKeys},           {"certs", Command::kCerts},
       {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop},
-      {"route", Command::kRoute},         {"events", Command::kEvents}};
+      {"events", Command::kEvents},       {"route", Command::kRoute}};
   return *commands;
 }
 
@@ -317,6 +317,12 @@ std::string HelpText(Command command) {
           "start it again, wait until it is ready, go on with the next.\n"
           "Exit code 1 and the reason if it may not.\n",
           kCommonHelp);
+    case Command::kEvents:
+      return absl::StrCat(
+          "roostctl events: what happens to the sessions that the node owns, as it happens, until\n"
+          "Ctrl-C. With --json one object per line. Exit code 1 if more happens than can be "
+          "printed.\n",
+          kCommonHelp);
     case Command::kRoute:
       return absl::StrCat(
           "roostctl route --url URL [--method METHOD] [--header 'NAME: VALUE']...: how the node\n"
@@ -325,12 +331,6 @@ std::string HelpText(Command command) {
           "  --method METHOD  default GET\n"
           "  --header FIELD   'Cookie: JSESSIONID=4C1B.n1', for instance; may be given again\n\n"
           "Sessions are shown by their keys, as `sessions` shows them, never by their ids.\n",
-          kCommonHelp);
-    case Command::kEvents:
-      return absl::StrCat(
-          "roostctl events: what happens to the sessions that the node owns, as it happens, until\n"
-          "Ctrl-C. With --json one object per line. Exit code 1 if more happens than can be "
-          "printed.\n",
           kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
@@ -343,8 +343,8 @@ std::string HelpText(Command command) {
       "  roostctl members [--watch]     the members as the node sees them\n"
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
-      "  roostctl route --url URL       how a request would be read and routed\n"
       "  roostctl events                what happens to the sessions that it owns, until Ctrl-C\n"
+      "  roostctl route --url URL       how a request would be read and routed\n"
       "  roostctl safe-to-stop [--wait] whether stopping the node now would lose a session\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"

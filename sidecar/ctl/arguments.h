@@ -21,8 +21,8 @@ enum class Command {
   kCerts,
   kBroadcast,
   kSafeToStop,
-  kRoute,
-  kEvents
+  kEvents,
+  kRoute
 };
 
 // Of `roostctl keys`.

@@ -341,27 +341,6 @@ absl::Status Broadcast(const Arguments& arguments, const Print& print) {
       absl::StrCat(response.missing_size(), " of the members have not said that they have it"));
 }
 
-absl::Status ExplainRoute(const Arguments& arguments, const Print& print) {
-  v1::ExplainRouteRequest request;
-  request.set_method(arguments.method);
-  request.set_url(arguments.url);
-  for (const std::string& header : arguments.headers) request.add_headers(header);
-  v1::ExplainRouteResponse response;
-  const grpc::Status status = v1::Operator::NewStub(Connect(arguments))
-                                  ->ExplainRoute(NewContext(arguments).get(), request, &response);
-  if (!status.ok()) return ToStatus(status, arguments);
-  if (arguments.json) {
-    print(ToJson(response, false));
-    return absl::OkStatus();
-  }
-  Table table({"RULE", "OUTCOME"});
-  for (const auto& step : response.steps()) table.Add({step.rule(), step.outcome()});
-  print(table.ToString());
-  print(absl::StrCat("\n", response.action(), response.node().empty() ? "" : " ", response.node(),
-                     "\n"));
-  return absl::OkStatus();
-}
-
 absl::Status Events(const Arguments& arguments, const Print& print) {
   const auto stub = v1::Sessions::NewStub(Connect(arguments));
   grpc::ClientContext context;  // No deadline: until Ctrl-C, or until the node goes away.
@@ -386,6 +365,27 @@ absl::Status Events(const Arguments& arguments, const Print& print) {
     }
   }
   return ToStatus(reader->Finish(), arguments);
+}
+
+absl::Status ExplainRoute(const Arguments& arguments, const Print& print) {
+  v1::ExplainRouteRequest request;
+  request.set_method(arguments.method);
+  request.set_url(arguments.url);
+  for (const std::string& header : arguments.headers) request.add_headers(header);
+  v1::ExplainRouteResponse response;
+  const grpc::Status status = v1::Operator::NewStub(Connect(arguments))
+                                  ->ExplainRoute(NewContext(arguments).get(), request, &response);
+  if (!status.ok()) return ToStatus(status, arguments);
+  if (arguments.json) {
+    print(ToJson(response, false));
+    return absl::OkStatus();
+  }
+  Table table({"RULE", "OUTCOME"});
+  for (const auto& step : response.steps()) table.Add({step.rule(), step.outcome()});
+  print(table.ToString());
+  print(absl::StrCat("\n", response.action(), response.node().empty() ? "" : " ", response.node(),
+                     "\n"));
+  return absl::OkStatus();
 }
 
 absl::Status SafeToStop(const Arguments& arguments, const Print& print) {
@@ -438,10 +438,10 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Keys(arguments, print);
     case Command::kBroadcast:
       return Broadcast(arguments, print);
-    case Command::kRoute:
-      return ExplainRoute(arguments, print);
     case Command::kEvents:
       return Events(arguments, print);
+    case Command::kRoute:
+      return ExplainRoute(arguments, print);
     case Command::kSafeToStop:
       return SafeToStop(arguments, print);
     case Command::kCerts:

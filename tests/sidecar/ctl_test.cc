@@ -43,8 +43,8 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command :
        {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
-        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kRoute,
-        Command::kEvents, Command::kVersion}) {
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kEvents,
+        Command::kRoute, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
