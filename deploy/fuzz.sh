@@ -16,7 +16,7 @@ code is 0 if nothing was found, 1 if something was: its input then lies in DIR/f
   --runs-each N    end when every target has reached N executions instead
   --seconds S      end after S seconds instead, 1 to 604800
   --targets LIST   names as in tests/fuzz (default: the membership's decoders, gossip_wire_fuzz, gossip_seal_fuzz,
-                   keys_file_fuzz, seeds_file_fuzz, srv_answer_fuzz, broadcast_wire_fuzz); "all": every target
+                   keys_file_fuzz, seeds_file_fuzz, srv_answer_fuzz, broadcast_wire_fuzz); "affinity": ids, routes, cookies and SOAP; "all": every target
   --work DIR       keeps what the fuzzer learns, and what it finds, for a later run (default: a temporary folder, kept only if
                    something was found)
   --json FILE      write executions, findings and the figures of each target to FILE
@@ -28,6 +28,8 @@ whole_number() {
 }
 
 MEMBERSHIP=gossip_wire_fuzz,gossip_seal_fuzz,keys_file_fuzz,seeds_file_fuzz,srv_answer_fuzz,broadcast_wire_fuzz
+AFFINITY=affinity_derived_fuzz,affinity_id_route_fuzz,affinity_places_fuzz,affinity_ranked_fuzz,affinity_route_cookie_fuzz
+AFFINITY+=,affinity_seal_fuzz,body_id_fuzz,cookie_fuzz,soap_scan_fuzz
 LENGTH=() TARGETS=$MEMBERSHIP WORK="" JSON=()
 while (($#)); do
   case $1 in
@@ -37,6 +39,7 @@ while (($#)); do
     --targets)
       need_value "$1" $#
       TARGETS=$2
+      [[ $2 == affinity ]] && TARGETS=$AFFINITY
       [[ $2 == all ]] && TARGETS="$(cd "$ROOST_ROOT/tests/fuzz" && printf '%s,' *_fuzz.cc | sed 's/\.cc,/,/g; s/,$//')"
       for target in ${TARGETS//,/ }; do
         [[ -f $ROOST_ROOT/tests/fuzz/$target.cc ]] || die "--targets: there is no tests/fuzz/$target.cc"

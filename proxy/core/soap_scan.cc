@@ -1,5 +1,7 @@
 #include "proxy/core/soap_scan.h"
 
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 
@@ -17,12 +19,45 @@ bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 }  // namespace
 
+// What is collected is written before it is read, so it may stay.
+void SoapScan::Reset() {
+  result_ = Result::kMore;
+  state_ = State::kStart;
+  start_bytes_ = run_ = depth_ = bindings_ = 0;
+  text_size_ = 0;
+}
+
 SoapScan::Result SoapScan::Feed(absl::string_view bytes) {
-  for (const char c : bytes) {
-    if (result_ != Result::kMore) break;
-    Step(c);
+  while (!bytes.empty() && result_ == Result::kMore) {
+    bytes.remove_prefix(Skip(bytes));
+    if (bytes.empty()) break;
+    Step(bytes.front());
+    bytes.remove_prefix(1);
   }
   return result_;
+}
+
+// How many bytes at the front change nothing but what is collected: text that nobody reads, and the
+// insides of values and end tags. Most of a message is that.
+size_t SoapScan::Skip(absl::string_view bytes) {
+  switch (state_) {
+    case State::kText:
+      if (depth_ == 0 || roles_[depth_ - 1] == Role::kGroupId) return 0;
+      return std::min(bytes.find('<'), bytes.size());
+    case State::kEndTag: {
+      size_t size = 0;
+      while (size < bytes.size() && bytes[size] != '>' && bytes[size] != '<') ++size;
+      return size;
+    }
+    case State::kValue: {
+      size_t size = 0;
+      while (size < bytes.size() && bytes[size] != quote_ && bytes[size] != '<') ++size;
+      value_.Append(bytes.substr(0, size));
+      return size;
+    }
+    default:
+      return 0;
+  }
 }
 
 void SoapScan::Step(char c) {
@@ -182,7 +217,7 @@ void SoapScan::Bind() {
   }
   Binding& binding = bound_[bindings_++];
   binding.prefix.Clear();
-  for (const char c : prefix) binding.prefix.Append(c);
+  binding.prefix.Append(prefix);
   binding.depth = static_cast<uint8_t>(depth_ + 1);
   const absl::string_view space = value_.too_long ? absl::string_view() : value_.view();
   binding.space = space == kSoap11 || space == kSoap12                   ? Space::kSoap

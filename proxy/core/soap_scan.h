@@ -10,6 +10,7 @@
 // Thread: that of its connection.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +23,7 @@ class SoapScan {
  public:
   enum class Result : uint8_t { kMore, kFound, kNone };
 
-  void Reset() { *this = SoapScan(); }
+  void Reset();
   // The next bytes of the message. After kFound or kNone the answer stays.
   Result Feed(absl::string_view bytes);
   // Without surrounding whitespace. REQUIRES: kFound.
@@ -82,6 +83,12 @@ class SoapScan {
         bytes[size++] = c;
       }
     }
+    void Append(absl::string_view text) {
+      const size_t count = std::min(text.size(), kMax - size);
+      std::copy_n(text.data(), count, bytes.data() + size);
+      size = static_cast<uint16_t>(size + count);
+      too_long |= count < text.size();
+    }
     absl::string_view view() const { return {bytes.data(), size}; }
   };
   struct Binding {
@@ -90,6 +97,7 @@ class SoapScan {
     uint8_t depth;
   };
 
+  size_t Skip(absl::string_view bytes);
   void Step(char c);
   void Start(char c);
   void InText(char c);

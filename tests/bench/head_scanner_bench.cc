@@ -1,5 +1,5 @@
-// Nanoseconds per head: scanning a browser's request of some 600 bytes, finding its session in each
-// affinity format, and writing it anew.
+// Nanoseconds per head, and per SOAP envelope: scanning a browser's request of some 600 bytes,
+// finding its session in each affinity format, and writing it anew.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -30,7 +30,22 @@ constexpr absl::string_view kHead =
     "Cache-Control: max-age=0\r\n"
     "\r\n";
 
-constexpr int kRuns = 2'000'000;
+constexpr int kRuns = 500'000;
+
+// An envelope of 4 kB, with the id at its Header's end behind other fields, and a body.
+std::string Envelope() {
+  std::string text =
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope "
+      "xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" "
+      "xmlns:wsa=\"http://www.w3.org/2005/08/addressing\"><soapenv:Header>"
+      "<wsa:To>http://shop.example.com/services/Cart</wsa:To><wsa:Action>urn:add</wsa:Action>"
+      "<wsa:MessageID>urn:uuid:9438f780-d90f-45a5-b87f-cf2367ac2ca0</wsa:MessageID>"
+      "<axis2:ServiceGroupId xmlns:axis2=\"http://ws.apache.org/namespaces/axis2\">"
+      "urn:uuid:17e08741-f0ac-48ee-9824-987d349eabe5</axis2:ServiceGroupId></soapenv:Header>"
+      "<soapenv:Body>";
+  while (text.size() < 4'000) text += "<item><name>kettle</name><price>19.90</price></item>";
+  return text + "</soapenv:Body></soapenv:Envelope>";
+}
 
 template <typename Work>
 void Measure(const char* name, Work work) {
@@ -41,7 +56,7 @@ void Measure(const char* name, Work work) {
     const std::chrono::duration<double, std::nano> spent = std::chrono::steady_clock::now() - begin;
     best_ns = std::min(best_ns, spent.count() / kRuns);
   }
-  std::printf("%-30s %7.1f ns per head of %zu bytes\n", name, best_ns, kHead.size());
+  std::printf("%-30s %7.1f ns\n", name, best_ns);
 }
 
 std::vector<std::pair<const char*, Options>> Formats() {
@@ -76,6 +91,12 @@ int Main() {
       ids += found.count();
     });
   }
+  const std::string envelope = Envelope();
+  BodyIdScan scan;
+  Measure("find id: SOAP, 4 kB", [&] {
+    scan.Start(BodyIdScan::Kind::kSoap, BodyKind::kLength, envelope.size(), 0, 8'192);
+    complete &= scan.Run(envelope) == BodyIdScan::Result::kFound;
+  });
   std::string out;
   RequestHop hop;
   hop.client_ip = "192.0.2.1";

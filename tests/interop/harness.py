@@ -69,8 +69,10 @@ class Processes:
 
     def start(self, name, command, **options):
         log = open(os.path.join(self.work, name + ".log"), "ab")
+        # Some leave files wherever they are.
         with log:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options)
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.work, start_new_session=True,
+                                     **options)
         self.children.append(child)
         return child
 
@@ -87,7 +89,7 @@ class Processes:
 
 
 def need_program(name, package):
-    """Installs Debian's `package` if `name` is missing and this is root."""
+    """Its path; installs Debian's `package` if it is missing and this is root."""
     path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if path is None:
         need_packages(package)
@@ -98,6 +100,8 @@ def need_program(name, package):
 
 
 def need_packages(*packages):
+    if os.environ.get("ROOST_INTEROP_INSTALL") == "no":
+        raise Skip(f"needs Debian's {' '.join(packages)}, and may not install them")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise Skip(f"needs Debian's {' '.join(packages)}, which only root can install")
     done = subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], stdin=subprocess.DEVNULL,
@@ -122,7 +126,7 @@ def need_npm(*packages):
 
 
 def need_maven(name, *artifacts):
-    """A folder with these Maven artifacts ("group:artifact:version") and what they need, as jars."""
+    """A folder with these Maven artifacts ("group:artifact:version[:type]") and what they need."""
     need_program("javac", "default-jdk-headless")
     maven = need_program("mvn", "maven")
     home = os.path.join(os.environ["ROOST_INTEROP_HOME"], "maven", name)
@@ -132,8 +136,9 @@ def need_maven(name, *artifacts):
     done_file = os.path.join(home, "done")
     if os.path.exists(done_file) and open(done_file, encoding="utf-8").read() == wanted:
         return jars
-    dependencies = "".join("<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
-        *artifact.split(":")) for artifact in artifacts)
+    dependencies = "".join(
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version><type>{}</type></dependency>".format(
+            *(artifact.split(":") + ["jar"])[:4]) for artifact in artifacts)
     with open(os.path.join(home, "pom.xml"), "w", encoding="utf-8") as file:
         file.write('<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>interop</groupId>'
                    f"<artifactId>{name}</artifactId><version>1</version><dependencies>{dependencies}</dependencies></project>")

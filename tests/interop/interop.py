@@ -80,6 +80,17 @@ def php(run):
 
 
 @case()
+def django(run):
+    """Django's sessions in each process's memory; the id changes at login."""
+    python = "/usr/bin/python3"  # Debian's, which has Debian's Django.
+    if subprocess.run([python, "-c", "import django"], capture_output=True, check=False).returncode != 0:
+        harness.need_packages("python3-django")
+    return run.with_and_without(
+        lambda: run.start_apps(lambda i, port: [python, os.path.join(APPS, "django_counter.py"), str(port)]),
+        "affinity: {preset: django}", counter_with_login)
+
+
+@case()
 def mcp(run):
     """A stateful MCP server over streamable HTTP, and the SDK's own client."""
     home = need_npm("express@4", "@modelcontextprotocol/sdk@1")
@@ -95,15 +106,17 @@ TOMCAT_HOME = "/usr/share/tomcat10"
 class Tomcats:
     """One Tomcat 10 per node, each with the servlet Counter."""
 
-    def __init__(self, run, with_routes=True, jars=None, servlet=None, folder="tomcat"):
+    def __init__(self, run, with_routes=True, jars=None, servlet=None, folder="tomcat", files=None, ready="/"):
         if not os.path.exists(os.path.join(TOMCAT_HOME, "lib", "catalina.jar")):
             harness.need_packages("tomcat10-common")
         need_program("javac", "default-jdk-headless")
         self.run = run
         self.with_routes = with_routes
+        self.files = files or {}  # Place in WEB-INF: what to copy there.
+        self.ready = ready
         self.servlet = servlet or "<servlet><servlet-name>c</servlet-name><servlet-class>Counter</servlet-class></servlet>" \
             "<servlet-mapping><servlet-name>c</servlet-name><url-pattern>/*</url-pattern></servlet-mapping>"
-        self.jars = [os.path.join(jars, name) for name in os.listdir(jars)] if jars else []
+        self.jars = glob.glob(os.path.join(jars, "*.jar")) if jars else []
         classpath = ":".join([os.path.join(TOMCAT_HOME, "lib", "servlet-api.jar"), *self.jars])
         self.classes = harness.compile_java(run.work, classpath, *glob.glob(os.path.join(APPS, folder, "*.java")))
         for page in glob.glob(os.path.join(APPS, folder, "*.html")):
@@ -114,7 +127,7 @@ class Tomcats:
         ports = free_ports(NODES)
         self.children = [self.start_one(i, port) for i, port in enumerate(ports)]
         for port in ports:
-            wait_for(lambda p=port: harness.get_status(p, "/") in (200, 302), "Tomcat's start")
+            wait_for(lambda p=port: harness.get_status(p, self.ready) in (200, 302), "Tomcat's start")
         return ports
 
     def start_one(self, i, port):
@@ -126,6 +139,9 @@ class Tomcats:
         os.makedirs(os.path.join(app, "lib"))
         for jar in self.jars:
             shutil.copy(jar, os.path.join(app, "lib"))
+        for place, source in self.files.items():
+            os.makedirs(os.path.dirname(os.path.join(app, place)), exist_ok=True)
+            shutil.copy(source, os.path.join(app, place))
         route = f' jvmRoute="n{i + 1}"' if self.with_routes else ""
         write(os.path.join(base, "conf", "server.xml"),
               f'<Server port="-1"><Service name="c"><Connector port="{port}" address="127.0.0.1" maxThreads="20"/>'
@@ -197,34 +213,61 @@ def tomcat_haproxy_tcp(run):
     return run.with_and_without(tomcats.start, "affinity: {preset: tomcat}", counter_with_login)
 
 
-@case()
-def tomcat_killed(run):
-    """A Tomcat is killed: the others' visitors notice nothing, its own begin anew once, each at one other Tomcat."""
-    tomcats = Tomcats(run)
+def watch_death(port, kill):
+    """Visitors of counters, `kill` in their midst: how many were at n1, their lost requests, and those of the others."""
+    people = [harness.Visitor(port) for _ in range(30)]
+    seen = [0] * len(people)
+    lost = {True: 0, False: 0}
+    victims = [False] * len(people)
+    for turn in range(12):
+        if turn == 4:
+            victims = [person.node == "n1" for person in people]
+            kill()
+        for i, person in enumerate(people):
+            _, text = person.get("/")
+            count = int(text) if text.strip().isdigit() else 0
+            lost[victims[i]] += count != seen[i] + 1
+            seen[i] = count
+    return sum(victims), lost[True], lost[False]
 
-    def drive(port):
-        people = [harness.Visitor(port) for _ in range(30)]
-        seen = [0] * len(people)
-        lost = {True: 0, False: 0}
-        victims = [False] * len(people)
-        for turn in range(12):
-            if turn == 4:
-                victims = [person.node == "n1" for person in people]
-                run.processes.kill(tomcats.children[0])
-            for i, person in enumerate(people):
-                _, text = person.get("/")
-                count = int(text) if text.strip().isdigit() else 0
-                lost[victims[i]] += count != seen[i] + 1
-                seen[i] = count
-        return sum(victims), lost[True], lost[False]
 
-    apps = tomcats.start()
-    _, _, control = drive(tcp_balancer(run.processes, "balancer-control", apps))
+def death_case(run, start, children, settings, with_roost):
+    """The others' visitors notice nothing, those of the dead begin anew once, each at one other node. Control: the application's death."""
+    apps = start()
+    _, _, control = watch_death(tcp_balancer(run.processes, "balancer-control", apps), lambda: run.processes.kill(children()[0]))
     run.processes.stop_all()
-    roost = Roost(run.processes, run.roostd, tomcats.start(), "affinity: {preset: tomcat}")
-    victims, begun_anew, lost = drive(tcp_balancer(run.processes, "balancer-roost", roost.proxies))
+    roost = Roost(run.processes, run.roostd, start(), settings)
+
+    def kill():
+        if with_roost:
+            roost.kill(0)
+        run.processes.kill(children()[0])
+
+    victims, begun_anew, lost = watch_death(tcp_balancer(run.processes, "balancer-roost", roost.proxies), kill)
     good = lost == 0 and 0 < victims and begun_anew == victims and control > 0
     return good, f"{lost} lost by visitors of the living, {begun_anew} anew by {victims} of the killed", f"{control} lost"
+
+
+@case()
+def tomcat_killed(run):
+    """A Tomcat is killed, its Roost lives."""
+    tomcats = Tomcats(run)
+    return death_case(run, tomcats.start, lambda: tomcats.children, "affinity: {preset: tomcat}", with_roost=False)
+
+
+@case()
+def express_node_killed(run):
+    """An application and its Roost are killed."""
+    home = need_npm("express@4", "express-session@1")
+    environment = dict(os.environ, NODE_PATH=os.path.join(home, "node_modules"))
+    children = []
+
+    def start():
+        ports = run.start_apps(lambda i, port: ["node", os.path.join(APPS, "express.js"), str(port), f"n{i + 1}"], env=environment)
+        children[:] = run.processes.children[-NODES:]
+        return ports
+
+    return death_case(run, start, lambda: children, "affinity: {preset: express}", with_roost=True)
 
 
 WICKET_FILTER = (
@@ -342,6 +385,45 @@ def undertow_ranked(run):
     good = lost == 0 and control_lost > 0 and 0 < orphans == followed and forwarded <= total // 20
     return (good, f"{lost} of {total} lost, {forwarded} forwarded; {followed} of {orphans} orphans at the next route's node",
             f"{control_lost} of {control_all} lost")
+
+
+AXIS2_SERVLET = (
+    "<servlet><servlet-name>a</servlet-name><servlet-class>org.apache.axis2.transport.http.AxisServlet</servlet-class></servlet>"
+    "<servlet-mapping><servlet-name>a</servlet-name><url-pattern>/services/*</url-pattern></servlet-mapping>")
+SOAP_REQUEST = (
+    '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" xmlns:w="http://www.w3.org/2005/08/addressing"><s:Header>'
+    "<w:To>http://localhost/services/Counter</w:To><w:Action>urn:count</w:Action><w:MessageID>urn:uuid:{message}</w:MessageID>"
+    "<w:ReplyTo><w:Address>http://www.w3.org/2005/08/addressing/anonymous</w:Address></w:ReplyTo>{group}</s:Header>"
+    '<s:Body><c:count xmlns:c="urn:counter"/></s:Body></s:Envelope>')
+GROUP_ID = re.compile(r"<axis2:ServiceGroupId[^>]*>[^<]*</axis2:ServiceGroupId>")
+
+
+@case()
+def axis2(run):
+    """Axis2 (WSO2's engine) with scope soapsession: the session is named in the SOAP header only, no cookies."""
+    jars = need_maven("axis2", "org.apache.axis2:axis2-transport-http:2.0.0", "org.apache.axis2:axis2-transport-local:2.0.0",
+                      "org.apache.axis2:axis2-adb:2.0.0", "org.apache.axis2:addressing:1.8.2:mar")
+    folder = os.path.join(APPS, "axis2")
+    tomcats = Tomcats(run, with_routes=False, jars=jars, servlet=AXIS2_SERVLET, folder="axis2", ready="/services/Counter?wsdl",
+                      files={"services/counter/META-INF/services.xml": os.path.join(folder, "services.xml"),
+                             "modules/addressing.mar": glob.glob(os.path.join(jars, "addressing*.mar"))[0]})
+
+    def drive(port):
+        lost = total = 0
+        fields = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '"urn:count"'}
+        clients = [""] * 20
+        for turn in range(8):
+            for i, group in enumerate(clients):
+                body = SOAP_REQUEST.format(message=f"{turn}-{i}", group=group)
+                # A new visitor each time: whatever cookies there are, they are not kept.
+                _, text = harness.Visitor(port).get("/services/Counter", headers=fields, method="POST", body=body)
+                total += 1
+                lost += f"count={turn + 1}." not in text
+                found = GROUP_ID.search(text)
+                clients[i] = found.group(0) if found else group
+        return lost, total
+
+    return run.with_and_without(tomcats.start, "affinity: {preset: wso2}", drive)
 
 
 @case()

@@ -3,6 +3,10 @@ const express = require('express');
 const session = require('express-session');
 
 const app = express();
+app.use((request, response, next) => {
+  response.set('X-Node', process.argv[3] || '');
+  next();
+});
 app.use(session({secret: 'interop', resave: false, saveUninitialized: true}));
 app.get('/', (request, response) => {
   request.session.count = (request.session.count || 0) + 1;

@@ -1,7 +1,12 @@
 // Affinity formats on real sockets: what routes lead to, what applications and visitors see.
+#include <memory>
+#include <random>
 #include <string>
+#include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
@@ -93,6 +98,66 @@ TEST_F(AffinityIoTest, ForgedRoutesReachNobodyElse) {
     EXPECT_THAT(client.ReadMessage(), EndsWith("from here")) << route;
   }
   EXPECT_EQ(peer.accepted(), 0);
+}
+
+TEST_F(AffinityIoTest, ThousandsOfForgedIdsDoNoHarm) {
+  TestApp peer(Answers("from n2"));
+  options_.affinity.format = AffinityFormat::kRanked;
+  options_.affinity.routes_by = RoutesBy::kRoost;
+  options_.affinity.places = {IdPlace::kPath, IdPlace::kQuery, IdPlace::kHeader, IdPlace::kCookie};
+  options_.affinity.query_parameter = "sid";
+  options_.affinity.header = "H";
+  StartProxy(Answers("from here"));
+  SetPeer(peer.address());
+  store_.mutable_index().SetHeld(Key("victim"), kPeer);
+  std::mt19937 random(42);
+  // Of every byte that a field or target may hold; never the victim's id, nor the peer's name.
+  const auto junk = [&](absl::string_view not_of, bool in_target = false) {
+    std::string text;
+    const size_t size = random() % 3 == 0 ? random() % 1'500 : random() % 40;
+    while (text.size() < size) {
+      const char c = random() % 4 == 0 ? ".;=\"%n1"[random() % 7] : static_cast<char>(random());
+      if (in_target && !absl::ascii_isalnum(c) &&
+          absl::string_view(".;=%").find(c) == not_of.npos) {
+        continue;
+      }
+      if (static_cast<unsigned char>(c) > ' ' && c != 127 && not_of.find(c) == not_of.npos) {
+        text.push_back(c);
+      }
+    }
+    return text;
+  };
+  auto client = std::make_unique<Stream>(Client());
+  int answered = 0;
+  for (int i = 0; i < 2'000; ++i) {
+    const std::string path =
+        absl::StrCat("/;jsessionid=", junk("2", true), "?sid=", junk("2", true));
+    client->Send(Get(path, absl::StrCat("Cookie: JSESSIONID=", junk("2"), "; JSESSIONID=victi",
+                                        junk("m2"), "\r\nH: ", junk("2"), "\r\n")));
+    const std::string answer = client->ReadMessage();
+    if (absl::EndsWith(answer, "from here")) {
+      ++answered;
+    } else {
+      ASSERT_THAT(answer, HasSubstr("HTTP/1.1 400"));
+      client = std::make_unique<Stream>(Client());
+    }
+  }
+  EXPECT_EQ(peer.accepted(), 0);
+  EXPECT_GT(answered, 1'500);
+}
+
+TEST_F(AffinityIoTest, RenamedIdIsFollowedAndTheOldOneStillLeadsThere) {
+  StartProxy([](Stream& s, int) {
+    while (!s.ReadMessage().empty()) s.Send(Ok("x", "Set-Cookie: JSESSIONID=new; Path=/\r\n"));
+  });
+  store_.mutable_index().SetHeld(Key("old"), kSelf);
+  Ask(GetAs("old"));
+  EXPECT_EQ(store_.learned(), std::vector<store::SessionKey>{Key("new")});
+  store_.mutable_index().SetHeld(Key("new"), kSelf);
+  Ask(GetAs("old"));
+  Ask(GetAs("new"));
+  EXPECT_EQ(Count(&Counters::routed_local), 3u);
+  EXPECT_EQ(store_.learned().size(), 1u);
 }
 
 TEST_F(AffinityIoTest, RouteCookieLeadsVisitorsWithoutSession) {
