@@ -73,10 +73,10 @@ term-not-raised              fenced rejected -DNO_NEW_TERM
 validation-skipped           fenced rejected -DNO_VALIDATION
 validation-does-not-bind     fenced rejected -DNO_BINDING_VALIDATION
 served-after-lease           fenced rejected -DNO_LEASE_CHECK
-ack-one-short                fenced rejected -DBUG_ACK_ONE_SHORT
-ack-before-disk              fenced rejected -DBUG_UNSYNCED
-read-of-unacknowledged       fenced rejected -DBUG_READ_UNACKNOWLEDGED
-replicate-of-lower-epoch     fenced rejected -DNO_FENCE
+ack-one-short                fenced rejected -DBUG_ACK_ONE_SHORT -DANY_DISKS
+ack-before-disk              fenced rejected -DBUG_UNSYNCED -DANY_DISKS
+read-of-unacknowledged       fenced rejected -DBUG_READ_UNACKNOWLEDGED -DANY_DISKS
+replicate-of-lower-epoch     fenced rejected -DNO_FENCE -DANY_DISKS
 takeover-keeps-own-record    fenced rejected -DBUG_OWN_RECORD
 witness                      fenced holds    -DWITNESS
 witness-not-believed         fenced rejected -DWITNESS -DNO_HEADS
@@ -84,14 +84,14 @@ resign                       fenced holds    -DRESIGN -DCRASHES=1
 resign-not-persisted         fenced rejected -DRESIGN -DNO_PERSISTED_RESIGN
 create                       fenced holds    -DCREATE -DNUMS=2
 tombstone                    fenced holds    -DTOMB
-tombstone-dropped-early      fenced rejected -DTOMB -DBUG_TOMBSTONE_DROPPED
+tombstone-dropped-early      fenced rejected -DTOMB -DBUG_TOMBSTONE_DROPPED -DANY_DISKS
 tombstone-no-clock-bound     fenced rejected -DTOMB -DNO_CLOCK_BOUND -DNUMS=2 -DCRASHES=0
 set                          fenced holds    -DSET -DNUMS=2 -DCRASHES=2
 set-two-takeovers            fenced holds    -DSET -DNUMS=3 -DCRASHES=0
-set-not-joint                fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DNO_JOINT
+set-not-joint                fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DNO_JOINT -DANY_DISKS
 set-promises-of-one          fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DBUG_CHANGING_NOT_PROMISED
 set-leases-of-one            fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_LEASED
-set-acks-of-one              fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_ACKNOWLEDGED
+set-acks-of-one              fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_ACKNOWLEDGED -DANY_DISKS
 set-dropped-copy-forgets     fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DNO_STUB
 TEXT
 }
