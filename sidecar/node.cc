@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -29,6 +30,7 @@
 #include "sidecar/sessions_api.h"
 #include "sidecar/version.h"
 #include "sidecar/view_board.h"
+#include "sidecar/watch_hub.h"
 #include "store/io/rocks_table.h"
 #include "store/io/store_loop.h"
 
@@ -96,6 +98,7 @@ struct Node::Parts {
   std::unique_ptr<PeerTls> tls;  // Null: peers' connections are neither encrypted nor checked.
   std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
   std::unique_ptr<RocksTable> table;
+  WatchHub watch_hub{absl::Uniform<uint64_t>(absl::BitGen())};
   std::unique_ptr<StoreLoop> store;
   std::unique_ptr<membership::SyncService> sync;
   BroadcastHub hub{&board};
@@ -151,12 +154,14 @@ absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
   table = *std::move(opened);
   self = table->identity().id;
   auto created = StoreLoop::Create(
-      options, {.table = table.get(),
-                .cluster = config.cluster().name(),
-                .peer_credentials = PeerCredentials(),
-                .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
-                .on_disk_space = [this](store::DiskSpace space) { OnDiskSpace(space); },
-                .on_fatal = dependencies.on_fatal});
+      options,
+      {.table = table.get(),
+       .cluster = config.cluster().name(),
+       .peer_credentials = PeerCredentials(),
+       .on_peer_refused = [this](membership::NodeId peer) { ReportRefused(peer); },
+       .on_disk_space = [this](store::DiskSpace space) { OnDiskSpace(space); },
+       .on_events = [this](const std::vector<store::SessionEvent>& e) { watch_hub.Post(e); },
+       .on_fatal = dependencies.on_fatal});
   if (!created.ok()) return created.status();
   store = *std::move(created);
   sync = std::make_unique<membership::SyncService>(config.cluster().name());
@@ -311,7 +316,7 @@ absl::Status Node::Parts::LoadTls() {
 
 absl::Status Node::Parts::BuildApi() {
   const store::Options limits = ToStoreOptions(config);
-  sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board);
+  sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board, &watch_hub);
   cluster_api = std::make_unique<ClusterApi>(
       &board, ToMembershipOptions(config).attributes,
       [this](membership::Attributes attributes) { gossip->SetAttributes(std::move(attributes)); },

@@ -242,4 +242,9 @@ grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* cont
   return reactor;
 }
 
+grpc::ServerWriteReactor<v1::WatchSessionsResponse>* SessionsApi::WatchSessions(
+    grpc::CallbackServerContext*, const v1::WatchSessionsRequest* request) {
+  return hub_->Watch(*request);
+}
+
 }  // namespace roost::sidecar

@@ -4,7 +4,7 @@
 // write (gRPC sends on its own threads). Holds no state per call but the call itself; the number of
 // calls is bounded by the store (store.pending_max). The stream is session_stream.h.
 //
-// Owner: Node. The store and the board outlive the server that this is registered with.
+// Owner: Node. The store, the board and the hub outlive the server that this is registered with.
 #pragma once
 
 #include <string>
@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "proto/sessions.grpc.pb.h"
 #include "sidecar/view_board.h"
+#include "sidecar/watch_hub.h"
 #include "store/options.h"
 #include "store/session_store.h"
 
@@ -20,8 +21,9 @@ namespace roost::sidecar {
 class SessionsApi final : public v1::Sessions::CallbackService {
  public:
   // `limits` are those that requests are held to.
-  SessionsApi(const store::Options& limits, store::SessionStore* store, const ViewBoard* board)
-      : limits_(limits), store_(store), board_(board) {}
+  SessionsApi(const store::Options& limits, store::SessionStore* store, const ViewBoard* board,
+              WatchHub* hub)
+      : limits_(limits), store_(store), board_(board), hub_(hub) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
                                    const v1::CreateRequest* request,
@@ -62,6 +64,8 @@ class SessionsApi final : public v1::Sessions::CallbackService {
                                     v1::ResolveResponse* response) override;
   grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* Session(
       grpc::CallbackServerContext* context) override;
+  grpc::ServerWriteReactor<v1::WatchSessionsResponse>* WatchSessions(
+      grpc::CallbackServerContext* context, const v1::WatchSessionsRequest* request) override;
 
  private:
   grpc::ServerUnaryReactor* ListPages(grpc::CallbackServerContext* context,
@@ -72,6 +76,7 @@ class SessionsApi final : public v1::Sessions::CallbackService {
   const store::Options limits_;
   store::SessionStore* const store_;
   const ViewBoard* const board_;
+  WatchHub* const hub_;
 };
 
 // 128 random bits as 32 hexadecimal digits, from the operating system: whoever could guess an id

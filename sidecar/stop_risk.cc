@@ -1,5 +1,6 @@
 #include "sidecar/stop_risk.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -26,7 +27,10 @@ class Count : public std::enable_shared_from_this<Count> {
     source_(std::move(query), [self = shared_from_this()](store::StopRisk step) {
       step.owned += self->sum_.owned;
       step.at_risk += self->sum_.at_risk;
-      step.keys.insert(step.keys.end(), self->sum_.keys.begin(), self->sum_.keys.end());
+      // Once there are more than can be looked at again, none of them is.
+      const size_t room = store::StopRisk::kKeysMax - step.keys.size();
+      const auto& seen = self->sum_.keys;
+      step.keys.insert(step.keys.end(), seen.begin(), seen.begin() + std::min(room, seen.size()));
       self->sum_ = std::move(step);
       if (self->sum_.more) return self->Step();
       self->Judge();
@@ -62,6 +66,7 @@ class Count : public std::enable_shared_from_this<Count> {
     } else if (sum_.at_risk > 0) {
       response.set_reason(absl::StrCat(sum_.at_risk, " sessions are on no other live member"));
     }
+    alarm_.reset();  // Its callback holds this object.
     done_(response);
   }
 

@@ -6,6 +6,7 @@
 #include <openssl/rand.h>
 
 #include <cassert>
+#include <cstdlib>
 #include <utility>
 
 #include "membership/core/message.h"
@@ -126,8 +127,7 @@ GossipSeal::Subkey GossipSeal::Derive(const GossipKey& key, const Header& header
   unsigned size = 0;
   const uint8_t* const done = HMAC(EVP_sha256(), key.bytes().data(), GossipKey::kBytes, Bytes(info),
                                    info.size(), subkey.bytes.data(), &size);
-  assert(done != nullptr && size == subkey.bytes.size());
-  (void)done;
+  if (done == nullptr || size != subkey.bytes.size()) std::abort();
   return subkey;
 }
 
@@ -145,8 +145,7 @@ void GossipSeal::Begin(bool sealing, const Subkey& subkey, const Header& header,
                                      static_cast<int>(encoded.size())) == 1 &&
                     EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(cluster_),
                                      static_cast<int>(cluster_.size())) == 1;
-  assert(done);
-  (void)done;
+  if (!done) std::abort();
 }
 
 std::string GossipSeal::Seal(NodeId sender, uint64_t boot_epoch, absl::string_view datagram) {

@@ -29,10 +29,13 @@ void AppendEscaped(unsigned char c, std::string* out) {
   }
 }
 
-// `text` up to `bytes_max` bytes of JSON; "..." says that it was longer.
-void AppendBounded(absl::string_view text, size_t bytes_max, std::string* out) {
+// `text` up to `bytes_max` bytes of JSON, without what `skip` is true for; "..." says that it was
+// longer.
+template <typename Skip>
+void AppendBounded(absl::string_view text, size_t bytes_max, std::string* out, Skip skip) {
   const size_t end = out->size() + bytes_max;
   for (const char c : text) {
+    if (skip(c)) continue;
     if (out->size() + 6 > end) {
       out->append("...");
       return;
@@ -44,18 +47,12 @@ void AppendBounded(absl::string_view text, size_t bytes_max, std::string* out) {
 // The path without its query, and each segment without its parameters.
 void AppendPath(absl::string_view path, std::string* out) {
   path = path.substr(0, path.find('?'));
-  const size_t end = out->size() + kPathMax;
   bool parameter = false;
-  for (const char c : path) {
+  AppendBounded(path, kPathMax, out, [&parameter](char c) {
     if (c == ';') parameter = true;
     if (c == '/') parameter = false;
-    if (parameter) continue;
-    if (out->size() + 6 > end) {
-      out->append("...");
-      return;
-    }
-    AppendEscaped(static_cast<unsigned char>(c), out);
-  }
+    return parameter;
+  });
 }
 
 void AppendDigits(int64_t value, int digits, std::string* out) {
@@ -152,7 +149,7 @@ void AppendAccessHead(const AccessClient& client, const RequestHead& head, std::
   AppendTime(client.unix_ms, out);
   absl::StrAppend(out, client.is_peer ? "\",\"peer\":\"" : "\",\"client\":\"", client.ip,
                   "\",\"scheme\":\"", client.scheme, "\",\"method\":\"");
-  AppendBounded(head.method, kMethodMax, out);
+  AppendBounded(head.method, kMethodMax, out, [](char) { return false; });
   out->append("\",\"path\":\"");
   AppendPath(head.path, out);
   out->push_back('"');

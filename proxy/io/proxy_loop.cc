@@ -1,5 +1,6 @@
 #include "proxy/io/proxy_loop.h"
 
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -133,7 +134,14 @@ ProxyLoop::~ProxyLoop() {
 
 void ProxyLoop::Start() {
   Listen();
-  thread_ = std::thread([this] { loop_.Run(); });
+  thread_ = std::thread([this] {
+    // A receiver that is gone is an error to splice(), like to send(), and no signal.
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+    loop_.Run();
+  });
 }
 
 void ProxyLoop::Join() {

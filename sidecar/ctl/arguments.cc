@@ -23,7 +23,8 @@ const std::map<std::string, Command>& Commands() {
       {"status", Command::kStatus},       {"members", Command::kMembers},
       {"owner", Command::kOwner},         {"sessions", Command::kSessions},
       {"keys", Command::kKeys},           {"certs", Command::kCerts},
-      {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop}};
+      {"broadcast", Command::kBroadcast}, {"safe-to-stop", Command::kSafeToStop},
+      {"events", Command::kEvents}};
   return *commands;
 }
 
@@ -307,6 +308,12 @@ std::string HelpText(Command command) {
           "start it again, wait until it is ready, go on with the next.\n"
           "Exit code 1 and the reason if it may not.\n",
           kCommonHelp);
+    case Command::kEvents:
+      return absl::StrCat(
+          "roostctl events: what happens to the sessions that the node owns, as it happens, until\n"
+          "Ctrl-C. With --json one object per line. Exit code 1 if more happens than can be "
+          "printed.\n",
+          kCommonHelp);
     case Command::kVersion:
       return "roostctl version: the version of roostctl\n";
     case Command::kHelp:
@@ -318,6 +325,7 @@ std::string HelpText(Command command) {
       "  roostctl members [--watch]     the members as the node sees them\n"
       "  roostctl owner ID              which node owns a session\n"
       "  roostctl sessions [--owned]    sessions that the node holds\n"
+      "  roostctl events                what happens to the sessions that it owns, until Ctrl-C\n"
       "  roostctl safe-to-stop [--wait] whether stopping the node now would lose a session\n"
       "  roostctl keys ACTION           gossip keys: generate, list, add, use, remove\n"
       "  roostctl broadcast TOPIC TEXT  a message to the applications at every member\n"

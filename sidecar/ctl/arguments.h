@@ -20,7 +20,8 @@ enum class Command {
   kKeys,
   kCerts,
   kBroadcast,
-  kSafeToStop
+  kSafeToStop,
+  kEvents
 };
 
 // Of `roostctl keys`.

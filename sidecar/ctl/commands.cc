@@ -341,6 +341,32 @@ absl::Status Broadcast(const Arguments& arguments, const Print& print) {
       absl::StrCat(response.missing_size(), " of the members have not said that they have it"));
 }
 
+absl::Status Events(const Arguments& arguments, const Print& print) {
+  const auto stub = v1::Sessions::NewStub(Connect(arguments));
+  grpc::ClientContext context;  // No deadline: until Ctrl-C, or until the node goes away.
+  const auto reader = stub->WatchSessions(&context, {});
+  v1::WatchSessionsResponse response;
+  while (reader->Read(&response)) {
+    for (const v1::SessionEvent& event : response.events()) {
+      if (arguments.json) {
+        print(ToJson(event, true));
+        continue;
+      }
+      const absl::Time at = absl::FromUnixMillis(event.at_ms());
+      std::string line = absl::StrCat(
+          absl::FormatTime("%H:%M:%E3S", at, absl::LocalTimeZone()), "  ", event.session_key(),
+          "  ", absl::AsciiStrToLower(v1::SessionEvent::Kind_Name(event.kind())), " (",
+          absl::AsciiStrToLower(v1::SessionEvent::Cause_Name(event.cause())), "), version ",
+          event.version());
+      if (!event.new_session_key().empty()) {
+        absl::StrAppend(&line, ", now ", event.new_session_key());
+      }
+      print(line + "\n");
+    }
+  }
+  return ToStatus(reader->Finish(), arguments);
+}
+
 absl::Status SafeToStop(const Arguments& arguments, const Print& print) {
   const auto stub = v1::Operator::NewStub(Connect(arguments));
   const auto deadline = std::chrono::steady_clock::now() + arguments.timeout;
@@ -391,6 +417,8 @@ absl::Status Run(const Arguments& arguments, const Print& print) {
       return Keys(arguments, print);
     case Command::kBroadcast:
       return Broadcast(arguments, print);
+    case Command::kEvents:
+      return Events(arguments, print);
     case Command::kSafeToStop:
       return SafeToStop(arguments, print);
     case Command::kCerts:

@@ -18,6 +18,7 @@
 #include "membership/steady_time.h"
 #include "store/operations.h"
 #include "store/session.h"
+#include "store/session_event.h"
 
 namespace roost::store {
 
@@ -173,6 +174,9 @@ struct Effects {
   std::vector<Reply> replies;
   std::vector<OwnershipReply> ownership_replies;
   std::vector<IndexChange> index_changes;
+  // In the order in which they were decided; those that are stored, once they are on this node's
+  // disk.
+  std::vector<SessionEvent> events;
 
   // Keeps the vectors' memory for the next call.
   void Clear() {
@@ -183,6 +187,7 @@ struct Effects {
     replies.clear();
     ownership_replies.clear();
     index_changes.clear();
+    events.clear();
   }
 };
 

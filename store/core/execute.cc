@@ -69,6 +69,7 @@ void Replica::State::Make(uint64_t id, Session session, Ack ack, bool report_cre
   if (!HasSpace(id, DiskSpace::kAmple) || !MayWrite(id, key, self_, ack)) return;
   Count(&counters_->creates);
   const uint64_t sequence = Commit(std::move(session));
+  NoteEvent(SessionEvent::Kind::kCreated, SessionEvent::Cause::kCall, key);
   OperationResult result;
   result.created = report_created;
   Await(id, key, sequence, ack, std::move(result));
@@ -199,6 +200,9 @@ void Replica::State::Write(uint64_t id, Session next, Ack ack, OperationResult r
   const SessionKey key = next.key;
   if (!HasSpace(id, DiskSpace::kLow) || !MayWrite(id, key, self_, ack)) return;
   const uint64_t sequence = Commit(std::move(next));
+  if (result.lock_token == 0) {
+    NoteEvent(SessionEvent::Kind::kChanged, SessionEvent::Cause::kCall, key);
+  }
   Await(id, key, sequence, ack, std::move(result));
 }
 
@@ -207,6 +211,7 @@ void Replica::State::Do(uint64_t id, const DeleteOp& op) {
   if (!MayWrite(id, op.key, self_, op.ack)) return;
   Count(&counters_->deletes);
   WriteTombstone(op.key, 0);
+  NoteEvent(SessionEvent::Kind::kDeleted, SessionEvent::Cause::kCall, op.key);
   Await(id, op.key, Find(op.key)->sequence, op.ack, {});
 }
 

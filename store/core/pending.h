@@ -35,6 +35,7 @@ struct Unpersisted {
   std::vector<SessionPtr> bodies;
   std::vector<std::pair<membership::NodeId, ReplicateResult>> acks;
   std::vector<SessionKey> written;
+  std::vector<SessionEvent> events;
 };
 
 struct Learned {

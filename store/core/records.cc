@@ -15,6 +15,14 @@ uint64_t Replica::State::Commit(Session next) {
   return sequence;
 }
 
+// Told once this batch is on the disk. REQUIRES: the record is here.
+void Replica::State::NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause cause, SessionKey key,
+                               SessionKey moved_to) {
+  const SessionSummary& summary = *Find(key);
+  sealing_.events.push_back(
+      {kind, cause, key, moved_to, summary.epoch, summary.version, now_.wall});
+}
+
 // A record that another node wrote: nothing to replicate.
 void Replica::State::Adopt(Session next) {
   next.promised = std::max(next.promised, next.epoch);
@@ -291,10 +299,16 @@ void Replica::State::RunExpiry() {
       EraseRecord(key);
     } else if (!summary.tombstone && now_.wall >= summary.absolute_deadline_ms) {
       counters_->expired_absolute.fetch_add(1, std::memory_order_relaxed);
+      // Nothing is written: every holder sees the same deadline.
+      if (OwnedHere(summary)) {
+        out_->events.push_back({SessionEvent::Kind::kExpired, SessionEvent::Cause::kDeadline, key,
+                                SessionKey{}, summary.epoch, summary.version, now_.wall});
+      }
       ScheduleExpiry(key);
     } else if (!summary.tombstone && OwnedHere(summary) && summary.Expired(now_.wall)) {
       counters_->expired_idle.fetch_add(1, std::memory_order_relaxed);
       WriteTombstone(key, 0);
+      NoteEvent(SessionEvent::Kind::kExpired, SessionEvent::Cause::kIdle, key);
     } else {
       ExpireAlias(key);
       ScheduleExpiry(key);

@@ -79,6 +79,7 @@ void Replica::State::OnPersisted(uint64_t ticket) {
       for (const Fenced& fenced : ack.fenced) merged.fenced.push_back(fenced);
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
+    out_->events.insert(out_->events.end(), done.events.begin(), done.events.end());
   }
   for (auto& [peer, ack] : acks) SendResult(peer, std::move(ack));
   CheckWaits(&written);
@@ -165,7 +166,7 @@ void Replica::State::Recover(Recovered recovered) {
 void Replica::State::OnDeadline() {
   RunTimers();
   RunExpiry();
-  if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep();
+  if (sweep_pass_ == 0 && now_.steady >= sweep_at_) StartSweep(sweep_calm_);
   if (sweep_pass_ != 0 && (sweep_at_ == membership::kNever || now_.steady >= sweep_at_)) Sweep();
 }
 
@@ -352,7 +353,7 @@ void Replica::OnDiskSpace(DiskSpace space) { state_->space_ = space; }
 void Replica::Drain(Now now, Effects* out) {
   state_->Begin(now, out);
   state_->draining_ = true;
-  state_->StartSweep();
+  state_->StartSweep(false);
 }
 
 bool Replica::drained() const { return state_->drained(); }

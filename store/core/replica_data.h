@@ -105,6 +105,8 @@ struct ReplicaData {
   SessionKey sweep_after_;
   bool sweep_started_ = false;
   SteadyTime sweep_at_ = membership::kNever;
+  // Nothing asked for it; it finds what was overlooked.
+  bool sweep_calm_ = false;
   // A member came back: owned sessions are compared with the other holders.
   bool revalidate_ = false;
   size_t unvalidated_ = 0;

@@ -41,6 +41,8 @@ struct Replica::State : ReplicaData {
   // records.cc: changing what is stored.
   uint64_t Commit(Session next);
   void Adopt(Session next);
+  void NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause cause, SessionKey key,
+                 SessionKey moved_to = {});
   void Store(SessionPtr body, uint64_t sequence);
   void EraseRecord(SessionKey key);
   static constexpr uint64_t kVersionUnknown = ~uint64_t{0};
@@ -184,7 +186,8 @@ struct Replica::State : ReplicaData {
 
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
-  void StartSweep();
+  // `calm`: nothing asked for it.
+  void StartSweep(bool calm);
   void Sweep();
   void Review(SessionKey key, int pass);
   void ReviewOwned(SessionKey key, int pass);

@@ -124,6 +124,7 @@ void Replica::State::Do(uint64_t id, const RotateOp& op) {
   // Not offered to the copies of the old key before a copy of the new one has the session: if this
   // node died in between, they would know that it is gone and nobody where to.
   Adopt(alias);
+  NoteEvent(SessionEvent::Kind::kRotated, SessionEvent::Cause::kCall, op.key, op.new_key);
   unreleased_[op.new_key] = op.key;
   rotations_[id] = {op.key, op.new_key, op.ack, std::nullopt};
   Await(id, op.new_key, made, op.ack, {});

@@ -19,7 +19,9 @@ bool Replica::State::HeldElsewhere(const SessionSummary& summary) const {
     // A live owner answers for its session itself; so does a copy that will take it over with us.
     if (!mine) return true;
     const auto stream = outbox_.streams().find(node);
-    if (stream == outbox_.streams().end() || !stream->second.known) continue;
+    // What a peer acknowledged before its stream went down says nothing of what it has now: it may
+    // be back with older data.
+    if (stream == outbox_.streams().end() || !stream->second.up || !stream->second.known) continue;
     if (summary.sequence != 0 && stream->second.acked >= summary.sequence) return true;
   }
   return false;

@@ -235,9 +235,8 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
       if (next.version == held->version && next.last_access_ms <= held->last_access_ms) return;
     }
     if (next.epoch > held->epoch && next.tombstone && held->owner() == self_ &&
-        absl::c_any_of(held->copy_set, [&](NodeId node) {
-          return !absl::c_linear_search(next.copy_set, node);
-        })) {
+        absl::c_any_of(held->copy_set,
+                       [&](NodeId node) { return !absl::c_linear_search(next.copy_set, node); })) {
       // Who deleted it does not know all who hold this line of it.
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
@@ -255,7 +254,9 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
   }
   // Handed over by a draining owner: its copies are this node's business now.
   const bool handed_over = next.owner() == self_ && !next.tombstone;
+  const bool moved = handed_over && (held == nullptr || held->owner() != self_);
   Adopt(std::move(next));
+  if (moved) NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kDrain, key);
   handing_over_.erase(key);
   dropping_.erase(key);
   Settle(key);

@@ -21,8 +21,8 @@ struct Survey {
   // Peers that have not answered yet.
   std::vector<membership::NodeId> waiting;
   membership::SteadyTime deadline;
-  // Somebody went away without an answer, or joined without being asked: the others' answers may be
-  // from before the session was where it is now.
+  // Somebody went away without an answer: the others' answers may be from before the session was
+  // where it is now.
   bool partial = false;
   // The newest answer; a tombstone beats every live record. `known` is false if there is none.
   Answer best;

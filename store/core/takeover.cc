@@ -20,6 +20,9 @@ constexpr milliseconds kValidateTimeout{1'000};
 // Between sweeps: soon while something is unsettled, else rarely.
 constexpr milliseconds kSweepSoon{100};
 constexpr milliseconds kSweepRarely{10'000};
+// What a session costs a sweep that nothing asked for, of the time: about a hundred times what it
+// takes, so that a million sessions are no load.
+constexpr std::chrono::microseconds kCalmReview{100};
 // Open surveys at which a sweep pauses, and for how long.
 constexpr milliseconds kSweepPause{10};
 constexpr size_t kSurveysMax = 4'096;
@@ -83,13 +86,15 @@ void Replica::State::OnView(membership::ViewPtr view) {
   for (const auto& [key, held] : held_) waiting.push_back(key);
   absl::c_sort(waiting);
   for (const SessionKey key : waiting) Settle(key);
-  StartSweep();
+  StartSweep(false);
 }
 
 // --- The sweep.
 
-void Replica::State::StartSweep() {
-  sweep_pass_ = 1;
+void Replica::State::StartSweep(bool calm) {
+  sweep_calm_ = calm;
+  // Pass 2 does all that pass 1 does, but not first.
+  sweep_pass_ = calm ? 2 : 1;
   sweep_started_ = false;
   sweep_at_ = membership::kNever;
 }
@@ -122,7 +127,10 @@ void Replica::State::Sweep() {
   for (const SessionKey key : keys) Review(key, sweep_pass_);
   sweep_started_ = true;
   if (!keys.empty()) sweep_after_ = keys.back();
-  if (more) return;
+  if (more) {
+    if (sweep_calm_) sweep_at_ = now_.steady + kCalmReview * keys.size();
+    return;
+  }
   sweep_started_ = false;
   if (sweep_pass_ == 1) {
     sweep_pass_ = 2;
@@ -133,6 +141,7 @@ void Replica::State::Sweep() {
   // Absent members count as gone some time after a start, without a view that says so.
   const bool starting = now_.steady < started_ + 5 * kJoinGrace;
   const bool unsettled = unvalidated_ > 0 || draining_;
+  sweep_calm_ = !unsettled && !starting;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
 }
 
@@ -330,6 +339,7 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   const Epoch epoch = next.epoch;
   counters_->takeovers.fetch_add(1, std::memory_order_relaxed);
   Commit(std::move(next));
+  NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kOwnerDied, key);
   AddDrops(key, epoch, former);
   Settle(key);
 }

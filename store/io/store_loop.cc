@@ -398,6 +398,8 @@ class StoreLoop::Loop {
     }
     loads_.insert(loads_.end(), effects_.loads.begin(), effects_.loads.end());
     scans_.insert(scans_.end(), effects_.scans.begin(), effects_.scans.end());
+    if (!effects_.events.empty() && dependencies_.on_events)
+      dependencies_.on_events(effects_.events);
     for (Reply& reply : effects_.replies) OnReply(std::move(reply));
     for (OwnershipReply& reply : effects_.ownership_replies) OnOwnership(std::move(reply));
     effects_.Clear();

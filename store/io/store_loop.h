@@ -44,6 +44,8 @@ class StoreLoop : public SessionStore {
     std::function<void(membership::NodeId)> on_peer_refused;
     // On the loop: the disk's room at first, and whenever it changes enough to matter.
     std::function<void(DiskSpace)> on_disk_space;
+    // On the loop: what happened to sessions that this node owns, in order. Must not block.
+    std::function<void(const std::vector<SessionEvent>&)> on_events;
     // On the loop, at most once: the disk failed, nothing is acknowledged any more; stop the node.
     std::function<void(absl::Status)> on_fatal;
   };

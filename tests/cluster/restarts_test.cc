@@ -2,10 +2,12 @@
 // returns. Short by default; the campaigns are in tests/README.md.
 #include <signal.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -32,21 +34,34 @@ int Setting(const char* name, int standard) {
 
 class RestartsTest : public ::testing::Test {
  protected:
+  static Finished SafeToStop(Node& node, std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "safe-to-stop");
+    arguments.push_back(absl::StrCat("--api=127.0.0.1:", node.api_port()));
+    return RunProgram("sidecar/roostctl", arguments, seconds(90));
+  }
   static bool Safe(Node& node) {
-    const Finished said = RunProgram("sidecar/roostctl",
-                                     {"safe-to-stop", "--wait", "--timeout=60",
-                                      absl::StrCat("--api=127.0.0.1:", node.api_port())},
-                                     seconds(90));
+    const Finished said = SafeToStop(node, {"--wait", "--timeout=60"});
     if (said.exit_code != 0) std::cout << said.output;
     return said.exit_code == 0;
   }
 
-  static void Print(const WriteLoad::Report& report) {
+  // Ends the load and judges it.
+  static void ExpectNothingLost(WriteLoad* load) {
+    const WriteLoad::Report report = load->Finish();
     std::cout << absl::StrFormat(
         "%d writes (%.0f/s) to %d sessions, %d deleted; %d repeats, %d failed, %d lost, %d "
         "resurrected\n",
         report.writes, report.writes_per_s, report.sessions, report.deleted, report.repeats,
         report.failed, report.lost, report.resurrected);
+    EXPECT_GT(report.deleted, 0u);
+    EXPECT_EQ(report.failed, 0u);
+    EXPECT_EQ(report.lost, 0u);
+    EXPECT_EQ(report.resurrected, 0u);
+  }
+
+  static bool WaitForWrites(const WriteLoad& load, uint64_t more) {
+    const uint64_t target = load.writes() + more;
+    return Eventually(seconds(30), [&] { return load.writes() > target; });
   }
 };
 
@@ -56,7 +71,7 @@ TEST_F(RestartsTest, ARollingRestartGatedBySafeToStopLosesNothing) {
   Cluster cluster(5);
   cluster.StartAll();
   WriteLoad load(&cluster, 8, 25, rate);
-  ASSERT_TRUE(Eventually(seconds(30), [&] { return load.writes() > 400; }));
+  ASSERT_TRUE(WaitForWrites(load, 400));
   for (int round = 0; round < rounds; ++round) {
     for (int i = 0; i < cluster.size(); ++i) {
       ASSERT_TRUE(Safe(cluster.node(i))) << i;
@@ -66,12 +81,7 @@ TEST_F(RestartsTest, ARollingRestartGatedBySafeToStopLosesNothing) {
       ASSERT_TRUE(cluster.WaitUntilWhole(seconds(60))) << i;
     }
   }
-  const WriteLoad::Report report = load.Finish();
-  Print(report);
-  EXPECT_GT(report.deleted, 0u);
-  EXPECT_EQ(report.failed, 0u);
-  EXPECT_EQ(report.lost, 0u);
-  EXPECT_EQ(report.resurrected, 0u);
+  ExpectNothingLost(&load);
 }
 
 TEST_F(RestartsTest, KillingOneNodeAfterTheOtherLosesNothing) {
@@ -80,28 +90,40 @@ TEST_F(RestartsTest, KillingOneNodeAfterTheOtherLosesNothing) {
   Cluster cluster(3);
   cluster.StartAll();
   WriteLoad load(&cluster, 8, 25, rate);
-  ASSERT_TRUE(Eventually(seconds(30), [&] { return load.writes() > 400; }));
+  ASSERT_TRUE(WaitForWrites(load, 400));
   std::minstd_rand random(1);
   for (int cycle = 1; cycle <= cycles; ++cycle) {
     Node& victim = cluster.node(static_cast<int>(random() % cluster.size()));
     // One failure at a time: the last one's copies have been made anew. Under way at the kill are
     // writes that were not acknowledged yet, and those are not promised.
     for (int i = 0; i < cluster.size(); ++i) ASSERT_TRUE(Safe(cluster.node(i))) << cycle;
-    const uint64_t before = load.writes();
-    ASSERT_TRUE(Eventually(seconds(30), [&] { return load.writes() > before + random() % 50; }));
+    ASSERT_TRUE(WaitForWrites(load, random() % 50));
     victim.Kill();
-    const uint64_t at_kill = load.writes();
-    ASSERT_TRUE(Eventually(seconds(30), [&] { return load.writes() > at_kill + random() % 200; }));
+    ASSERT_TRUE(WaitForWrites(load, random() % 200));
     victim.Start();
     ASSERT_TRUE(cluster.WaitUntilWhole(seconds(60))) << cycle;
     if (cycle % 20 == 0) std::cout << cycle << " of " << cycles << " kills\n" << std::flush;
   }
-  const WriteLoad::Report report = load.Finish();
-  Print(report);
-  EXPECT_GT(report.deleted, 0u);
-  EXPECT_EQ(report.failed, 0u);
-  EXPECT_EQ(report.lost, 0u);
-  EXPECT_EQ(report.resurrected, 0u);
+  ExpectNothingLost(&load);
+}
+
+TEST_F(RestartsTest, ALoneNodeWithASessionIsNotSafeToStop) {
+  Cluster cluster(1);
+  cluster.StartAll();
+  EXPECT_TRUE(Safe(cluster.node(0))) << "it has none yet";
+  roost::v1::PutRequest request;
+  request.set_id("the-only-one");
+  (*request.mutable_set())["a"] = "1";
+  request.set_create(true);
+  request.set_ack(roost::v1::ACK_LOCAL);
+  roost::v1::PutResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + seconds(10));
+  ASSERT_TRUE(cluster.node(0).sessions()->Put(&context, request, &response).ok());
+  const Finished said = SafeToStop(cluster.node(0), {});
+  EXPECT_EQ(said.exit_code, 1) << said.output;
+  EXPECT_NE(said.output.find("1 sessions are on no other live member"), std::string::npos)
+      << said.output;
 }
 
 }  // namespace

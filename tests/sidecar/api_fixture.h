@@ -112,7 +112,9 @@ class ApiTest : public ::testing::Test {
   ViewBoard board_;
   FakeStore store_;
   std::vector<store::ListEntry> entries_;
-  SessionsApi sessions_api_{store::Options{}, &store_, &board_};
+  static constexpr uint64_t kRun = 1;
+  WatchHub watch_hub_{kRun};
+  SessionsApi sessions_api_{store::Options{}, &store_, &board_, &watch_hub_};
   BroadcastHub hub_{&board_};
   membership::BroadcastLoop broadcasts_{
       {.cluster = "shop",

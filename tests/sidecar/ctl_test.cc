@@ -43,7 +43,7 @@ TEST(ArgumentsTest, HelpIsOfTheCommand) {
   EXPECT_EQ(ParseArguments({"--help"}, "")->command, Command::kHelp);
   for (Command command :
        {Command::kHelp, Command::kStatus, Command::kMembers, Command::kOwner, Command::kSessions,
-        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kVersion}) {
+        Command::kCerts, Command::kBroadcast, Command::kSafeToStop, Command::kEvents, Command::kVersion}) {
     EXPECT_THAT(HelpText(command), HasSubstr("roostctl"));
   }
 }
@@ -73,6 +73,7 @@ TEST(ArgumentsTest, WrongUsageIsNamed) {
            {"status", "--nodes", "a"},
            {"status", "--wait"},
            {"safe-to-stop", "now"},
+           {"events", "all"},
        }) {
     EXPECT_EQ(ParseArguments(words, "").status().code(), absl::StatusCode::kInvalidArgument)
         << ::testing::PrintToString(words);

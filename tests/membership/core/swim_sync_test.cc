@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -115,6 +116,42 @@ TEST(SwimSyncTest, BusyPeerIsCalledAgain) {
   EXPECT_TRUE(node.Sent(2, MessageKind::kSync).empty());
   node.Run(milliseconds(1'200));
   EXPECT_EQ(node.calls().size(), 1u);
+}
+
+// Whom node `id` calls for a newer list when 2 is too busy, of 2 to 5, of which 5 has no newer one.
+std::string CalledInsteadOfTwo(uint64_t id) {
+  Node node(id);
+  node.Run(seconds(60));
+  const ListTag own = node.swim().list().tag();
+  EXPECT_NE(own.lineage, 0u);
+  node.Know(2, 5);
+  const auto hear = [&](uint64_t sender) {
+    Message message = From(sender, MessageKind::kGossip);
+    message.tag = {own.lineage, own.version + 7, 1};
+    node.Hear(message);
+  };
+  // Parts of a list come by datagram; only who stays behind calls.
+  hear(2);
+  node.Run(seconds(2));
+  hear(2);
+  node.Run(seconds(1));
+  EXPECT_EQ(node.calls().size(), 1u);
+  if (node.calls().empty()) return "";
+  EXPECT_EQ(node.calls()[0].to.ToString(), AddressOf(2).ToString());
+  hear(3);
+  hear(4);
+  node.Fail(SyncFailure::kBusy);
+  node.Run(milliseconds(1'500));
+  EXPECT_EQ(node.calls().size(), 1u);
+  return node.calls().empty() ? "" : node.calls()[0].to.ToString();
+}
+
+TEST(SwimSyncTest, ANewerListIsAskedOfAnyoneWhoHasItWhenTheFirstIsBusy) {
+  std::set<std::string> called;
+  for (uint64_t id = 10; id < 40; ++id) called.insert(CalledInsteadOfTwo(id));
+  std::set<std::string> expected;
+  for (const uint64_t id : {2, 3, 4}) expected.insert(AddressOf(id).ToString());
+  EXPECT_EQ(called, expected);
 }
 
 TEST(SwimSyncTest, AnswersAreRationed) {

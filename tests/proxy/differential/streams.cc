@@ -294,6 +294,23 @@ const T& Pick(std::mt19937_64* random, const std::vector<T>& from) {
   return from[(*random)() % from.size()];
 }
 
+// Each line with either kind of framing before and behind it, and each body.
+template <typename Add>
+void AddFramings(const char* first_line, const char* host, const Add& add) {
+  for (const Piece& line : Lines()) {
+    for (const char* other : {"Content-Length: 5", "Transfer-Encoding: chunked"}) {
+      add(absl::StrCat("field: ", line.name, " behind ", other),
+          Request(first_line, host, absl::StrCat(other, "\r\n", line.text), kChunks));
+      add(absl::StrCat("field: ", line.name, " before ", other),
+          Request(first_line, host, absl::StrCat(line.text, "\r\n", other), kChunks));
+    }
+  }
+  for (const Piece& body : Bodies()) {
+    add(absl::StrCat("chunks: ", body.name),
+        Request(first_line, host, "Transfer-Encoding: chunked", body.text));
+  }
+}
+
 std::vector<Stream> WrittenRequests() {
   std::vector<Stream> streams;
   const auto add = [&streams](const std::string& name, const std::string& request) {
@@ -313,27 +330,14 @@ std::vector<Stream> WrittenRequests() {
                   ""));
     }
   }
-  const std::vector<Piece> lines = Lines();
-  for (const Piece& line : lines) {
+  for (const Piece& line : Lines()) {
     for (const Piece& body :
          {Piece{"none", ""}, Piece{"five", "hello"}, Piece{"chunks", kChunks}}) {
       add(absl::StrCat("field: ", line.name, ", body: ", body.name),
           Request("POST /a HTTP/1.1", "Host: a\r\n", line.text, body.text));
     }
-    // With the other kind of framing before and behind it.
-    for (const char* other : {"Content-Length: 5", "Transfer-Encoding: chunked"}) {
-      add(absl::StrCat("field: ", line.name, " behind ", other),
-          Request("POST /a HTTP/1.1", "Host: a\r\n", absl::StrCat(other, "\r\n", line.text),
-                  kChunks));
-      add(absl::StrCat("field: ", line.name, " before ", other),
-          Request("POST /a HTTP/1.1", "Host: a\r\n", absl::StrCat(line.text, "\r\n", other),
-                  kChunks));
-    }
   }
-  for (const Piece& body : Bodies()) {
-    add(absl::StrCat("chunks: ", body.name),
-        Request("POST /a HTTP/1.1", "Host: a\r\n", "Transfer-Encoding: chunked", body.text));
-  }
+  AddFramings("POST /a HTTP/1.1", "Host: a\r\n", add);
   streams.push_back({"pipelined", absl::StrCat(kNext, kNext, kNext)});
   streams.push_back({"bare LF throughout",
                      "POST /a HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n"});
@@ -363,64 +367,29 @@ std::vector<Stream> WrittenResponses() {
     }
   }
   for (const Piece& line : Lines()) {
-    for (const char* other : {"Content-Length: 5", "Transfer-Encoding: chunked"}) {
-      add(absl::StrCat("field: ", line.name, " behind ", other),
-          Request("HTTP/1.1 200 OK", "", absl::StrCat(other, "\r\n", line.text), kChunks));
-      add(absl::StrCat("field: ", line.name, " before ", other),
-          Request("HTTP/1.1 200 OK", "", absl::StrCat(line.text, "\r\n", other), kChunks));
-    }
     add(absl::StrCat("field: ", line.name), Request("HTTP/1.1 200 OK", "", line.text, kChunks));
   }
-  for (const Piece& body : Bodies()) {
-    add(absl::StrCat("chunks: ", body.name),
-        Request("HTTP/1.1 200 OK", "", "Transfer-Encoding: chunked", body.text));
-  }
+  AddFramings("HTTP/1.1 200 OK", "", add);
   return streams;
 }
 
-std::vector<Stream> DicedRequests(uint64_t seed, int count) {
-  std::mt19937_64 random(seed);
-  const std::vector<Piece> request_lines = RequestLines();
-  const std::vector<Piece> lines = Lines();
-  const std::vector<Piece> hosts = Hosts();
-  const std::vector<Piece> bodies = Bodies();
-  std::vector<Stream> streams;
-  for (int i = 0; i < count; ++i) {
-    // Mostly sound, or the first oddity would hide the others.
-    const auto odd = [&random](int sides) { return random() % sides == 0; };
-    std::string fields = odd(2) ? "Transfer-Encoding: chunked" : "";
-    for (int n = random() % 3; n > 0; --n) {
-      absl::StrAppend(&fields, fields.empty() ? "" : "\r\n", Pick(&random, lines).text);
-    }
-    std::string bytes = Request(odd(4) ? Pick(&random, request_lines).text : "POST /a HTTP/1.1",
-                                odd(8) ? Pick(&random, hosts).text : "Host: a\r\n", fields,
-                                Pick(&random, bodies).text);
-    bytes += kNext;
-    for (int n = random() % 3; n > 0; --n) Mutate(&random, &bytes);
-    streams.push_back({absl::StrCat("diced ", seed, "/", i), std::move(bytes)});
-  }
-  return streams;
-}
+// What messages of one kind are made of.
+struct Parts {
+  const char* name;
+  std::vector<Piece> first_lines;
+  const char* first_line;
+  std::vector<Piece> hosts;
+  const char* host;
+  int odd_body_in;  // One of so many has another body than `body`.
+  const char* body;
+  const char* next;
+};
 
-std::vector<Stream> DicedResponses(uint64_t seed, int count) {
-  std::mt19937_64 random(seed);
-  const std::vector<Piece> status_lines = StatusLines();
-  const std::vector<Piece> lines = Lines();
-  const std::vector<Piece> bodies = Bodies();
-  std::vector<Stream> streams;
-  for (int i = 0; i < count; ++i) {
-    const auto odd = [&random](int sides) { return random() % sides == 0; };
-    std::string fields = odd(2) ? "Transfer-Encoding: chunked" : "";
-    for (int n = random() % 3; n > 0; --n) {
-      absl::StrAppend(&fields, fields.empty() ? "" : "\r\n", Pick(&random, lines).text);
-    }
-    std::string bytes = Request(odd(4) ? Pick(&random, status_lines).text : "HTTP/1.1 200 OK", "",
-                                fields, odd(2) ? Pick(&random, bodies).text : kChunks);
-    bytes += kNextResponse;
-    for (int n = random() % 3; n > 0; --n) Mutate(&random, &bytes);
-    streams.push_back({absl::StrCat("diced response ", seed, "/", i), std::move(bytes)});
+Parts PartsOf(StreamKind kind) {
+  if (kind == StreamKind::kRequests) {
+    return {"diced ", RequestLines(), "POST /a HTTP/1.1", Hosts(), "Host: a\r\n", 1, "", kNext};
   }
-  return streams;
+  return {"diced response ", StatusLines(), "HTTP/1.1 200 OK", {}, "", 2, kChunks, kNextResponse};
 }
 
 }  // namespace
@@ -430,7 +399,27 @@ std::vector<Stream> WrittenStreams(StreamKind kind) {
 }
 
 std::vector<Stream> DicedStreams(StreamKind kind, uint64_t seed, int count) {
-  return kind == StreamKind::kRequests ? DicedRequests(seed, count) : DicedResponses(seed, count);
+  std::mt19937_64 random(seed);
+  const Parts parts = PartsOf(kind);
+  const std::vector<Piece> lines = Lines();
+  const std::vector<Piece> bodies = Bodies();
+  std::vector<Stream> streams;
+  for (int i = 0; i < count; ++i) {
+    // Mostly sound, or the first oddity would hide the others.
+    const auto odd = [&random](int sides) { return sides == 1 || random() % sides == 0; };
+    std::string fields = odd(2) ? "Transfer-Encoding: chunked" : "";
+    for (int n = random() % 3; n > 0; --n) {
+      absl::StrAppend(&fields, fields.empty() ? "" : "\r\n", Pick(&random, lines).text);
+    }
+    const std::string body = odd(parts.odd_body_in) ? Pick(&random, bodies).text : parts.body;
+    std::string host = parts.host;
+    if (!parts.hosts.empty() && odd(8)) host = Pick(&random, parts.hosts).text;
+    const std::string line = odd(4) ? Pick(&random, parts.first_lines).text : parts.first_line;
+    std::string bytes = Request(line, host, fields, body) + parts.next;
+    for (int n = random() % 3; n > 0; --n) Mutate(&random, &bytes);
+    streams.push_back({absl::StrCat(parts.name, seed, "/", i), std::move(bytes)});
+  }
+  return streams;
 }
 
 }  // namespace roost::proxy

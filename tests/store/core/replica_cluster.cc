@@ -203,6 +203,7 @@ void ReplicaCluster::Apply(int node, Effects* effects) {
       if (stream.up) stream.back.push_back(std::move(std::get<ToSender>(send.message)));
     }
   }
+  n.events.insert(n.events.end(), effects->events.begin(), effects->events.end());
   for (const Load& load : effects->loads) n.loads.push_back(load);
   for (const Scan& scan : effects->scans) n.scans.push_back(scan);
   for (Reply& reply : effects->replies) {

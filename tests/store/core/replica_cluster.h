@@ -74,6 +74,8 @@ class ReplicaCluster {
   void SetDiskRunning(int node, bool running) { nodes_[node].disk_running = running; }
   // Replicate messages that went to `node`.
   int replicates_to(int node) const { return nodes_[node].replicates; }
+  // What the node told, in all its lives.
+  const std::vector<SessionEvent>& events(int node) const { return nodes_[node].events; }
   void Inject(int to, int from, ToReceiver message);
 
  private:
@@ -88,6 +90,7 @@ class ReplicaCluster {
     bool draining = false;
     bool disk_running = true;
     int replicates = 0;
+    std::vector<SessionEvent> events;
     // Inputs since the last Flush.
     bool unflushed = false;
     // When the node hears of the members as they are then; negative: it knows.

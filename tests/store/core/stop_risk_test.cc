@@ -40,6 +40,19 @@ TEST(StopRiskTest, AChangeThatNoCopyHasIsAtRiskUntilItArrives) {
   EXPECT_EQ(RiskOf(cluster, 0).at_risk, 0u);
 }
 
+TEST(StopRiskTest, WhatACopyOnceAnsweredForCountsOnlyWhileItIsInReach) {
+  ReplicaCluster cluster(2, 5);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Settle();
+  EXPECT_EQ(RiskOf(cluster, 0).at_risk, 0u);
+  // It is a member and acknowledged everything; but it may be back with an older disk.
+  cluster.Cut(0, 1, true);
+  EXPECT_EQ(RiskOf(cluster, 0).at_risk, 1u);
+  cluster.Cut(0, 1, false);
+  cluster.Settle();
+  EXPECT_EQ(RiskOf(cluster, 0).at_risk, 0u);
+}
+
 TEST(StopRiskTest, TheOnlyHolderLeftIsAtRiskUntilThereIsAnother) {
   ReplicaCluster cluster(2, 3);
   ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
