@@ -93,6 +93,10 @@ set-promises-of-one          fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DBUG_CH
 set-leases-of-one            fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_LEASED
 set-acks-of-one              fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_ACKNOWLEDGED -DANY_DISKS
 set-dropped-copy-forgets     fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DNO_STUB
+available                    available holds
+available-answers-the-dead   available rejected -DBUG_ANSWERS_THE_DEAD
+available-asks-nobody        available rejected -DBUG_ASKS_NOBODY
+available-not-validated      available rejected -DNO_VALIDATION
 TEXT
 }
 
