@@ -167,7 +167,7 @@ check() {
       grep -qxF "reached: $goal" out.txt || missing+="${missing:+; }$goal"
     done < <(grep -ohE 'happened\("[^"]+"\)' pan.? | sed -E 's/^happened\("(.*)"\)$/\1/' | sort -u)
     [[ -z $missing ]] || why="never reached: $missing"
-    grep -q '^reached: ' out.txt || why="nothing was reached"
+    [[ -n $why ]] || grep -q '^reached: ' out.txt || why="nothing was reached"
   fi
   [[ $outcome == "$expected" || -n $why ]] || why="expected: $expected"
   # An error without a name is a fault of the model, not a rejection.
