@@ -142,7 +142,7 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   if (!best.known) {
     // Who did not answer may own it. Asked again, until the view says that it is gone or the
     // callers give up.
-    if (!survey.complete() || Joining()) return RetrySoon(key);
+    if (!survey.complete()) return RetrySoon(key);
     counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
     if (survey.purpose == QueryPurpose::kClaim && ArbiterOf(key) != self_) granted_ = key;
     Settle(key, /*nowhere=*/true);
