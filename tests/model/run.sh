@@ -112,7 +112,10 @@ DIR="$(mktemp -d "${TMPDIR:-/tmp}/roost-model.XXXXXX")"
 CHILD=""
 # shellcheck disable=SC2317
 clean() {
-  [[ -z $CHILD ]] || kill -- "-$CHILD" 2>/dev/null || true
+  if [[ -n $CHILD ]]; then
+    kill -- "-$CHILD" 2>/dev/null || true
+    wait "$CHILD" 2>/dev/null || true
+  fi
   rm -rf "$DIR"
 }
 trap clean EXIT
