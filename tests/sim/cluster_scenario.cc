@@ -314,10 +314,11 @@ class ClusterScenario {
     Note("all heals");
     network_.HealLinks();
     network_.faults = NetworkFaults{};
-    // Full disks and drains end with a restart.
+    // Full disks and drains end with a restart, also where a node sleeps and has not met its disk.
     cluster_.RunFor(seconds(1));
     for (int node = 0; node < cluster_.nodes(); ++node) {
-      if (cluster_.running(node) && cluster_.draining(node)) cluster_.Kill(node, Death::kKilled);
+      const bool ends = cluster_.draining(node) || cluster_.disk_full(node);
+      if (cluster_.running(node) && ends) cluster_.Kill(node, Death::kKilled);
     }
     RestartDead(true);
   }

@@ -58,6 +58,7 @@ class SessionCluster {
   void StallDisk(int node, SteadyDuration duration);
   // The node's next write fails and stops it.
   void FillDisk(int node) { nodes_[node].disk_full = true; }
+  bool disk_full(int node) const { return nodes_[node].disk_full; }
   // Breaks the streams between two nodes, which connect again.
   void Break(int a, int b);
   // Sets the wall clock; no clock is off by more than Options::clock_bound may hide.
