@@ -9,7 +9,7 @@
 namespace roost::sim {
 namespace {
 
-constexpr int kSeedsMax = 40;
+constexpr int kSeedsMax = 400;
 constexpr double kScoreMin = 0.95;
 
 int Main(int argc, char** argv) {
