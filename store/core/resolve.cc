@@ -134,6 +134,10 @@ void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose, std::vect
 void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   if (const SessionSummary* summary = Find(key)) {
+    if (best.known && best.tombstone && !summary->tombstone) {
+      WriteTombstone(key, best.epoch.n);
+      return Settle(key);
+    }
     // The heir of a session whose owner is gone may have placed its copies elsewhere.
     const bool moved = best.known && !best.tombstone && best.epoch > summary->epoch &&
                        !summary->tombstone && summary->owner() != self_ && best.owner != self_;
@@ -273,6 +277,13 @@ void Replica::State::Settle(SessionKey key, bool nowhere) {
 // Was the caller answered?
 bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   using Kind = Place::Kind;
+  if (held.kind == Held::Kind::kPeer && held.purpose == QueryPurpose::kValidate) {
+    // Whoever is taken for dead here may be about to lose the session to this node: told that it
+    // has it still, both would serve it.
+    if (Gone(held.peer)) return false;
+    AnswerPeer(key, held);
+    return true;
+  }
   if (held.kind == Held::Kind::kPeer && AsksForRecord(held.purpose)) {
     // Answered with what is here, whoever the owner is: the candidate waits for it.
     if (Find(key) != nullptr && Body(key) == nullptr) {
@@ -396,7 +407,8 @@ void Replica::State::GiveUp(SessionKey key, const Held& held) {
     return Fail(held.id, absl::UnavailableError("the owner is not known yet"));
   }
   if (held.kind == Held::Kind::kPeer) {
-    AnswerPeer(key, held);
+    const bool dead = held.purpose == QueryPurpose::kValidate && Gone(held.peer);
+    if (!dead) AnswerPeer(key, held);
     return;
   }
   const SessionSummary* summary = Find(key);
@@ -478,6 +490,8 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
     bool later = false;
     if (summary != nullptr && summary->tombstone) {
       later = query.purpose == QueryPurpose::kResolve && summary->unvalidated;
+    } else if (summary != nullptr && query.purpose == QueryPurpose::kValidate && Gone(from)) {
+      later = true;
     } else if (summary != nullptr) {
       if (AsksForRecord(query.purpose) && Body(key) == nullptr) {
         WantBody(key);

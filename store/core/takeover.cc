@@ -198,10 +198,8 @@ void Replica::State::Review(SessionKey key, int pass) {
   if (revalidate_ && pass == 2 && !summary->tombstone) summary->doubtful = true;
   if (summary->owner() == self_) return ReviewOwned(key, pass);
   if (summary->tombstone) return;
-  if (Gone(summary->owner())) {
-    if (HeirOf(*summary) == self_) StartTakeover(key);
-    return;
-  }
+  if (Gone(summary->owner()) && HeirOf(*summary) == self_) return StartTakeover(key);
+  // Also an orphan: its heir may know that it was deleted, and then takes nothing over.
   if (summary->doubtful) Validate(key);
 }
 

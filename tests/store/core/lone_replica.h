@@ -26,12 +26,13 @@ class LoneReplica {
     PersistAll();
   }
 
-  // `joined`: this node is in the member list.
-  void SetMembers(int members, bool joined = true) {
+  // `joined`: this node is in the member list. `dead`: one of them that is not live; 0: none.
+  void SetMembers(int members, bool joined = true, uint64_t dead = 0) {
     std::vector<membership::Member> list(members);
     for (int i = 0; i < members; ++i) {
       list[i].id = membership::NodeId{static_cast<uint64_t>(i) + 1};
-      list[i].state = membership::MemberState::kAlive;
+      list[i].state = list[i].id.value == dead ? membership::MemberState::kDead
+                                               : membership::MemberState::kAlive;
     }
     const auto view = std::make_shared<membership::View>(
         ++view_version_, kSelf, list, membership::ListSummary{joined ? 1u : 0u, 1, 0, kSelf});

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "store/placement.h"
+#include "tests/store/core/lone_replica.h"
 #include "tests/store/core/replica_cluster.h"
 #include "tests/store/core/sample_operations.h"
 
@@ -82,6 +83,40 @@ TEST(ScenarioTest, OwnerThatReturnsFromAPauseIsFenced) {
   cluster.Settle();
   EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
   EXPECT_EQ(ValueAt(cluster, 0, kKey), "b");
+}
+
+// Its heir has not heard of its return, and is still asking others for what it takes over.
+TEST(ScenarioTest, OwnerThatReturnsIsNotAnsweredByWhoTakesItForDead) {
+  LoneReplica lone(3);
+  Session session;
+  session.key = kKey;
+  session.epoch = {1, membership::NodeId{2}};
+  session.version = 1;
+  session.copy_set = {membership::NodeId{2}, LoneReplica::kSelf};
+  session.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  session.idle_ttl_ms = 3'600'000;
+  lone.Receive(2, Replicate{1, std::make_shared<Session>(session), {3'600'000, 0}});
+  lone.PersistAll();
+  lone.StreamUp(3);
+  lone.SetMembers(3, true, /*dead=*/2);
+  lone.Advance(10);
+  ASSERT_FALSE(lone.TakeSent<Query>().empty()) << "3 is asked what it has";
+  lone.TakeSent<QueryResult>();
+  lone.Receive(2, Query{7, QueryPurpose::kValidate, {kKey}});
+  lone.Advance(50);
+  EXPECT_TRUE(lone.TakeSent<QueryResult>().empty());
+  // Heard of: it is answered.
+  lone.SetMembers(3);
+  lone.Advance(100);
+  auto answers = lone.TakeSent<QueryResult>();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].id, 7u);
+  EXPECT_EQ(answers[0].answers[0].epoch, session.epoch);
+  // Or it never is, if it stays dead.
+  lone.SetMembers(3, true, /*dead=*/2);
+  lone.Receive(2, Query{8, QueryPurpose::kValidate, {kKey}});
+  lone.Advance(5'000);
+  EXPECT_TRUE(lone.TakeSent<QueryResult>().empty());
 }
 
 // What waited in its sockets is done at the owner that the others know by now.
