@@ -1,14 +1,13 @@
 """What each affinity format costs: CPU per request of the proxy alone, relative to format none in the same rounds.
 
-Usage: affinity_bench.py PROXY_MAIN [ROUNDS [SECONDS]]
-PROXY_MAIN is bazel-bin/tests/bench/proxy_main, built with --config=opt. Needs nginx and wrk. A session that is owned here, replies of
-1 kB; SOAP is a POST of a 4 kB envelope, beside the same POST under format none.
+Needs nginx and wrk. A session that is owned here, replies of 1 kB; SOAP is a POST of a 4 kB envelope, beside the same POST under format
+none.
 """
+import argparse
 import os
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 
 import harness
@@ -50,13 +49,24 @@ def seal_of(port):
     return answer.split("Set-Cookie: ROOST=")[1].split(";")[0]
 
 
+def up_to(limit):
+    def parse(text):
+        if not text.isdigit() or not 1 <= int(text) <= limit:
+            raise argparse.ArgumentTypeError("must be 1 to %d, not %s" % (limit, text))
+        return int(text)
+    return parse
+
+
 def main():
-    binary, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    seconds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("binary", metavar="PROXY_MAIN", help="bazel-bin/tests/bench/proxy_main, built with --config=opt")
+    parser.add_argument("--rounds", type=up_to(100), default=5, metavar="N", help="1 to 100, default 5")
+    parser.add_argument("--seconds", type=up_to(60), default=3, metavar="S", help="of each round, 1 to 60, default 3")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="roost-affinity.") as work:
         processes = harness.Processes(work)
         try:
-            measure(processes, work, binary, rounds, seconds)
+            measure(processes, work, given.binary, given.rounds, given.seconds)
         finally:
             processes.stop()
 
