@@ -1,6 +1,9 @@
 // Lookups: who may be believed not to know, and what becomes of knowledge that is out of date.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <vector>
+
 #include "store/core/session_summary.h"
 #include "tests/store/core/lone_replica.h"
 #include "tests/store/core/replica_cluster.h"
@@ -31,6 +34,66 @@ TEST(LookupTest, ACopyWhoseOwnerIsGoneLearnsWhoTookOver) {
   ASSERT_TRUE(cluster.Entry(late, kKey));
   EXPECT_EQ(ValueAt(cluster, late, kKey), "a");
   EXPECT_TRUE(cluster.RunUntil([&] { return !cluster.Entry(late, kKey); }));
+}
+
+// A copy whose owner, 3, is dead, and whose first heir, 2, has it as deleted.
+class OrphanTest : public ::testing::Test {
+ protected:
+  void Hold() {
+    Session session;
+    session.key = kKey;
+    session.epoch = {1, membership::NodeId{3}};
+    session.version = 4;
+    session.copy_set = {membership::NodeId{3}, membership::NodeId{2}, LoneReplica::kSelf};
+    session.absolute_deadline_ms = lone_.now().wall + 3'600'000;
+    session.idle_ttl_ms = 3'600'000;
+    lone_.StreamUp(2);
+    lone_.Advance(1'000);  // What it compares because 2 and 3 joined is over.
+    lone_.Receive(3, Replicate{1, std::make_shared<Session>(session), {3'600'000, 0}});
+    lone_.PersistAll();
+    lone_.SetMembers(3, true, /*dead=*/3);
+    lone_.Advance(10);
+  }
+  // Answers whatever 2 is asked; false if nothing was.
+  bool AnswerDeleted() {
+    const std::vector<Query> asked = lone_.TakeSent<Query>();
+    for (const Query& query : asked) {
+      Answer answer;
+      answer.key = kKey;
+      answer.known = answer.tombstone = true;
+      answer.epoch = {1, membership::NodeId{3}};
+      answer.version = 5;
+      answer.owner = membership::NodeId{3};
+      lone_.Do([&](Replica& r, Effects* out) {
+        r.OnToSender(lone_.now(), membership::NodeId{2}, QueryResult{query.id, {answer}}, out);
+      });
+    }
+    lone_.PersistAll();
+    return !asked.empty();
+  }
+
+  LoneReplica lone_{3};
+};
+
+TEST_F(OrphanTest, ACopyInDoubtIsComparedAlsoIfItsOwnerIsDead) {
+  Hold();
+  ASSERT_TRUE(lone_.TakeSent<Query>().empty());
+  ASSERT_FALSE(lone_.disk.at(kKey)->tombstone);
+  // Every copy is in doubt once a process has slept.
+  lone_.Do([&](Replica& r, Effects* out) { r.OnWake(lone_.now(), out); });
+  lone_.Advance(100);
+  EXPECT_TRUE(AnswerDeleted());
+  EXPECT_TRUE(lone_.disk.at(kKey)->tombstone);
+}
+
+TEST_F(OrphanTest, WhoHearsOfADeleteWhenItLooksUpTheOwnerTakesIt) {
+  Hold();
+  ASSERT_TRUE(lone_.TakeSent<Query>().empty());
+  const uint64_t read = lone_.Execute(GetOp{kKey, true, 0});
+  EXPECT_TRUE(AnswerDeleted());
+  EXPECT_TRUE(lone_.disk.at(kKey)->tombstone);
+  ASSERT_EQ(lone_.replies.count(read), 1u);
+  EXPECT_EQ(lone_.replies.at(read).status.code(), absl::StatusCode::kNotFound);
 }
 
 // Who has not joined may not have met those who know the session.
