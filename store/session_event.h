@@ -25,6 +25,7 @@ struct SessionEvent {
     kDeadline = 3,   // The absolute one.
     kOwnerDied = 4,  // Or was given up.
     kDrain = 5,
+    kMerge = 6,  // Of what both sides of a split had written.
   };
 
   Kind kind = Kind::kCreated;

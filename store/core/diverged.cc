@@ -240,8 +240,7 @@ void Replica::State::MergeHere(SessionKey key, SessionPtr theirs) {
   next.copy_set = DesiredCopies(key, self_, summary->copy_set);
   next.next_copy_set.clear();
   Commit(std::move(next));
-  // By the calls that the other line had.
-  NoteEvent(SessionEvent::Kind::kChanged, SessionEvent::Cause::kCall, key);
+  NoteEvent(SessionEvent::Kind::kChanged, SessionEvent::Cause::kMerge, key);
   AddDrops(key, former);
   Settle(key);
 }

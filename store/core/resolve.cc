@@ -135,6 +135,7 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   if (const SessionSummary* summary = Find(key)) {
     if (best.known && best.tombstone && !summary->tombstone) {
+      // This copy missed the delete; asked again it would only hear the same.
       WriteTombstone(key, best.epoch.n);
       return Settle(key);
     }

@@ -61,10 +61,10 @@ std::vector<uint64_t> CleanSeeds(int seeds_max) {
   return seeds;
 }
 
-std::vector<PlantedStoreBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds) {
-  std::vector<PlantedStoreBug> results;
+std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds) {
+  std::vector<PlantedBug> results;
   for (int bug = 1; bug < static_cast<int>(Bug::kEnd); ++bug) {
-    PlantedStoreBug result{kNames[bug], false, ""};
+    PlantedBug result{kNames[bug], false, ""};
     planted_bug = static_cast<Bug>(bug);
     for (const uint64_t seed : seeds) {
       const std::vector<std::string> violations = Live(seed);

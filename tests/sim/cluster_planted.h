@@ -3,20 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
-namespace roost::sim {
+#include "tests/sim/planted_score.h"
 
-struct PlantedStoreBug {
-  std::string name;
-  bool caught = false;
-  std::string violation;  // The first that it was caught by.
-};
+namespace roost::sim {
 
 // Of the seeds 1 to `seeds_max`, those that break no rule without a bug: others prove nothing.
 std::vector<uint64_t> CleanSeeds(int seeds_max);
 // Tries each bug with these seeds until one catches it.
-std::vector<PlantedStoreBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds);
+std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds);
 
 }  // namespace roost::sim

@@ -15,10 +15,10 @@ constexpr double kScoreMin = 0.6;
 TEST(ClusterPlantedTest, SimulatorCatchesTheBugsOfTheStore) {
   const std::vector<uint64_t> seeds = CleanSeeds(kSeedsMax);
   ASSERT_EQ(seeds.size(), static_cast<size_t>(kSeedsMax)) << "without any bug, some seeds fail";
-  const std::vector<PlantedStoreBug> results = RunPlantedStoreBugs(seeds);
+  const std::vector<PlantedBug> results = RunPlantedStoreBugs(seeds);
   ASSERT_GE(results.size(), kBugsMin);
   double caught = 0;
-  for (const PlantedStoreBug& result : results) {
+  for (const PlantedBug& result : results) {
     caught += result.caught ? 1 : 0;
     if (!result.caught) std::printf("missed: %s\n", result.name.c_str());
   }

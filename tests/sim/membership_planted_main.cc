@@ -1,48 +1,15 @@
-// What `membership_sim --planted` runs: the score of the planted bugs.
+// What `membership_sim --planted` runs.
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 
-#include "absl/strings/str_format.h"
 #include "tests/sim/planted_bugs.h"
 
-namespace roost::sim {
-namespace {
-
-constexpr int kSeedsMax = 40;
-constexpr double kScoreMin = 0.95;
-
-int Main(int argc, char** argv) {
-  if (argc != 1 && (argc != 3 || std::strcmp(argv[1], "--json") != 0)) {
-    std::fputs("membership_planted [--json FILE]\n", stderr);
-    return 2;
-  }
-  for (const std::string& violation : RunWithoutBug(kSeedsMax)) {
-    std::printf("WITHOUT ANY BUG: %s\n", violation.c_str());
-    return 1;
-  }
-  int caught = 0;
-  const auto results = RunPlantedBugs(kSeedsMax);
-  for (const PlantedBugResult& result : results) {
-    caught += result.caught ? 1 : 0;
-    std::printf("%-6s  %-42s %s\n", result.caught ? "caught" : "MISSED", result.name.c_str(),
-                result.violation.c_str());
-  }
-  const std::string json =
-      absl::StrFormat("{\"planted\": %d, \"caught\": %d}\n", results.size(), caught);
-  std::fputs(json.c_str(), stdout);
-  if (argc == 3) {
-    std::ofstream file(argv[2]);
-    file << json;
-    if (!file.flush()) {
-      std::fprintf(stderr, "--json: can't write %s\n", argv[2]);
-      return 2;
+int main(int argc, char** argv) {
+  constexpr int kSeedsMax = 40;
+  return roost::sim::PlantedMain(argc, argv, "membership_planted", [] {
+    for (const std::string& violation : roost::sim::RunWithoutBug(kSeedsMax)) {
+      std::printf("WITHOUT ANY BUG: %s\n", violation.c_str());
+      return std::vector<roost::sim::PlantedBug>();
     }
-  }
-  return caught >= kScoreMin * static_cast<double>(results.size()) ? 0 : 1;
+    return roost::sim::RunPlantedBugs(kSeedsMax);
+  });
 }
-
-}  // namespace
-}  // namespace roost::sim
-
-int main(int argc, char** argv) { return roost::sim::Main(argc, argv); }

@@ -52,10 +52,10 @@ std::vector<std::string> Live(uint64_t seed) {
 
 }  // namespace
 
-std::vector<PlantedBugResult> RunPlantedBugs(int seeds_max) {
-  std::vector<PlantedBugResult> results;
+std::vector<PlantedBug> RunPlantedBugs(int seeds_max) {
+  std::vector<PlantedBug> results;
   for (int bug = 1; bug < static_cast<int>(Bug::kEnd); ++bug) {
-    PlantedBugResult result{kNames[bug], false, ""};
+    PlantedBug result{kNames[bug], false, ""};
     planted_bug = static_cast<Bug>(bug);
     for (int seed = 1; seed <= seeds_max && !result.caught; ++seed) {
       const std::vector<std::string> violations = Live(static_cast<uint64_t>(seed));

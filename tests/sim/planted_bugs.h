@@ -5,16 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/planted_score.h"
+
 namespace roost::sim {
 
-struct PlantedBugResult {
-  std::string name;
-  bool caught = false;
-  std::string violation;  // The first that it was caught by.
-};
-
 // Each bug is tried with at most so many seeds.
-std::vector<PlantedBugResult> RunPlantedBugs(int seeds_max);
+std::vector<PlantedBug> RunPlantedBugs(int seeds_max);
 // The same core with no bug turned on: what the checkers say then is wrong.
 std::vector<std::string> RunWithoutBug(int seeds);
 

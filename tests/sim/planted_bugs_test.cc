@@ -9,10 +9,10 @@ constexpr int kSeedsMax = 12;
 constexpr double kScoreMin = 0.95;
 
 TEST(PlantedBugsTest, SimulatorCatchesThem) {
-  const std::vector<PlantedBugResult> results = RunPlantedBugs(kSeedsMax);
+  const std::vector<PlantedBug> results = RunPlantedBugs(kSeedsMax);
   ASSERT_GE(results.size(), 15u);
   double caught = 0;
-  for (const PlantedBugResult& result : results) {
+  for (const PlantedBug& result : results) {
     caught += result.caught ? 1 : 0;
     if (!result.caught) std::printf("missed: %s\n", result.name.c_str());
   }

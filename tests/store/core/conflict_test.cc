@@ -108,6 +108,16 @@ TEST(DivergedTest, WhatBothSidesWroteIsMergedWhenTheyMeet) {
       30'000));
   EXPECT_EQ(cluster.Owners(kKey).size(), 1u);
   EXPECT_EQ(cluster.OnDisk(0, kKey)->attributes.at("cart").value, "common");
+  int merges = 0;
+  for (int node = 0; node < 2; ++node) {
+    for (const SessionEvent& event : cluster.events(node)) {
+      if (event.cause != SessionEvent::Cause::kMerge) continue;
+      ++merges;
+      EXPECT_EQ(event.kind, SessionEvent::Kind::kChanged);
+      EXPECT_EQ(cluster.Owners(kKey), std::vector<int>{node}) << "told by who owns it";
+    }
+  }
+  EXPECT_GE(merges, 1);
 }
 
 // A deleter on the other side of a cut knows only its own copies.
