@@ -523,7 +523,6 @@ TEST_F(BodyTest, WhatAStreamAskedForAheadIsAskedForAgainOnceACallerWaits) {
   EXPECT_FALSE(urgent.ahead);
   lone.Execute(GetOp{key});
   EXPECT_EQ(lone.loads.size(), asked + 1) << "two callers, one read";
-
   lone.Loaded(urgent, lone.disk.at(key));
   ASSERT_TRUE(lone.replies.contains(get));
   EXPECT_TRUE(lone.replies.at(get).status.ok());
