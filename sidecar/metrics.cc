@@ -231,6 +231,9 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
                "Entries of the conflict journal that were restored.", c.conflicts_restored);
   out->Counter("roost_store_superseded_total",
                "Records that gave way to another owner's until it had merged them.", c.superseded);
+  out->Counter("roost_store_reviews_total",
+               "Sessions compared with the present members, and with other holders where in doubt.",
+               c.reviews);
   out->Counter("roost_store_refused_stamps_total",
                "Writes with a time further ahead than clocks may differ, met in a merge.",
                c.refused_stamps);
