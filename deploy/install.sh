@@ -32,9 +32,9 @@ packages_of() {
     build) echo bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib g++ \
       libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev \
       librocksdb-dev libboost1.81-dev libgtest-dev libgmock-dev libssl-dev libyaml-cpp-dev \
-      libspdlog-dev libfmt-dev ;;
+      libspdlog-dev libfmt-dev libjemalloc-dev ;;
     run) echo libgrpc++1.51 libprotobuf32 libabsl20220623 librocksdb7.8 libssl3 libyaml-cpp0.7 \
-      libspdlog1.10 libfmt9 ;;
+      libspdlog1.10 libfmt9 libjemalloc2 ;;
     demo) echo haproxy curl python3 ;;
     bench) echo haproxy "nginx-light|nginx" wrk openssl curl python3 util-linux ;;
     bench-store) echo redis-server python3 ;;
