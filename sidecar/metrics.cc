@@ -305,6 +305,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Counter("roost_proxy_create_hold_timeouts_total",
                "Responses released before their session reached its copies.",
                Sum(in, &C::create_hold_timeouts));
+  out->Counter("roost_proxy_fenced_refused_total",
+               "Answers withheld since their node lost the fenced session before they went out.",
+               Sum(in, &C::fenced_refused));
   out->Counter("roost_proxy_tunnels_total", "Connections upgraded to tunnels.",
                Sum(in, &C::tunnels));
   out->Family("roost_proxy_access_log_lines_total", "Lines of the access log.", Type::kCounter);

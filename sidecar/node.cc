@@ -317,7 +317,8 @@ absl::Status Node::Parts::LoadTls() {
 
 absl::Status Node::Parts::BuildApi() {
   const store::Options limits = ToStoreOptions(config);
-  sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board, &watch_hub);
+  sessions_api = std::make_unique<SessionsApi>(ApiRules{limits, FencedNamespaces(config)},
+                                               store.get(), &board, &watch_hub);
   cluster_api = std::make_unique<ClusterApi>(
       &board, ToMembershipOptions(config).attributes,
       [this](membership::Attributes attributes) { gossip->SetAttributes(std::move(attributes)); },
