@@ -233,7 +233,8 @@ absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, co
   store::CreateOp operation;
   const auto key = KeyOfRequest(request.namespace_(), id, rules);
   if (!key.ok()) return key.status();
-  auto attributes = ToAttributes("attributes", request.attributes(), request.schemas(), rules.limits);
+  auto attributes =
+      ToAttributes("attributes", request.attributes(), request.schemas(), rules.limits);
   if (!attributes.ok()) return attributes.status();
   absl::Status status = CheckLength("principal", request.principal(), kPrincipalBytesMax);
   status.Update(CheckTtls(request, rules.limits));
@@ -257,8 +258,7 @@ absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request, const Ap
   return store::GetOp{.key = *key, .peek = request.peek(), .min_version = request.min_version()};
 }
 
-absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
-                                         const ApiRules& rules) {
+absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request, const ApiRules& rules) {
   const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (request.create() && request.expected_version() != 0) {
@@ -294,7 +294,8 @@ absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
   return operation;
 }
 
-absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request, const ApiRules& rules) {
+absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request,
+                                               const ApiRules& rules) {
   const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (absl::Status status = CheckName("name", request.name()); !status.ok()) return status;
@@ -351,7 +352,8 @@ absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request, const 
                        .ack = *ack};
 }
 
-absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request, const ApiRules& rules) {
+absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request,
+                                            const ApiRules& rules) {
   const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (request.token() == 0) return Invalid("token", "is 0, which no lock has");
@@ -364,7 +366,8 @@ absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request, cons
   return store::TouchOp{.key = *key};
 }
 
-absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request, const ApiRules& rules) {
+absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request,
+                                            const ApiRules& rules) {
   const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   const auto ack = ToAck(request.ack());

@@ -76,6 +76,17 @@ void CheckStore(const config::v1::Store& store, std::vector<CrossCheck>* found) 
 
 void CheckFenced(const config::v1::Store& store, std::vector<CrossCheck>* found) {
   const auto& names = store.fenced_namespaces();
+  const int places = store.fenced_copies() + 1;
+  const int majority = places / 2 + 1;
+  if (places == majority) {
+    found->push_back(
+        {{"store.fenced_copies"},
+         absl::StrCat("with ", store.fenced_copies(), " a fenced session has ", places,
+                      " places, of which a majority is ", majority,
+                      ": it would survive the loss of ", places - majority,
+                      " nodes. Set it to 2 (3 places, majority 2, survives 1) and run at least 3 "
+                      "nodes; one of them may be a witness, with store.witness: true")});
+  }
   if (names.empty()) {
     if (store.witness()) {
       found->push_back({{"store.witness", "store.fenced_namespaces"},
@@ -87,17 +98,6 @@ void CheckFenced(const config::v1::Store& store, std::vector<CrossCheck>* found)
   if (std::set<std::string>(names.begin(), names.end()).size() <
       static_cast<size_t>(names.size())) {
     found->push_back({{"store.fenced_namespaces"}, "holds a name twice"});
-  }
-  const int places = store.fenced_copies() + 1;
-  const int majority = places / 2 + 1;
-  if (places == majority) {
-    found->push_back(
-        {{"store.fenced_copies", "store.fenced_namespaces"},
-         absl::StrCat("with ", store.fenced_copies(), " a fenced session has ", places,
-                      " places, of which a majority is ", majority, ": it would survive the loss of ",
-                      places - majority,
-                      " nodes. Set it to 2 (3 places, majority 2, survives 1) and run at least 3 "
-                      "nodes; one of them may be a witness, with store.witness: true")});
   }
   if (store.fsync() != config::v1::always &&
       store.fenced_failures() == config::v1::Store::power_cuts) {

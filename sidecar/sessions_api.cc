@@ -100,8 +100,8 @@ grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* SessionsApi::Increment(grpc::CallbackServerContext* context,
                                                  const v1::IncrementRequest* request,
                                                  v1::IncrementResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_, request,
-                 response);
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_,
+                 request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* context,
@@ -116,8 +116,8 @@ grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,
                                               const v1::DeleteRequest* request,
                                               v1::DeleteResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_, request,
-                 response);
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_,
+                 request, response);
 }
 
 grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* SessionsApi::Session(

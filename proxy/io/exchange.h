@@ -199,7 +199,7 @@ class Exchange final : public UpstreamUser {
   bool response_started_ = false;
   bool response_blocked_ = false;  // Likewise, to take more.
   bool keep_alive_ = false;        // After a refusal.
-  uint64_t ticket_ = 0;  // While the store is asked, in kLearning and kChecking.
+  uint64_t ticket_ = 0;            // While the store is asked, in kLearning and kChecking.
   // Of a fenced session: under which this node had leases when the request went to its application.
   // Else, and while that is not so, zero.
   store::Epoch epoch_;

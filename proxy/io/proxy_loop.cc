@@ -379,15 +379,15 @@ uint64_t ProxyLoop::Learn(Exchange* exchange, store::SessionKey key) {
 uint64_t ProxyLoop::Check(Exchange* exchange, store::SessionKey key) {
   const uint64_t ticket = ++ticket_;
   asking_[ticket] = exchange;
-  node_.dependencies.store->Resolve(key, [this, mailbox = loop_.mailbox(),
-                                          ticket](const store::Ownership& answer) {
-    mailbox->Post([this, ticket, answer] {
-      Exchange* const exchange = TakeAsking(ticket);
-      if (exchange == nullptr) return;
-      exchange->OnChecked(answer);
-      exchange->client()->Drive();
-    });
-  });
+  node_.dependencies.store->Resolve(
+      key, [this, mailbox = loop_.mailbox(), ticket](const store::Ownership& answer) {
+        mailbox->Post([this, ticket, answer] {
+          Exchange* const exchange = TakeAsking(ticket);
+          if (exchange == nullptr) return;
+          exchange->OnChecked(answer);
+          exchange->client()->Drive();
+        });
+      });
   return ticket;
 }
 

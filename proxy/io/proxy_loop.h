@@ -141,7 +141,8 @@ class ProxyLoop {
   void CancelHold(GraceQueue::Token token, int64_t bytes);
   // Asks the store to own a new session; the exchange hears OnLearned unless it says Forget first.
   uint64_t Learn(Exchange* exchange, store::SessionKey key);
-  // Asks the store whether this node still owns the session; the exchange hears OnChecked, likewise.
+  // Asks the store whether this node still owns the session; the exchange hears OnChecked,
+  // likewise.
   uint64_t Check(Exchange* exchange, store::SessionKey key);
   void ForgetAsked(uint64_t ticket) { asking_.erase(ticket); }
   void Touch(store::SessionKey key);

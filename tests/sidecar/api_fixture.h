@@ -114,7 +114,7 @@ class ApiTest : public ::testing::Test {
   std::vector<store::ListEntry> entries_;
   static constexpr uint64_t kRun = 1;
   WatchHub watch_hub_{kRun};
-  SessionsApi sessions_api_{store::Options{}, &store_, &board_, &watch_hub_};
+  SessionsApi sessions_api_{ApiRules{}, &store_, &board_, &watch_hub_};
   BroadcastHub hub_{&board_};
   membership::BroadcastLoop broadcasts_{
       {.cluster = "shop",
