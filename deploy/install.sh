@@ -18,7 +18,7 @@ Services that come with a package (HAProxy, nginx, Redis) are neither started no
   bench-membership
           deploy/bench.sh membership (adds Go)
   bench-store
-          deploy/bench.sh store and join (adds Redis)
+          deploy/bench.sh store, join and fenced (adds Redis)
   test    deploy/test.sh (adds network tools, Node for its HTTP parser, HAProxy, PHP, spin, libfaketime)
   dev     clang for thread-safety analysis, fuzzing and formatting
 

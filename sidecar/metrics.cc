@@ -18,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "sidecar/fenced_status.h"
 #include "sidecar/version.h"
 
 namespace roost::sidecar {
@@ -193,6 +194,14 @@ void RenderSessions(const store::StoreStats& stats, MetricsText* out) {
              stats.under_replicated);
   out->Gauge("roost_sessions_conflicted", "Sessions held here that have a conflict journal.",
              stats.conflicted);
+}
+
+void RenderFenced(const MetricsInput& in, MetricsText* out) {
+  if (in.fenced_places == 0) return;
+  out->Family("roost_fenced_failures_survived",
+              "Nodes that may fail now with every fenced session still served; -1: not so already.",
+              Type::kGauge);
+  out->SampleText(absl::StrCat(FencedSurvives(in.fenced_places, in.view.get(), in.stats)), {});
 }
 
 void RenderStore(const store::Counters& c, MetricsText* out) {
@@ -464,6 +473,7 @@ std::string RenderMetrics(const MetricsInput& input) {
   RenderBroadcasts(*input.broadcasts, &out);
   if (input.tls != nullptr) RenderTls(*input.tls, &out);
   RenderSessions(input.stats, &out);
+  RenderFenced(input, &out);
   RenderStore(*input.store, &out);
   RenderTraffic(input, &out);
   RenderGrace(input, &out);

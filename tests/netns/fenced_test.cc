@@ -56,7 +56,9 @@ class FencedNetworkTest : public ::testing::Test {
     std::cout << report.ToString() << "\n";
     for (const std::string& violation : report.violations) ADD_FAILURE() << violation;
     EXPECT_EQ(report.too_hard, 0u);
-    if (takeovers) EXPECT_GT(report.takeovers, 0u);
+    if (takeovers) {
+      EXPECT_GT(report.takeovers, 0u);
+    }
   }
 
   std::unique_ptr<LanCluster> cluster_;

@@ -128,20 +128,21 @@ class ApiTest : public ::testing::Test {
                             attributes_ = std::move(changed);
                           },
                           &broadcasts_, &hub_};
-  OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
-                             .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
-                             .list =
-                                 [this](auto, store::ListOf, size_t limit, auto done) {
-                                   auto page = entries_;
-                                   if (page.size() > limit) page.resize(limit);
-                                   done(page);
-                                 },
-                             .explain =
-                                 [](const std::string& head, v1::ExplainRouteResponse* out) {
-                                   out->set_action(head);
-                                   return absl::OkStatus();
-                                 }},
-                            &board_};
+  OperatorApi operator_api_{
+      {.status = [](const store::StoreStats&, v1::StatusResponse* out) { out->set_name("web-1"); },
+       .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
+       .list =
+           [this](auto, store::ListOf, size_t limit, auto done) {
+             auto page = entries_;
+             if (page.size() > limit) page.resize(limit);
+             done(page);
+           },
+       .explain =
+           [](const std::string& head, v1::ExplainRouteResponse* out) {
+             out->set_action(head);
+             return absl::OkStatus();
+           }},
+      &board_};
   const ShortDir dir_;
   const std::string socket_ = dir_.File("api.sock");
   ApiServerOptions options_;

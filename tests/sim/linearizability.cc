@@ -84,6 +84,7 @@ bool Does(const Call& call, State* state) {
 // What the call answered instead is what such a session answers.
 bool Conflicts(const Call& call, State* state) {
   if (call.kind == Kind::kCreate) return state->life != State::Life::kNever;
+  if (call.kind == Kind::kPutOrCreate) return state->life == State::Life::kDeleted;
   if (call.kind != Kind::kCompareAndSet || state->life != State::Life::kLive) return false;
   if (call.version != 0) return call.version != call.expected && Reads(call.version, state);
   return !(state->exact && state->version == call.expected);
@@ -92,9 +93,8 @@ bool Conflicts(const Call& call, State* state) {
 bool IsAbsent(const Call& call, const State& state) {
   switch (call.kind) {
     case Kind::kCreate:
-      return false;
     case Kind::kPutOrCreate:
-      return state.life == State::Life::kDeleted;
+      return false;
     case Kind::kDelete:
       return state.life == State::Life::kNever;
     default:

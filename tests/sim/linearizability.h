@@ -26,11 +26,11 @@ struct Call {
   };
   enum class Answer : uint8_t {
     kDone,
-    // There is no session; kPut, kCompareAndSet, kIncrement, kDelete, kGet, and kPutOrCreate of a
-    // deleted one. It is as much of a reading as kGet's.
+    // There is no session, of kPut, kCompareAndSet, kIncrement, kDelete and kGet: it is as much of
+    // a reading as kGet's.
     kAbsent,
     // kCompareAndSet: the version is another, `version` if that is not 0. kCreate: there is a
-    // session, or was one.
+    // session, or was one. kPutOrCreate: there was one.
     kConflict,
     kRefused,  // Certainly not done, for whatever reason: says nothing about the session.
     kUnknown,  // May take effect at any time after `invoked`, or never.

@@ -81,6 +81,10 @@ TEST(LinearizabilityTest, ADeletedSessionNeverReturns) {
   EXPECT_EQ(Of({make}), kYes);
   EXPECT_EQ(Of({Create(0, 1, 7), make}), kYes);
   EXPECT_EQ(Of({Create(0, 1, 7), Delete(2, 3), make}), kNo);
+  Call refused = make;
+  refused.answer = Answer::kConflict;
+  EXPECT_EQ(Of({Create(0, 1, 7), Delete(2, 3), refused}), kYes);
+  EXPECT_EQ(Of({Create(0, 1, 7), refused}), kNo);
 }
 
 TEST(LinearizabilityTest, CompareAndSetIsAReadToo) {
@@ -191,7 +195,11 @@ bool Same(const Call& call, uint64_t version, Plain* session) {
       }
       break;
     case Kind::kPutOrCreate:
-      if (session->life != 2) write(call.value);
+      if (session->life != 2) {
+        write(call.value);
+      } else {
+        answer = Answer::kConflict;
+      }
       break;
     case Kind::kPut:
       if (there) write(call.value);

@@ -91,7 +91,7 @@ TEST_F(FencedTest, NothingOfTheAnswerGoesOutBeforeTheSecondCheck) {
   StartProxy([this](Stream& s, int) {
     s.ReadHead();
     store_.HoldResolves(true);
-    s.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n");
+    s.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\n\r\n");
     s.ReadHead();
   });
   OwnHere("abc");
@@ -100,7 +100,7 @@ TEST_F(FencedTest, NothingOfTheAnswerGoesOutBeforeTheSecondCheck) {
   EXPECT_TRUE(WaitFor([this] { return store_.resolves() == 2; }));
   EXPECT_TRUE(client.Quiet(30));
   store_.ReleaseResolves(OwnedBy(kSelf, 2));
-  EXPECT_THAT(client.ReadHead(), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(client.ReadMessage(), StartsWith("HTTP/1.1 200"));
 }
 
 TEST_F(FencedTest, AClientThatGoesAwayWhileTheStoreIsAskedHarmsNothing) {
