@@ -37,6 +37,12 @@ enum class Bug {
   kVersionStays,
   kDeleteStaysLocal,
   kEnd,
+  // Of the mode `fenced`.
+  kLeaseFromAnswer = kEnd,
+  kNoDriftMargin,
+  kNoBootWait,
+  kTermNotRaised,
+  kFencedEnd,
 };
 
 #ifdef ROOST_PLANTED_STORE_BUGS

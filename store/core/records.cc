@@ -131,6 +131,8 @@ void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
   if (Find(key) == nullptr) return;
   FailWaits(key, "the session moved to another node");
   EraseRecord(key);
+  // What others answer to questions from before may be older than what was here.
+  surveys_.Discard(key);
   if (owner != self_ && !Gone(owner)) Learn(key, owner, epoch);
   Settle(key);
 }

@@ -91,7 +91,9 @@ SessionSummary* Replica::State::Find(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return nullptr;
   found_key_ = key;
-  return found_ = it->second.get();
+  found_ = it->second.get();
+  if (found_->wakes != wakes_) DoubtIfSlept(found_);
+  return found_;
 }
 
 SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
@@ -99,6 +101,7 @@ SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
   found_key_ = key;
   std::unique_ptr<SessionSummary>& added = sessions_[key];
   added = std::make_unique<SessionSummary>();
+  added->wakes = wakes_;
   return *(found_ = added.get());
 }
 
@@ -206,6 +209,12 @@ void Replica::State::RunTimers() {
         break;
       case Timer::kOffer:
         OfferAgain(key);
+        break;
+      case Timer::kDoubt:
+        doubts_.erase(key);
+        if (const SessionSummary* summary = Find(key); summary && summary->InDoubt()) {
+          Review(key, 2);
+        }
         break;
     }
   }
@@ -375,7 +384,7 @@ void Replica::Drain(Now now, Effects* out) {
 
 bool Replica::drained() const { return state_->drained(); }
 
-bool Replica::recovered() const { return state_->unvalidated_ == 0; }
+bool Replica::recovered() const { return state_->unvalidated_ == 0 && !state_->waking_; }
 
 StoreStats Replica::Stats() const {
   StoreStats stats = state_->stats_;

@@ -40,7 +40,8 @@ struct Replica::State : ReplicaData {
   SessionSummary* Find(SessionKey key);
   SessionSummary& FindOrAdd(SessionKey key);
   bool OwnedHere(const SessionSummary& summary) const {
-    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded;
+    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded &&
+           (summary.wakes == wakes_ || summary.tombstone);
   }
   bool Gone(NodeId node) const;
   NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
@@ -218,7 +219,10 @@ struct Replica::State : ReplicaData {
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
   void OnWake();
+  void DoubtIfSlept(SessionSummary* summary);
   void CompareIfLate(SessionKey key);
+  // `key` is in doubt, and could not be compared: once more by itself.
+  void CompareSoon(SessionKey key);
   // `calm`: nothing asked for it.
   void StartSweep(bool calm);
   void Sweep();

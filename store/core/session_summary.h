@@ -49,10 +49,12 @@ struct SessionSummary {
   uint32_t size_bytes = 0;
   // Entries of its conflict journal.
   uint16_t conflicts = 0;
+  // ReplicaData::wakes_ as of the last look at it.
+  uint16_t wakes = 0;
   bool tombstone = false;
   // Owned before a start and not yet compared with the other holders: not served.
   bool unvalidated = false;
-  // A copy found on disk at start, which may have been replaced meanwhile.
+  // May be older than what other holders have: compared with them.
   bool doubtful = false;
   // Its owner lives, but does not know it any more.
   bool ownerless = false;
@@ -66,6 +68,7 @@ struct SessionSummary {
     return copy_set.empty() ? membership::NodeId{} : copy_set.front();
   }
   bool HasCopyAt(membership::NodeId node) const { return absl::c_linear_search(copy_set, node); }
+  bool InDoubt() const { return unvalidated || doubtful; }
   bool Expired(WallMs wall) const {
     return wall >= std::min(last_access_ms + idle_ttl_ms, absolute_deadline_ms);
   }
