@@ -384,8 +384,10 @@ void MembershipCluster::Restart(int index, Comeback comeback) {
 
 void MembershipCluster::Pause(int index, SteadyDuration duration) {
   Note(absl::StrCat(index, " sleeps"));
-  nodes_[index].paused_since = network_.now();
-  nodes_[index].paused_until = network_.now() + duration;
+  // Who sleeps already does not wake sooner for it.
+  Node& node = nodes_[index];
+  if (node.paused_until <= network_.now()) node.paused_since = network_.now();
+  node.paused_until = std::max(node.paused_until, network_.now() + duration);
 }
 
 void MembershipCluster::SetDraining(int index, bool draining) {

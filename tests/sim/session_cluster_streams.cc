@@ -64,8 +64,7 @@ void SessionCluster::Send(int from, store::Send send) {
 
 // Messages keep their order; what is cut off waits, until the stream breaks.
 template <typename Message>
-void SessionCluster::Pump(int from, int to, uint64_t number,
-                          std::shared_ptr<Pipe<Message>> pipe) {
+void SessionCluster::Pump(int from, int to, uint64_t number, std::shared_ptr<Pipe<Message>> pipe) {
   if (pipe->messages.empty() || std::exchange(pipe->pumping, true)) return;
   const SteadyTime at = std::max(pipe->messages.front().first, network().now());
   network().At(at, [this, from, to, number, pipe] {
@@ -151,6 +150,7 @@ void SessionCluster::Connect(int from, int to) {
     opened.back = std::make_shared<Pipe<store::ToSender>>();
     if (applied > 0) checks_.Sometimes("a stream was resumed");
     checks_.Hash(number, applied);
+    checks_.Note(absl::StrCat(from, "'s stream to ", to, " is up"));
     Do(from, [this, from, to, applied](Replica& replica, Effects* out) {
       replica.OnStreamUp(now(from), members_.id(to), applied, out);
     });
@@ -164,6 +164,7 @@ void SessionCluster::BreakStream(int from, int to) {
   auto& on_way = stream.forward->messages;
   on_way.resize(Linked(from, to) ? network().Uniform(on_way.size() + 1) : 0);
   stream = Stream{};
+  checks_.Note(absl::StrCat(from, "'s stream to ", to, " breaks"));
   Do(from, [this, from, to](Replica& replica, Effects* out) {
     replica.OnStreamDown(now(from), members_.id(to), out);
   });
