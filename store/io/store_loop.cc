@@ -337,7 +337,7 @@ class StoreLoop::Loop {
   void Run() {
     std::vector<InputQueue::Input> batch;
     Flush();
-    queue_.Leave(NextDeadline());
+    queue_.Leave(WaitUntil(NextDeadline()));
     while (queue_.Take(&batch)) RunTurn(&batch);
   }
 
@@ -350,7 +350,7 @@ class StoreLoop::Loop {
     batch->clear();
     RunTimers();
     Flush();
-    queue_.Leave(NextDeadline());
+    queue_.Leave(WaitUntil(NextDeadline()));
   }
 
   // As Post, but runs what waits here if nobody is at it: waking the loop's thread costs more.
@@ -439,7 +439,7 @@ class StoreLoop::Loop {
   }
 
   void Forward(uint64_t id, Call* call, NodeId owner) {
-    const SteadyTime now = std::chrono::steady_clock::now();
+    const SteadyTime now = ReadSteady();
     if (call->forwards++ == 0) {
       call->deadline = now + options_.ack_timeout + WaitOf(*call->operation);
       calls_.SetTimer(call->deadline + kGiveUpSlack, id, CallTable::Timer::kGiveUp);
