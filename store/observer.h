@@ -45,6 +45,8 @@ struct Counters {
   std::atomic<uint64_t> refused_stamps{0};
   // Records here that gave way to a line that may lack what they hold, until it was merged.
   std::atomic<uint64_t> superseded{0};
+  // Sessions looked at by sweeps, and for having been in doubt.
+  std::atomic<uint64_t> reviews{0};
   std::atomic<uint64_t> ack_timeouts{0};
   std::atomic<uint64_t> degraded_writes{0};
   std::atomic<uint64_t> refused_writes{0};

@@ -459,9 +459,9 @@ void FencedRules::AcceptFenced(NodeId from, const Replicate& message,
 
 // Its owner can't say just now whether it is idle: looked at again.
 void FencedRules::ExpireLater(SessionKey key, SessionSummary* summary) {
-  expiry_.erase({summary->expiry_ms, key});
+  expiry_.Remove(summary->expiry_ms, key);
   summary->expiry_ms = now_.wall + kNotServedMax.count();
-  expiry_.insert({summary->expiry_ms, key});
+  expiry_.Add(summary->expiry_ms, key);
 }
 
 }  // namespace roost::store

@@ -115,7 +115,7 @@ struct FencedRules : ReplicaData {
   virtual void Settle(SessionKey key, bool nowhere = false) = 0;
   virtual void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers) = 0;
   virtual void Store(SessionPtr body, uint64_t sequence) = 0;
-  virtual Want& WantBody(SessionKey key) = 0;
+  virtual Want& WantBody(SessionKey key, bool ahead = false) = 0;
   virtual void WriteTombstone(SessionKey key, uint64_t counter_above) = 0;
   virtual uint32_t ZonesOf(absl::Span<const NodeId> nodes) const = 0;
   virtual void NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause cause, SessionKey key,

@@ -101,7 +101,9 @@ SessionSummary* Replica::State::Find(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return nullptr;
   found_key_ = key;
-  return found_ = it->second.get();
+  found_ = it->second.get();
+  if (found_->wakes != wakes_) DoubtIfSlept(found_);
+  return found_;
 }
 
 SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
@@ -109,6 +111,7 @@ SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
   found_key_ = key;
   std::unique_ptr<SessionSummary>& added = sessions_[key];
   added = std::make_unique<SessionSummary>();
+  added->wakes = wakes_;
   return *(found_ = added.get());
 }
 
@@ -227,6 +230,12 @@ void Replica::State::RunTimers() {
       case Timer::kRepeat:
         Repeat(key);
         break;
+      case Timer::kDoubt:
+        doubts_.erase(key);
+        if (const SessionSummary* summary = Find(key); summary && summary->InDoubt()) {
+          Review(key, 2);
+        }
+        break;
     }
   }
 }
@@ -239,9 +248,9 @@ SteadyTime Replica::State::NextDeadline() const {
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
     if (stream.up) next = std::min(next, stream.tell_at);
   }
-  if (!expiry_.empty()) {
-    const milliseconds wait(
-        std::clamp<int64_t>(expiry_.begin()->first - now_.wall, 0, kExpiryPollMax.count()));
+  if (const WallMs at = expiry_.next(); at != ExpiryQueue::kNever) {
+    const auto wait =
+        at <= now_.wall ? milliseconds(0) : std::min(milliseconds(at - now_.wall), kExpiryPollMax);
     next = std::min<SteadyTime>(next, now_.steady + wait);
   }
   return next;
@@ -409,7 +418,7 @@ void Replica::Drain(Now now, Effects* out) {
 
 bool Replica::drained() const { return state_->drained(); }
 
-bool Replica::recovered() const { return state_->unvalidated_ == 0; }
+bool Replica::recovered() const { return state_->unvalidated_ == 0 && !state_->waking_; }
 
 bool Replica::ServesFenced(Now now, SessionKey key) const {
   state_->now_ = now;

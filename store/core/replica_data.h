@@ -14,6 +14,7 @@
 #include "membership/view.h"
 #include "store/core/body_cache.h"
 #include "store/core/claims.h"
+#include "store/core/expiry_queue.h"
 #include "store/core/fenced.h"
 #include "store/core/held.h"
 #include "store/core/locks.h"
@@ -30,11 +31,13 @@ namespace roost::store {
 struct ReplicaData {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock, kOffer, kFenced, kRepeat };
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock, kOffer, kDoubt, kFenced, kRepeat };
 
   // Of recent sessions; what is not on disk yet comes on top.
   static constexpr int64_t kBodyCacheBytes = 16 << 20;
   static constexpr size_t kClaimsMax = 100'000;
+  // From a change of the members until owners have their copies where lookups ask for them.
+  static constexpr std::chrono::milliseconds kPlacementMax{10'000};
 
   ReplicaData(const Options& options, NodeId self, Counters* counters)
       : options_(options),
@@ -95,7 +98,7 @@ struct ReplicaData {
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
   // Ascending.
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
-  absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
+  ExpiryQueue expiry_;
 
   absl::flat_hash_map<SessionKey, Superseded> superseded_;
   // What a copy has not taken, since it has another line.
@@ -124,8 +127,12 @@ struct ReplicaData {
   bool sweep_calm_ = false;
   // A member came back: owned sessions are compared with the other holders.
   bool revalidate_ = false;
-  // A comparison with other holders ended without all their answers.
-  bool compare_again_ = false;
+  // Sessions in doubt that have a timer of their own; others wait for the sweep.
+  absl::flat_hash_set<SessionKey> doubts_;
+  // Grows when this process slept. A session that has not been looked at since is in doubt.
+  uint16_t wakes_ = 0;
+  // Some may not have been.
+  bool waking_ = false;
   // Until then a new copy is compared with the other holders: a member came back, or this node
   // woke, and what was under way before then may arrive late.
   SteadyTime late_until_{};

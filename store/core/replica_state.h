@@ -41,7 +41,8 @@ struct Replica::State final : FencedRules {
   // Owned and served here, now.
   bool OwnedHere(const SessionSummary& summary) const {
     if (summary.fenced != nullptr) return Serves(summary);
-    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded;
+    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded &&
+           (summary.wakes == wakes_ || summary.tombstone);
   }
   NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
   // Who takes the session over, or owns it.
@@ -69,7 +70,8 @@ struct Replica::State final : FencedRules {
   Remaining RemainingOf(const SessionSummary& summary, const Session* body) const override;
   void SetClocks(const Remaining& remaining, Session* session) const override;
   SessionPtr Body(SessionKey key) override;
-  Want& WantBody(SessionKey key) override;
+  // `ahead`: no caller waits for it yet.
+  Want& WantBody(SessionKey key, bool ahead = false) override;
   void OnLoaded(uint64_t ticket, SessionPtr body);
   void WriteAccess(SessionKey key);
   void NoteAccess(SessionKey key) override;
@@ -218,7 +220,10 @@ struct Replica::State final : FencedRules {
   // takeover.cc: what a view means for the sessions.
   void OnView(membership::ViewPtr view);
   void OnWake();
+  void DoubtIfSlept(SessionSummary* summary);
   void CompareIfLate(SessionKey key);
+  // `key` is in doubt, and could not be compared: once more by itself.
+  void CompareSoon(SessionKey key);
   // `calm`: nothing asked for it.
   void StartSweep(bool calm);
   void Sweep();

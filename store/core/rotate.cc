@@ -222,7 +222,7 @@ void Replica::State::UndoAlias(SessionKey key, Epoch epoch, NodeId owner) {
 void Replica::State::FinishValidateAlias(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   SessionSummary* summary = Find(key);
-  // Asked again by the next sweep.
+  // Asked again.
   if (!survey.complete()) return;
   if (best.known && !best.tombstone && best.epoch > summary->epoch) {
     return UndoAlias(key, best.epoch, best.owner);

@@ -93,10 +93,12 @@ struct SessionSummary {
   uint32_t size_bytes = 0;
   // Entries of its conflict journal.
   uint16_t conflicts = 0;
+  // ReplicaData::wakes_ as of the last look at it.
+  uint16_t wakes = 0;
   bool tombstone = false;
   // Owned before a start and not yet compared with the other holders: not served.
   bool unvalidated = false;
-  // A copy found on disk at start, which may have been replaced meanwhile.
+  // May be older than what other holders have: compared with them.
   bool doubtful = false;
   // Its owner lives, but does not know it any more.
   bool ownerless = false;
@@ -117,6 +119,7 @@ struct SessionSummary {
   }
   // A promise without a record.
   bool stub() const { return fenced != nullptr && version == 0; }
+  bool InDoubt() const { return unvalidated || doubtful; }
   bool Expired(WallMs wall) const {
     return wall >= std::min(last_access_ms + idle_ttl_ms, absolute_deadline_ms);
   }

@@ -28,6 +28,10 @@ constexpr size_t kUndeliveredDropsMax = 100'000;
 
 void Replica::State::OnStreamUp(NodeId peer, uint64_t last_sequence) {
   outbox_.StreamUp(peer, last_sequence, last_sequence_);
+  // It may have started again, with less than it had, before anybody missed it: until it has got
+  // back what it lacks, others are asked besides.
+  unsettled_until_ = now_.steady + kPlacementMax;
+  surveys_.OnStreamUp(peer);
   const auto drops = undelivered_drops_.find(peer);
   if (drops == undelivered_drops_.end()) return;
   for (const Drop& drop : drops->second) {
@@ -87,7 +91,7 @@ void Replica::State::Prefetch(NodeId peer, Outbox::Entry entry) {
     if (entry->first > outbox_.durable()) return;
     const SessionSummary* summary = Find(entry->second);
     if (summary == nullptr || !summary->HasCopyAt(peer)) continue;
-    if (Body(entry->second) == nullptr) WantBody(entry->second);
+    if (Body(entry->second) == nullptr) WantBody(entry->second, /*ahead=*/true);
   }
 }
 

@@ -37,6 +37,13 @@ Survey Surveys::Close(SessionKey key) {
   return survey;
 }
 
+void Surveys::Discard(SessionKey key) {
+  if (open_.erase(key) == 0) return;
+  for (auto& [id, sent] : sent_) {
+    sent.keys.erase(std::remove(sent.keys.begin(), sent.keys.end(), key), sent.keys.end());
+  }
+}
+
 std::vector<NodeId> Surveys::PeersToAsk() const {
   std::vector<NodeId> peers;
   for (const auto& [peer, keys] : unsent_) peers.push_back(peer);
@@ -109,6 +116,15 @@ void Surveys::OnStreamDown(NodeId peer) {
 
 void Surveys::OnJoin() {
   for (auto& [key, survey] : open_) survey.partial = true;
+}
+
+void Surveys::OnStreamUp(NodeId peer) {
+  for (auto& [key, survey] : open_) {
+    const bool lookup =
+        survey.purpose == QueryPurpose::kResolve || survey.purpose == QueryPurpose::kClaim;
+    survey.partial |= lookup && (absl::c_linear_search(survey.waiting, peer) ||
+                                 absl::c_linear_search(survey.ignorant, peer));
+  }
 }
 
 std::vector<SessionKey> Surveys::OnPeerGone(NodeId peer) {

@@ -23,8 +23,8 @@ struct Survey {
   // Peers that answered that they do not know it.
   std::vector<membership::NodeId> ignorant;
   membership::SteadyTime deadline;
-  // Somebody went away without an answer, or joined without being asked: the others' answers may be
-  // from before the session was where it is now.
+  // Somebody went away without an answer, joined without being asked, or may have lost what it had:
+  // the others' answers may be from before the session was where it is now.
   bool partial = false;
   // The newest answer; a tombstone beats every live record. `known` is false if there is none.
   Answer best;
@@ -42,6 +42,8 @@ class Surveys {
   const Survey* Find(SessionKey key) const;
   // REQUIRES: IsOpen(key).
   Survey Close(SessionKey key);
+  // Nor are answers to what was asked about `key` heard any more.
+  void Discard(SessionKey key);
   size_t size() const { return open_.size(); }
 
   // The questions for `peer` that were not sent yet.
@@ -53,6 +55,8 @@ class Surveys {
   std::vector<SessionKey> OnResult(membership::NodeId peer, const QueryResult& result);
   std::vector<SessionKey> OnPeerGone(membership::NodeId peer);
   void OnJoin();
+  // Lookups are not decided by what `peer` does not know.
+  void OnStreamUp(membership::NodeId peer);
   // What `peer` has not answered is asked again.
   void OnStreamDown(membership::NodeId peer);
 

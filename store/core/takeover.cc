@@ -34,8 +34,8 @@ constexpr size_t kSweepLoadsMax = 8;
 constexpr int64_t kUnpersistedBytesMax = 2 << 20;
 constexpr int64_t kSliceBytesMax = 1 << 20;
 constexpr milliseconds kSlicePause{1};
-// From a change of the members until owners have their copies where lookups ask for them.
-constexpr milliseconds kPlacementMax{10'000};
+// Sessions in doubt that are asked about by themselves, again and again.
+constexpr size_t kDoubtsMax = 4'096;
 // How long after a break what was sent before it may still arrive.
 constexpr milliseconds kLateMax{10'000};
 
@@ -103,20 +103,33 @@ void Replica::State::OnView(membership::ViewPtr view) {
 }
 
 // This process slept: others may have taken its sessions over, or made new copies without it.
-// Nothing is served before they were asked.
+// Nothing is served before they were asked. Each session finds out when it is looked at next, by
+// the sweep at the latest: to tell all of them here would stop everything else.
 void Replica::State::OnWake() {
   late_until_ = now_.steady + kLateMax;
   surveys_.OnJoin();
-  for (auto& [key, summary] : sessions_) {
-    // Leases lapse by a clock that does not sleep.
-    if (summary->tombstone || summary->superseded || key.fenced()) continue;
-    if (summary->owner() != self_) {
-      summary->doubtful = true;
-    } else if (!std::exchange(summary->unvalidated, true)) {
-      ++unvalidated_;
-    }
-  }
+  ++wakes_;
+  waking_ = true;
+  found_ = nullptr;
   StartSweep(false);
+}
+
+void Replica::State::DoubtIfSlept(SessionSummary* summary) {
+  summary->wakes = wakes_;
+  counters_->reviews.fetch_add(1, std::memory_order_relaxed);
+  // Leases lapse by a clock that does not sleep.
+  if (summary->tombstone || summary->superseded || summary->fenced != nullptr) return;
+  if (summary->owner() != self_) {
+    summary->doubtful = true;
+  } else if (!std::exchange(summary->unvalidated, true)) {
+    ++unvalidated_;
+  }
+}
+
+void Replica::State::CompareSoon(SessionKey key) {
+  // The others wait for the sweep that nothing asks for.
+  if (doubts_.size() >= kDoubtsMax || !doubts_.insert(key).second) return;
+  SetTimer(now_.steady + (Find(key)->unvalidated ? kSweepSoon : kJoinGrace), Timer::kDoubt, key);
 }
 
 // A new copy that may be older than what its owner has told others since.
@@ -125,11 +138,7 @@ void Replica::State::CompareIfLate(SessionKey key) {
   if (summary == nullptr || now_.steady >= late_until_ || summary->owner() == self_) return;
   if (summary->tombstone) return;
   summary->doubtful = true;
-  compare_again_ = true;
-  if (sweep_pass_ != 0 && !sweep_calm_) return;
-  sweep_pass_ = 0;
-  sweep_calm_ = false;
-  sweep_at_ = std::min<SteadyTime>(sweep_at_, now_.steady + kJoinGrace);
+  CompareSoon(key);
 }
 
 // --- The sweep.
@@ -175,6 +184,7 @@ void Replica::State::Sweep() {
     return;
   }
   sweep_started_ = false;
+  waking_ = false;
   if (sweep_pass_ == 1) {
     sweep_pass_ = 2;
     return;
@@ -182,9 +192,10 @@ void Replica::State::Sweep() {
   sweep_pass_ = 0;
   revalidate_ = false;
   // Absent members count as gone some time after a start, without a view that says so.
-  const bool starting =
-      now_.steady < started_ + 5 * kJoinGrace || std::exchange(compare_again_, false);
-  const bool unsettled = unvalidated_ > 0 || draining_;
+  const bool starting = now_.steady < started_ + 5 * kJoinGrace;
+  // What could not be validated is asked about by itself, unless it is too much.
+  const bool many = unvalidated_ > 0 && (starting || doubts_.size() >= kDoubtsMax);
+  const bool unsettled = many || draining_;
   sweep_calm_ = !unsettled && !starting;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
 }
@@ -194,6 +205,7 @@ void Replica::State::Review(SessionKey key, int pass) {
   if (key.fenced()) return ReviewFenced(key, pass);
   SessionSummary* summary = Find(key);
   if (summary == nullptr || view_ == nullptr || Planted(Bug::kNoReview)) return;
+  counters_->reviews.fetch_add(1, std::memory_order_relaxed);
   Recount(summary);
   if (now_.wall >= summary->absolute_deadline_ms) return;
   if (summary->superseded) return;
@@ -239,7 +251,7 @@ std::vector<NodeId> Replica::State::DesiredCopies(SessionKey key, NodeId owner,
 void Replica::State::ChangeCopies(SessionKey key) {
   const SessionPtr body = Body(key);
   if (body == nullptr) {
-    WantBody(key).change_copies = true;
+    WantBody(key, /*ahead=*/true).change_copies = true;
     return;
   }
   const SessionSummary& summary = *Find(key);
@@ -268,8 +280,12 @@ std::vector<NodeId> Replica::State::HolderPeers(SessionKey key,
 }
 
 void Replica::State::Validate(SessionKey key) {
-  if (view_ == nullptr || surveys_.IsOpen(key)) return;
+  if (view_ == nullptr) return;
   const SessionSummary& summary = *Find(key);
+  if (surveys_.IsOpen(key)) {
+    if (summary.InDoubt()) CompareSoon(key);
+    return;
+  }
   if (summary.unvalidated) {
     if (view_->live_count() <= 1) {
       if (now_.steady < started_ + kAloneGrace) return;
@@ -297,9 +313,9 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
   SessionSummary* summary = Find(key);
   if (summary == nullptr) return Settle(key);
   const Answer& best = survey.best;
-  // Who did not answer may know better: asked again with the next sweep.
+  // Who did not answer may know better.
   summary->doubtful = !survey.complete();
-  compare_again_ |= summary->doubtful;
+  if (summary->doubtful) CompareSoon(key);
   if (summary->tombstone && summary->unvalidated) return FinishValidateAlias(key, survey);
   if (summary->tombstone) return Settle(key);
   if (best.known && best.tombstone) {
@@ -437,7 +453,7 @@ void Replica::State::HandOver(SessionKey key) {
   if (next_set.empty()) return;
   const SessionPtr body = Body(key);
   if (body == nullptr) {
-    WantBody(key).change_copies = true;
+    WantBody(key, /*ahead=*/true).change_copies = true;
     return;
   }
   for (const NodeId node : summary.copy_set) {

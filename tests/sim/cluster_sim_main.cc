@@ -19,8 +19,8 @@ cluster_sim --planted [--mode NAME] [--json FILE]     how many planted bugs of t
 Membership, store and grace cores together, with simulated network, disks, clocks and clients. A
 seed decides everything: the same seed gives the same run.
 
-  --seeds N      seeds 1 to N (default 100)
-  --seed S       only this seed
+  --seeds N      N seeds (default 100), from 1 on
+  --seed S       only this seed; with --seeds, N from this one on
   --nodes N      3 to 9 nodes (default: 3 to 6, by seed)
   --mode NAME    available (default) or fenced; with --planted too
   --trace        with --seed: faults, calls and answers as they happen
@@ -32,7 +32,7 @@ Exits with 1 if a rule was broken; every line of a violation names its seed.
 constexpr char kPlantedBinary[] = "cluster_planted";
 
 struct Flags {
-  int seeds = 100;
+  int seeds = 0;
   uint64_t seed = 0;
   int nodes = 0;
   std::string mode = "available";
@@ -114,7 +114,8 @@ int Main(int argc, char** argv) {
   if (flags.planted) return RunPlanted(flags, argv[0]);
   Summary sum;
   const uint64_t first = flags.seed > 0 ? flags.seed : 1;
-  const uint64_t last = flags.seed > 0 ? flags.seed : static_cast<uint64_t>(flags.seeds);
+  const int seeds = flags.seeds > 0 ? flags.seeds : flags.seed > 0 ? 1 : 100;
+  const uint64_t last = first + static_cast<uint64_t>(seeds) - 1;
   for (uint64_t seed = first; seed <= last; ++seed) {
     ClusterSimOptions options;
     options.seed = seed;

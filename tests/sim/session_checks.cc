@@ -210,6 +210,7 @@ void SessionChecks::OnHeld(int node, absl::string_view attribute) {
   WriteRecord& record = writes_[static_cast<size_t>(write)];
   if ((record.held_by & bit) == 0 && record.destroyed > 0) --record.destroyed;
   record.held_by |= bit;
+  record.ever_held_by |= bit;
 }
 
 bool SessionChecks::Holds(int node, int write) const {
@@ -356,7 +357,8 @@ void SessionChecks::End(int write, const store::OperationResult& result) {
   }
   if (result.receipt.degraded) Sometimes("a write was degraded");
   const KeyRecord& key = keys_.at(record.key);
-  const int held = __builtin_popcountll(record.held_by);
+  // Also disks that have lost it since they said so.
+  const int held = __builtin_popcountll(record.ever_held_by);
   // A later version that lacks it may have reached the copies first.
   const bool undone = key.deletion != Outcome::kRefused ||
                       std::any_of(key.writes.begin(), key.writes.end(), [&](int other) {

@@ -35,8 +35,10 @@ struct WriteRecord {
   SteadyTime started{};
   SteadyTime ended{};
   uint32_t copies = 0;
-  // Nodes (by bit) whose disks had it at some time.
+  // Nodes (by bit) whose disks have it, or had it until a later write replaced it; and those whose
+  // disks had it at any time.
   uint64_t held_by = 0;
+  uint64_t ever_held_by = 0;
   // Disks that lost it since the last new one got it.
   uint32_t destroyed = 0;
 };

@@ -232,6 +232,96 @@ TEST_F(StaleCopyTest, StaleCopyIsForgottenWhenItsOwnerRefuses) {
   EXPECT_EQ(ValueAt(cluster_, stranger_, kKey), "a");
 }
 
+// It was restored from a backup and started again, before anybody missed it.
+TEST(LookupTest, APeerThatHasJustComeBackIsNotBelievedAloneNotToKnow) {
+  LoneReplica lone(5);
+  for (uint64_t peer = 2; peer <= 5; ++peer) lone.StreamUp(peer);
+  lone.Advance(12'000);
+  // Until only those are asked that should know.
+  (void)lone.TakeSent<Query>();
+  const auto answer = [&] {
+    std::vector<uint64_t> peers;
+    std::vector<Send> sends = std::move(lone.sends);
+    lone.sends.clear();
+    for (const Send& send : sends) {
+      const auto* message = std::get_if<ToReceiver>(&send.message);
+      const auto* query = message == nullptr ? nullptr : std::get_if<Query>(message);
+      if (query == nullptr) continue;
+      peers.push_back(send.to.value);
+      QueryResult result{query->id, {}};
+      for (const SessionKey key : query->keys) {
+        result.answers.emplace_back();
+        result.answers.back().key = key;
+      }
+      lone.Do([&](Replica& r, Effects* out) { r.OnToSender(lone.now(), send.to, result, out); });
+    }
+    return peers;
+  };
+  const uint64_t calm = lone.Execute(GetOp{kKey, true, 0});
+  const std::vector<uint64_t> asked = answer();
+  ASSERT_LT(asked.size(), 4u);
+  ASSERT_EQ(lone.replies.count(calm), 1u);
+
+  const SessionKey key = kKey;
+  const uint64_t read = lone.Execute(GetOp{key, true, 0});
+  const uint64_t back = asked.front();
+  lone.Do(
+      [&](Replica& r, Effects* out) { r.OnStreamDown(lone.now(), membership::NodeId{back}, out); });
+  lone.StreamUp(back);
+  EXPECT_EQ(answer().size(), asked.size() + 1) << "the one that is back was asked again";
+  EXPECT_EQ(lone.replies.count(read), 0u);
+  lone.Advance(100);
+  EXPECT_EQ(answer().size(), 4u);
+  ASSERT_EQ(lone.replies.count(read), 1u);
+  EXPECT_EQ(lone.replies.at(read).status.code(), absl::StatusCode::kNotFound);
+}
+
+// What others still say about an older epoch is no news.
+TEST(LookupTest, WhatWasDroppedIsNotAdoptedAgainFromAnOlderAnswer) {
+  LoneReplica lone(4);
+  lone.StreamUp(2);
+  lone.StreamUp(4);
+  Session session;
+  session.key = kKey;
+  session.epoch = {3, membership::NodeId{3}};
+  session.version = 8;
+  session.line = 7;
+  session.copy_set = {membership::NodeId{3}, LoneReplica::kSelf};
+  session.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  session.idle_ttl_ms = 3'600'000;
+  lone.Receive(3, Replicate{1, std::make_shared<Session>(session), {3'600'000, 0}});
+  lone.PersistAll();
+  (void)lone.TakeSent<Query>();
+  lone.SetMembers(4, true, /*dead=*/3);
+  lone.Advance(10);
+  const std::vector<Query> asked = lone.TakeSent<Query>();
+  ASSERT_FALSE(asked.empty());
+  ASSERT_EQ(asked.front().purpose, QueryPurpose::kTakeover);
+
+  lone.Receive(4, Drop{kKey, {1'028, membership::NodeId{4}}, 7, 8, {}});
+  lone.PersistAll();
+  lone.disk.clear();
+  auto older = std::make_shared<Session>(session);
+  older->epoch.n = 2;
+  older->version = 7;
+  for (const Query& query : asked) {
+    Answer answer;
+    answer.key = kKey;
+    answer.known = true;
+    answer.epoch = older->epoch;
+    answer.version = older->version;
+    answer.owner = older->owner();
+    answer.session = older;
+    for (const uint64_t peer : {2, 4}) {
+      lone.Do([&](Replica& r, Effects* out) {
+        r.OnToSender(lone.now(), membership::NodeId{peer}, QueryResult{query.id, {answer}}, out);
+      });
+    }
+  }
+  lone.PersistAll();
+  EXPECT_EQ(lone.disk.count(kKey), 0u);
+}
+
 TEST(LookupTest, AnswersWithRecordsAreBoundedByBytes) {
   LoneReplica lone;
   constexpr size_t kBodyBytes = 100 << 10;

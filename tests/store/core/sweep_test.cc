@@ -1,6 +1,9 @@
 // How much time the sweep over all sessions takes from everything else.
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <set>
+
 #include "tests/store/core/lone_replica.h"
 #include "tests/store/core/sample_operations.h"
 
@@ -50,6 +53,160 @@ TEST(SweepTest, AChangeOfTheMembersIsLookedAtAtOnce) {
     replica.Do([&](Replica& r, Effects* out) { r.OnDeadline(replica.now(), out); });
   }
   EXPECT_GT(DueInMs(&replica), 900);
+}
+
+// --- Sessions in doubt, which this node, 1, found on its disk at its start. 2 has been there all
+// the time.
+
+const int64_t kDay = 86'400'000;
+
+StoredSession Stored(uint64_t n, membership::NodeId owner, bool tombstone = false) {
+  StoredSession stored;
+  stored.key = {n, n};
+  stored.epoch = {1, owner};
+  stored.version = 1;
+  const membership::NodeId self = LoneReplica::kSelf;
+  const membership::NodeId other{2};
+  stored.copy_set = {owner, owner == self ? other : self};
+  stored.absolute_deadline_ms = 1'700'000'000'000 + kDay;
+  stored.idle_ttl_ms = kDay;
+  stored.last_access_ms = 1'700'000'000'000;
+  stored.tombstone = tombstone;
+  return stored;
+}
+
+class DoubtTest : public ::testing::Test {
+ protected:
+  void Start(Recovered recovered) {
+    lone_ = std::make_unique<LoneReplica>(2, Options(), std::move(recovered));
+    lone_->StreamUp(2);
+  }
+  // What 2 is asked meanwhile; it answers, if it does, that it has the same.
+  std::multiset<SessionKey> Run(int64_t ms, bool answers) {
+    std::multiset<SessionKey> asked;
+    for (int64_t passed = 0; passed < ms; passed += 50) {
+      lone_->Advance(50);
+      for (const SessionKey key : Ask(answers)) asked.insert(key);
+      lone_->PersistAll();
+    }
+    return asked;
+  }
+  std::vector<SessionKey> Ask(bool answers) {
+    std::vector<SessionKey> asked;
+    for (const Query& query : lone_->TakeSent<Query>()) {
+      QueryResult result{query.id, {}};
+      for (const SessionKey key : query.keys) {
+        asked.push_back(key);
+        Answer answer;
+        answer.key = key;
+        answer.known = true;
+        answer.epoch = {1, owner_};
+        answer.version = 1;
+        answer.owner = owner_;
+        result.answers.push_back(answer);
+      }
+      if (!answers) continue;
+      lone_->Do([&](Replica& r, Effects* out) {
+        r.OnToSender(lone_->now(), membership::NodeId{2}, result, out);
+      });
+    }
+    return asked;
+  }
+  uint64_t Reviews() { return lone_->counters().reviews.load(); }
+
+  std::unique_ptr<LoneReplica> lone_;
+  membership::NodeId owner_{2};
+};
+
+TEST_F(DoubtTest, OneThatNobodyAnswersForIsAskedAboutWithoutLookingAtAllOthers) {
+  Recovered recovered;
+  const uint64_t others = kSlices * Options().slice;
+  recovered.sessions.push_back(Stored(1, owner_));
+  for (uint64_t n = 0; n < others; ++n) {
+    recovered.sessions.push_back(Stored(2 + n, owner_, /*tombstone=*/true));
+  }
+  Start(std::move(recovered));
+  Run(15'000, false);
+  const uint64_t before = Reviews();
+  EXPECT_GE(Run(20'000, false).size(), 5u);
+  // Those that nothing asks for, every ten seconds.
+  EXPECT_LE(Reviews() - before, 3 * others);
+  EXPECT_GE(Run(3'000, true).size(), 1u);
+  EXPECT_TRUE(Run(30'000, true).empty());
+}
+
+TEST_F(DoubtTest, TooManyWaitForTheSweepThatNothingAsksFor) {
+  Recovered recovered;
+  constexpr uint64_t kSessions = 6'000;
+  for (uint64_t n = 1; n <= kSessions; ++n) recovered.sessions.push_back(Stored(n, owner_));
+  Start(std::move(recovered));
+  Run(15'000, false);
+  const uint64_t before = Reviews();
+  Run(20'000, false);
+  // At most 4,096 a second by themselves; the others every ten seconds.
+  EXPECT_LE(Reviews() - before, 3 * kSessions + 4'096 * 21);
+  std::set<SessionKey> answered;
+  for (const SessionKey key : Run(30'000, true)) answered.insert(key);
+  EXPECT_EQ(answered.size(), kSessions);
+  EXPECT_TRUE(Run(30'000, true).empty());
+}
+
+TEST_F(DoubtTest, AWakingNodeLooksAtItsSessionsInSlicesAndServesNoneBefore) {
+  owner_ = LoneReplica::kSelf;
+  Recovered recovered;
+  const uint64_t sessions = kSlices * Options().slice;
+  for (uint64_t n = 1; n <= sessions; ++n) recovered.sessions.push_back(Stored(n, owner_));
+  Start(std::move(recovered));
+  Run(15'000, true);
+  ASSERT_TRUE(lone_->replica().recovered());
+  const auto owned = [&] {
+    return lone_->replica().List(lone_->now(), nullptr, ListOf::kOwned, sessions).size();
+  };
+  ASSERT_EQ(owned(), sessions);
+
+  uint64_t before = Reviews();
+  lone_->Do([&](Replica& r, Effects* out) { r.OnWake(lone_->now(), out); });
+  EXPECT_EQ(Reviews(), before);
+  EXPECT_FALSE(lone_->replica().recovered());
+  EXPECT_EQ(owned(), 0u);
+  // The last one that the sweep gets to.
+  const uint64_t touch = lone_->Execute(TouchOp{SessionKey{sessions, sessions}});
+  EXPECT_EQ(lone_->replies.count(touch), 0u);
+  EXPECT_EQ(Ask(true), std::vector<SessionKey>({SessionKey{sessions, sessions}}));
+  ASSERT_EQ(lone_->replies.count(touch), 1u);
+  EXPECT_TRUE(lone_->replies.at(touch).status.ok());
+
+  for (int step = 0; step < 100 && !lone_->replica().recovered(); ++step) {
+    before = Reviews();
+    lone_->Do([&](Replica& r, Effects* out) { r.OnDeadline(lone_->now(), out); });
+    EXPECT_LE(Reviews() - before, 3u * Options().slice);
+    Ask(true);
+  }
+  EXPECT_TRUE(lone_->replica().recovered());
+  EXPECT_EQ(owned(), sessions);
+}
+
+TEST_F(DoubtTest, ALateCopyDoesNotBeginTheSweepAnew) {
+  Recovered recovered;
+  const uint64_t others = kSlices * Options().slice;
+  for (uint64_t n = 0; n < others; ++n) {
+    recovered.sessions.push_back(Stored(2 + n, owner_, /*tombstone=*/true));
+  }
+  Start(std::move(recovered));
+  Run(15'000, true);
+  lone_->Do([&](Replica& r, Effects* out) { r.OnWake(lone_->now(), out); });
+  Run(2'000, true);
+  const uint64_t before = Reviews();
+  Session session;
+  session.key = {1, 1};
+  session.epoch = {1, owner_};
+  session.version = 1;
+  session.copy_set = {owner_, LoneReplica::kSelf};
+  session.absolute_deadline_ms = lone_->now().wall + kDay;
+  session.idle_ttl_ms = kDay;
+  lone_->Receive(2, Replicate{1, std::make_shared<Session>(session), {kDay, 0}});
+  EXPECT_EQ(Run(2'000, true).count(session.key), 1u);
+  EXPECT_LE(Reviews() - before, 2u);
 }
 
 }  // namespace
