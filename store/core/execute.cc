@@ -304,7 +304,7 @@ void Replica::State::Await(uint64_t id, SessionKey key, uint64_t sequence, Ack a
   const SessionSummary& summary = *Find(key);
   WriteWait wait;
   wait.operation_id = id;
-  wait.version = summary.version;
+  wait.version = key.fenced() ? summary.line : summary.version;
   wait.sequence = sequence;
   wait.ack = ack;
   wait.deadline = now_.steady + options_.ack_timeout;

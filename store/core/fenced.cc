@@ -90,7 +90,7 @@ bool FencedRules::Safe(const SessionSummary& summary, uint64_t version) const {
 
 // May what the record says be told? Nothing that a takeover could lose.
 bool FencedRules::Shown(const SessionSummary& summary) const {
-  return summary.sequence <= outbox_.durable() && Safe(summary, summary.version);
+  return summary.sequence <= outbox_.durable() && Safe(summary, summary.line);
 }
 
 // --- Finding the owner.
@@ -174,7 +174,13 @@ void FencedRules::FinishFencedLookup(SessionKey key, const Survey& survey) {
   if (best.known) {
     // Its owner may be gone, and this node no copy: whoever takes it over is asked.
     const NodeId owner = Gone(best.owner) ? NodeId{} : best.owner;
-    if (!owner || owner == self_) return RetrySoon(key);
+    if (!owner || owner == self_) {
+      // It may be this node's to take over, placed here and not arrived yet.
+      std::vector<CopySet> places = FencedPlaces(key);
+      const bool here = !places.empty() && absl::c_linear_search(places.front(), self_);
+      if (here) StartCandidacy(key, std::move(places));
+      return RetrySoon(key);
+    }
     Learn(key, owner, best.epoch);
     return Settle(key);
   }
@@ -236,7 +242,9 @@ std::vector<CopySet> FencedRules::FencedPlaces(SessionKey key) const {
 
 void FencedRules::NoteFencedMembers() {
   std::vector<NodeId> members;
+  // A node that is in no list yet knows only whom it has met.
   for (const membership::Member& member : view_->members()) {
+    if (view_->list().lineage == 0) break;
     if (member.state != membership::MemberState::kLeft) members.push_back(member.id);
   }
   if (members == fenced_.members) return;
@@ -272,6 +280,7 @@ bool FencedRules::HoldBack(SessionKey key, const Held& held, bool* taken) {
   const SessionSummary& summary = *Find(key);
   *taken = false;
   if (Shown(summary) || Planted(Bug::kReadUnacknowledged)) return false;
+  if (held.kind != Held::Kind::kOperation) return summary.tombstone;
   if (const auto* put = std::get_if<PutOp>(&held.operation)) {
     // Says nothing about what is there; its own acknowledgement covers it.
     if (!summary.tombstone && put->expected_version == 0 && put->lock_token == 0) return false;
@@ -347,7 +356,9 @@ void FencedRules::Overtake(SessionKey key, Epoch epoch) {
 
 // A change by its owner.
 uint64_t FencedRules::CommitFenced(Session next) {
-  next.line = 0;
+  // The line of a fenced record is its revision: it grows with every change, also of the copies,
+  // which callers' versions do not show.
+  ++next.line;
   next.ancestors.clear();
   next.promised = std::max(next.promised, next.epoch);
   next.minority = false;
@@ -435,10 +446,7 @@ void FencedRules::AcceptFenced(NodeId from, const Replicate& message,
     }
     if (next.epoch == held->epoch) {
       const bool whole = held->fenced->head && !options_.witness;
-      if (next.version < held->version) return;
-      if (next.version == held->version && !whole && next.last_access_ms <= held->last_access_ms) {
-        return;
-      }
+      if (next.line < held->line || (next.line == held->line && !whole)) return;
     }
     next.promised = std::max(promised, next.epoch);
   }

@@ -41,7 +41,7 @@ void FencedRules::OnFencedDrop(const Drop& drop) {
   if (summary == nullptr || summary->stub() || summary->fenced->head) return;
   if (Owns(*summary) || fenced_.candidacies.contains(drop.key)) return;
   if (summary->epoch > drop.epoch ||
-      (summary->epoch == drop.epoch && summary->version > drop.version)) {
+      (summary->epoch == drop.epoch && summary->line > drop.version)) {
     return;
   }
   if (Planted(Bug::kDroppedCopyForgets)) return EraseRecord(drop.key);
@@ -94,7 +94,6 @@ void FencedRules::Resign(SessionKey key) {
     return;
   }
   Session next = *body;
-  ++next.version;
   next.resigned = true;
   next.last_access_ms = summary.last_access_ms;
   handing_over_.insert(key);
@@ -109,7 +108,7 @@ void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
   if (!Shown(summary)) return SetTimer(now_.steady + kLookAgain, Timer::kFenced, key);
   if (!fenced.surplus.empty() && fenced.next_copy_set.empty()) {
     for (const NodeId node : std::exchange(fenced.surplus, {})) {
-      SendDrop(node, Drop{key, summary.epoch, 0, summary.version, {}});
+      SendDrop(node, Drop{key, summary.epoch, 0, summary.line, {}});
     }
   }
   const bool joint = !fenced.next_copy_set.empty();
@@ -117,7 +116,7 @@ void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
   if (joint) {
     // Both sets have it: the present copies are no longer needed.
     const auto held = [&](const CopySet& set) {
-      return Reached(summary, set, summary.version, Majority(set.size()));
+      return Reached(summary, set, summary.line, Majority(set.size()));
     };
     if (!held(summary.copy_set) || !held(fenced.next_copy_set)) {
       return SetTimer(now_.steady + kLookAgain, Timer::kFenced, key);
@@ -134,7 +133,6 @@ void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
     return;
   }
   Session next = *body;
-  ++next.version;
   next.last_access_ms = summary.last_access_ms;
   std::vector<NodeId> surplus;
   if (joint || Planted(Bug::kSetNotJoint)) {

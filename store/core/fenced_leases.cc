@@ -86,7 +86,7 @@ void FencedRules::OnValidateResult(NodeId from, const ValidateResult& result) {
     const FencedSummary::Peer* peer = summary->fenced->FindPeer(from);
     // It will have the record soon, or must be sent it again: it acknowledged in an earlier life of
     // this node, or has lost it.
-    if (peer == nullptr || !peer->validated.has_value() || peer->reached < summary->version) {
+    if (peer == nullptr || !peer->validated.has_value() || peer->reached < summary->line) {
       SetTimer(now_.steady + kLookAgain, Timer::kRepeat, item.key);
     }
     CheckWaits(item.key);
@@ -103,7 +103,7 @@ void FencedRules::Repeat(SessionKey key) {
   const auto lacks = [&](NodeId node) {
     if (node == self_) return false;
     const FencedSummary::Peer* peer = summary->fenced->FindPeer(node);
-    if (peer != nullptr && peer->reached >= summary->version) return false;
+    if (peer != nullptr && peer->reached >= summary->line) return false;
     // It has answered for what was sent last, and it was not this.
     const auto stream = outbox_.streams().find(node);
     return stream != outbox_.streams().end() && stream->second.up &&
@@ -159,7 +159,7 @@ ValidateResult::Item FencedRules::AnswerValidation(const ValidateAsk::Item& item
   answer.promised = summary->fenced->promised;
   if (Planted(Bug::kValidationDoesNotBind)) answer.promised = std::max(answer.promised, item.epoch);
   answer.record_epoch = summary->epoch;
-  answer.version = summary->version;
+  answer.version = summary->line;
   return answer;
 }
 

@@ -30,6 +30,7 @@ constexpr milliseconds kLoading{10};
 // After an attempt that somebody else was ahead of; the second in line waits longer.
 constexpr milliseconds kBackoff{60};
 constexpr int kBackoffsMax = 8;
+constexpr milliseconds kReplaced{3'000};
 constexpr WallMs kPromiseKeptMaxMs = 366LL * 24 * 3'600'000;
 constexpr size_t kPlacesMax = 16;
 
@@ -39,7 +40,7 @@ milliseconds RoundUp(SteadyDuration wait) {
 
 bool NewerThan(const SessionPtr& a, const SessionPtr& b) {
   if (a == nullptr || b == nullptr) return a != nullptr;
-  return std::tie(a->epoch, a->version) > std::tie(b->epoch, b->version);
+  return std::tie(a->epoch, a->line) > std::tie(b->epoch, b->line);
 }
 
 }  // namespace
@@ -155,7 +156,11 @@ void FencedRules::PursueCandidacy(SessionKey key) {
     const Epoch epoch = candidacy.best->epoch;
     fenced_.candidacies.erase(it);
     if (Known(key) != nullptr) {
-      Overtake(key, epoch);
+      // Its copies have promised this node what it can't take: they must get time to mend that.
+      FencedSummary& fenced = *Find(key)->fenced;
+      fenced.overtaken = std::max(fenced.overtaken, epoch);
+      fenced.overtaken_until = now_.steady + kReplaced;
+      SetTimer(fenced.overtaken_until, Timer::kFenced, key);
     } else if (!Gone(epoch.node)) {
       Learn(key, epoch.node, epoch);
     }

@@ -209,7 +209,7 @@ SessionPtr Replica::State::Body(SessionKey key) {
   SessionPtr body = bodies_.Find(key, summary->epoch, summary->version);
   // A promise changes neither epoch nor version.
   if (body != nullptr && summary->fenced != nullptr &&
-      body->promised != summary->fenced->promised) {
+      (body->promised != summary->fenced->promised || body->line != summary->line)) {
     return nullptr;
   }
   return body;

@@ -78,7 +78,8 @@ bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequen
   if (body == nullptr) return false;
   const int64_t bytes = SizeOf(*body);
   if (!Outbox::HasRoom(*stream, bytes, options_.in_flight_bytes)) return false;
-  Outbox::Sent(stream, {sequence, key, body->epoch, body->version, bytes});
+  Outbox::Sent(stream,
+               {sequence, key, body->epoch, key.fenced() ? body->line : body->version, bytes});
   counters_->replicated_out.fetch_add(1, std::memory_order_relaxed);
   counters_->bytes_out.fetch_add(bytes, std::memory_order_relaxed);
   const Remaining remaining = RemainingOf(*Find(key), body.get());

@@ -150,7 +150,8 @@ TEST_F(FencedTest, OwnerThatIsCutOffRefusesAndComesBackAsACopy) {
   const OperationResult later = Ask(*cluster_, owner_, GetOp{kFenced});
   EXPECT_EQ(later.status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(later.status.message(), kNoLease);
-  ASSERT_TRUE(Ask(*cluster_, a, Put(kFenced, "b")).status.ok());
+  const OperationResult put = Ask(*cluster_, a, Put(kFenced, "b"));
+  ASSERT_TRUE(put.status.ok()) << put.status;
   cluster_->Cut(owner_, a, false);
   cluster_->Cut(owner_, b, false);
   cluster_->Announce();
