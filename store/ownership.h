@@ -9,6 +9,14 @@
 
 namespace roost::store {
 
+// Why a call of a fenced session was refused (UNAVAILABLE); nothing was done.
+inline constexpr char kNoLease[] = "fenced: the owner has no leases from a majority of the copies";
+inline constexpr char kNoOwner[] = "fenced: no owner yet: a majority of the copies must answer";
+inline constexpr char kNoMajority[] =
+    "fenced: a majority of the session's places must answer before it is known or made";
+inline constexpr char kTooFewMembers[] =
+    "fenced: the cluster has fewer members than store.fenced_copies + 1";
+
 // Who owns a session, as far as the answering node knows. Of a fenced session the answering node
 // names itself only while it has leases of a majority of the copies, by its clock at the answer:
 // true then, and not to be kept. Two answers that name it under one `epoch` mean that nobody else

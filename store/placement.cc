@@ -26,14 +26,10 @@ absl::string_view ZoneOf(const membership::View& view, NodeId node) {
   return member == nullptr ? absl::string_view() : absl::string_view(member->zone);
 }
 
-}  // namespace
-
-std::vector<NodeId> RankMembers(const membership::View& view, SessionKey key) {
+std::vector<NodeId> Rank(SessionKey key, const std::vector<NodeId>& nodes) {
   std::vector<std::pair<uint64_t, NodeId>> weighted;
-  weighted.reserve(view.members().size());
-  for (const Member& member : view.members()) {
-    if (member.live() && !member.draining) weighted.emplace_back(Weight(key, member.id), member.id);
-  }
+  weighted.reserve(nodes.size());
+  for (const NodeId node : nodes) weighted.emplace_back(Weight(key, node), node);
   absl::c_sort(weighted, [](const auto& a, const auto& b) { return b < a; });
   std::vector<NodeId> ranked;
   ranked.reserve(weighted.size());
@@ -41,13 +37,13 @@ std::vector<NodeId> RankMembers(const membership::View& view, SessionKey key) {
   return ranked;
 }
 
-std::vector<NodeId> PlaceCopies(const membership::View& view, SessionKey key, NodeId owner,
-                                int copies) {
-  std::vector<NodeId> rest = RankMembers(view, key);
-  rest.erase(std::remove(rest.begin(), rest.end(), owner), rest.end());
-  std::vector<NodeId> placed = {owner};
-  std::vector<absl::string_view> zones = {ZoneOf(view, owner)};
-  while (static_cast<int>(placed.size()) <= copies && !rest.empty()) {
+// `first`, then the best of `rest`, until there are `count`: those of zones that none lies in yet
+// come first.
+std::vector<NodeId> Spread(const membership::View& view, NodeId first, std::vector<NodeId> rest,
+                           size_t count) {
+  std::vector<NodeId> placed = {first};
+  std::vector<absl::string_view> zones = {ZoneOf(view, first)};
+  while (placed.size() < count && !rest.empty()) {
     auto next = absl::c_find_if(
         rest, [&](NodeId node) { return !absl::c_linear_search(zones, ZoneOf(view, node)); });
     if (next == rest.end()) next = rest.begin();
@@ -56,6 +52,33 @@ std::vector<NodeId> PlaceCopies(const membership::View& view, SessionKey key, No
     rest.erase(next);
   }
   return placed;
+}
+
+}  // namespace
+
+std::vector<NodeId> RankMembers(const membership::View& view, SessionKey key) {
+  std::vector<NodeId> members;
+  members.reserve(view.members().size());
+  for (const Member& member : view.members()) {
+    if (member.live() && !member.draining) members.push_back(member.id);
+  }
+  return Rank(key, members);
+}
+
+std::vector<NodeId> RankPlaces(const membership::View& view, const std::vector<NodeId>& members,
+                               SessionKey key, size_t count) {
+  std::vector<NodeId> ranked = Rank(key, members);
+  if (ranked.empty()) return {};
+  const NodeId first = ranked.front();
+  ranked.erase(ranked.begin());
+  return Spread(view, first, std::move(ranked), count);
+}
+
+std::vector<NodeId> PlaceCopies(const membership::View& view, SessionKey key, NodeId owner,
+                                int copies) {
+  std::vector<NodeId> rest = RankMembers(view, key);
+  rest.erase(std::remove(rest.begin(), rest.end(), owner), rest.end());
+  return Spread(view, owner, std::move(rest), static_cast<size_t>(copies) + 1);
 }
 
 }  // namespace roost::store

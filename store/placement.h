@@ -18,6 +18,15 @@ std::vector<membership::NodeId> RankMembers(const membership::View& view, Sessio
 // The copy set for a session of `owner`: the owner, then the first `copies` other ranked members.
 // Zones that neither the owner nor an earlier copy lies in come first; members without a zone share
 // one. Shorter if there are not enough members.
+// Members with this attribute are witnesses of fenced sessions: Options::witness.
+inline constexpr char kWitnessAttribute[] = "roost.witness";
+
+// The `count` best places of a fenced session among `members`, in order, zones as in PlaceCopies:
+// the same on every node that knows the same members, whoever it takes for dead.
+std::vector<membership::NodeId> RankPlaces(const membership::View& view,
+                                           const std::vector<membership::NodeId>& members,
+                                           SessionKey key, size_t count);
+
 std::vector<membership::NodeId> PlaceCopies(const membership::View& view, SessionKey key,
                                             membership::NodeId owner, int copies);
 

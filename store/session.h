@@ -79,7 +79,8 @@ struct Session {
   Epoch epoch;
   // The owner's counter of writes; grows over the whole life of the session, also across epochs.
   uint64_t version = 0;
-  // Highest epoch promised to a candidate owner (fenced mode). Never below `epoch`.
+  // Highest epoch promised to a candidate owner (fenced mode). Never below `epoch`. A fenced session
+  // of version 0 is a promise without a record: nobody that this node knows of has made it yet.
   Epoch promised;
   // Owner first, then copies in takeover order. Never empty in a stored session.
   std::vector<membership::NodeId> copy_set;
@@ -97,6 +98,11 @@ struct Session {
   std::string name_space;
   std::map<std::string, Attribute> attributes;
   bool tombstone = false;
+  // Fenced: the attributes are elsewhere (this node is a witness, or no copy any more); epoch,
+  // version, copies and promise are kept until the deadline.
+  bool head = false;
+  // Fenced: the owner of `epoch` has let go of it for good.
+  bool resigned = false;
   // A tombstone left by a rotation: the key that the session has now. Until `last_access_ms` +
   // `idle_ttl_ms` whoever asks for this key gets that session. {0, 0}: none.
   SessionKey alias;

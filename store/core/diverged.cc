@@ -134,6 +134,7 @@ void Replica::State::FinishOffer(SessionKey key, const Survey& survey) {
 // --- The owner.
 
 void Replica::State::OnOffer(NodeId from, const Offer& offer) {
+  if (offer.key.fenced()) return;  // Nothing of theirs parts.
   const SessionSummary* summary = Find(offer.key);
   if (summary == nullptr) {
     if (view_ != nullptr) (void)Locate(offer.key);

@@ -1,5 +1,5 @@
-// What goes into and comes out of the store's core: peer messages, persistence and answers, as
-// plain values.
+// What goes into and comes out of the store's core: peer messages (messages.h), persistence and
+// answers, as plain values.
 //
 // The shell carries out an Effects in this order: persist first handed to the disk, then sends,
 // loads and answers. Whatever must wait for the disk is held back by the core itself and comes out
@@ -16,111 +16,17 @@
 
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
+#include "store/core/messages.h"
 #include "store/operations.h"
 #include "store/session.h"
 #include "store/session_event.h"
 
 namespace roost::store {
 
-using SessionPtr = std::shared_ptr<const Session>;
-
 // Both clocks at one instant. Timeouts use `steady`; only expiry uses `wall`.
 struct Now {
   membership::SteadyTime steady;
   WallMs wall = 0;
-};
-
-// What is left of a session's clocks. Travels instead of last_access_ms and lock_until_ms, since
-// wall clocks differ.
-struct Remaining {
-  int64_t idle_ms = 0;
-  // 0: nobody holds the lock.
-  int64_t lock_ms = 0;
-};
-
-// --- From the node that opened a stream to the one that accepted it.
-
-struct Replicate {
-  uint64_t sequence = 0;
-  SessionPtr session;
-  Remaining remaining;
-};
-// The receiver's cursor may move up to here: what lies between was not for it.
-struct CursorUpdate {
-  uint64_t sequence = 0;
-};
-// "I have the session under `epoch`, and what I have contains these lines."
-struct Drop {
-  SessionKey key;
-  Epoch epoch;
-  uint64_t line = 0;
-  uint64_t version = 0;
-  std::vector<Ancestor> ancestors;
-};
-// "You have the session under a higher epoch, and may lack what I have." Repeated until the owner
-// sends what contains it.
-struct Offer {
-  SessionKey key;
-  Epoch epoch;
-  uint64_t line = 0;
-  uint64_t version = 0;
-};
-// kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
-// kMerge: "send me what you have; I own the session."
-enum class QueryPurpose : uint8_t {
-  kResolve = 1,
-  kTakeover = 2,
-  kValidate = 3,
-  kClaim = 4,
-  kMerge = 5,
-};
-inline bool AsksForRecord(QueryPurpose purpose) {
-  return purpose == QueryPurpose::kTakeover || purpose == QueryPurpose::kMerge;
-}
-inline constexpr size_t kQueryKeysMax = 512;
-struct Query {
-  uint64_t id = 0;
-  QueryPurpose purpose = QueryPurpose::kResolve;
-  std::vector<SessionKey> keys;
-};
-using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query, Offer>;
-
-// --- From the node that accepted a stream to the one that opened it.
-
-struct Fenced {
-  SessionKey key;
-  Epoch epoch;
-  membership::NodeId owner;
-  uint64_t sequence = 0;
-};
-struct ReplicateResult {
-  uint64_t sequence = 0;
-  std::vector<Fenced> fenced;
-};
-struct Answer {
-  SessionKey key;
-  bool known = false;
-  Epoch epoch;
-  uint64_t version = 0;
-  membership::NodeId owner;
-  bool tombstone = false;
-  SessionPtr session;  // Only where AsksForRecord.
-  // Of a tombstone that still stands for another key.
-  SessionKey alias;
-  Remaining remaining;
-};
-struct QueryResult {
-  uint64_t id = 0;
-  std::vector<Answer> answers;
-};
-using ToSender = std::variant<ReplicateResult, QueryResult>;
-
-struct Send {
-  Send(membership::NodeId peer, ToReceiver&& what) : to(peer), message(std::move(what)) {}
-  Send(membership::NodeId peer, ToSender&& what) : to(peer), message(std::move(what)) {}
-
-  membership::NodeId to;
-  std::variant<ToReceiver, ToSender> message;
 };
 
 // --- Persistence: one atomic batch.
@@ -235,6 +141,11 @@ struct StoredSession {
   uint64_t line = 0;
   // Entries of its conflict journal.
   uint32_t conflicts = 0;
+  // As in Session.
+  Epoch promised = {};
+  std::vector<membership::NodeId> next_copy_set = {};
+  bool head = false;
+  bool resigned = false;
 };
 struct Recovered {
   std::vector<StoredSession> sessions;

@@ -59,6 +59,7 @@ Session Replica::State::NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t 
   session.idle_ttl_ms =
       std::min(idle_ttl_ms != 0 ? idle_ttl_ms : options_.idle_ttl.count(), absolute);
   session.renewal_ttl_ms = renewal_ttl_ms != 0 ? renewal_ttl_ms : options_.renewal_ttl.count();
+  if (key.fenced()) PlaceFenced(&session);
   return session;
 }
 
@@ -78,7 +79,7 @@ void Replica::State::Make(uint64_t id, Session session, Ack ack, bool report_cre
 }
 
 void Replica::State::Do(uint64_t id, const CreateOp& op) {
-  if (Find(op.key) != nullptr) return Fail(id, absl::AlreadyExistsError("the id is in use"));
+  if (Known(op.key)) return Fail(id, absl::AlreadyExistsError("the id is in use"));
   if (absl::Status status = CheckCreate(options_, op); !status.ok()) {
     return Fail(id, std::move(status));
   }
@@ -93,7 +94,7 @@ void Replica::State::Do(uint64_t id, const CreateOp& op) {
 }
 
 void Replica::State::Do(uint64_t id, const LearnOp& op) {
-  if (const SessionSummary* summary = Find(op.key)) {
+  if (const SessionSummary* summary = Known(op.key)) {
     OperationResult result;
     result.receipt.version = summary->version;
     result.receipt.epoch = summary->epoch;
@@ -130,7 +131,7 @@ void Replica::State::ReportClocks(const SessionSummary& summary, OperationResult
 
 void Replica::State::Do(uint64_t id, const TouchOp& op) {
   Count(&counters_->touches);
-  if (Find(op.key) == nullptr) return Fail(id, absl::NotFoundError("no such session"));
+  if (Known(op.key) == nullptr) return Fail(id, absl::NotFoundError("no such session"));
   NoteAccess(op.key);
   const SessionSummary& summary = *Find(op.key);
   OperationResult result;
@@ -241,7 +242,7 @@ void Replica::State::Write(uint64_t id, Session next, Ack ack, OperationResult r
 }
 
 void Replica::State::Do(uint64_t id, const DeleteOp& op) {
-  if (Find(op.key) == nullptr) return Fail(id, absl::NotFoundError("no such session"));
+  if (Known(op.key) == nullptr) return Fail(id, absl::NotFoundError("no such session"));
   if (!MayWrite(id, op.key, self_, op.ack)) return;
   Count(&counters_->deletes);
   WriteTombstone(op.key, 0);
@@ -289,6 +290,7 @@ bool Replica::State::MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack
     Fail(id, absl::UnavailableError("this node has not joined yet"), owner);
     return false;
   }
+  if (key.fenced()) return true;  // Who owns it has the leases of a majority.
   if (!options_.refuse_when_degraded || CopiesPossible(key) >= CopiesAsked(ack)) return true;
   Count(&counters_->refused_writes);
   Fail(id, absl::UnavailableError(absl::StrCat("store.min_copies: ", CopiesAsked(ack),
@@ -302,7 +304,7 @@ void Replica::State::Await(uint64_t id, SessionKey key, uint64_t sequence, Ack a
   const SessionSummary& summary = *Find(key);
   WriteWait wait;
   wait.operation_id = id;
-  wait.version = summary.version;
+  wait.version = key.fenced() ? summary.line : summary.version;
   wait.sequence = sequence;
   wait.ack = ack;
   wait.deadline = now_.steady + options_.ack_timeout;
@@ -321,6 +323,7 @@ void Replica::State::CheckWaits(std::vector<SessionKey>* keys) {
 }
 
 void Replica::State::CheckWaits(SessionKey key) {
+  if (key.fenced()) return CheckFencedWaits(key);
   if (writes_.Find(key) == nullptr) return;
   const int possible = CopiesPossible(key);
   const auto done = writes_.Take(key, [&](const WriteWait& wait) {

@@ -13,7 +13,6 @@
 #pragma once
 
 #include <chrono>
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -21,25 +20,9 @@
 #include "absl/container/btree_map.h"
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
+#include "store/core/lease_messages.h"
 
 namespace roost::store {
-
-// Never used twice by a granter for one holder.
-struct Term {
-  uint64_t boot = 0;  // Grows with every start of the granter.
-  uint64_t n = 0;
-
-  friend auto operator<=>(const Term&, const Term&) = default;
-};
-
-struct LeaseAsk {
-  uint64_t id = 0;
-};
-struct LeaseGrant {
-  uint64_t id = 0;
-  Term term;
-  std::chrono::milliseconds duration{0};
-};
 
 class Leases {
  public:

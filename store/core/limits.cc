@@ -84,7 +84,12 @@ absl::Status CheckPut(const Options& options, const PutOp& op) {
 
 absl::Status CheckIncrement(const IncrementOp& op) { return CheckName("name: bytes", op.name); }
 
-absl::Status CheckRotate(const RotateOp& op) { return CheckPrincipal(op.principal); }
+absl::Status CheckRotate(const RotateOp& op) {
+  if (op.key.mode() != op.new_key.mode()) {
+    return absl::InvalidArgumentError("new id: it must be in a namespace of the same mode");
+  }
+  return CheckPrincipal(op.principal);
+}
 
 absl::Status CheckLock(const LockOp& op) {
   if (op.lease_ms < kLockLeaseMsMin || op.lease_ms > kLockLeaseMsMax) {

@@ -33,7 +33,8 @@ ListEntry Replica::State::EntryOf(SessionKey key, const SessionSummary& summary)
 // missing while it is taken over.
 bool Replica::State::Lists(const SessionSummary& summary) const {
   if (summary.tombstone || summary.Expired(now_.wall)) return false;
-  if (summary.superseded) return false;
+  if (summary.superseded || summary.stub()) return false;
+  if (summary.fenced != nullptr) return Owns(summary);
   if (summary.owner() == self_) return true;
   return Gone(summary.owner()) && FirstInLine(summary.copy_set) == self_;
 }

@@ -32,6 +32,9 @@ struct Want {
   uint64_t takeover_above = 0;
   // To be merged into it.
   SessionPtr merge;
+  // Fenced: something was about to be done with it.
+  bool review = false;
+  bool repeat = false;
 };
 
 // What becomes true with one persisted batch.
@@ -42,6 +45,9 @@ struct Unpersisted {
   std::vector<std::pair<membership::NodeId, ReplicateResult>> acks;
   std::vector<SessionKey> written;
   std::vector<SessionEvent> events;
+  // Fenced: what rests on the batch, or on those before it.
+  std::vector<std::pair<membership::NodeId, ToSender>> sends;
+  std::vector<std::pair<membership::NodeId, PromiseAsk>> asks;
 };
 
 struct Learned {

@@ -18,6 +18,7 @@ constexpr int kExpirySortedAtOnce = 1'024;
 }  // namespace
 
 uint64_t Replica::State::Commit(Session next) {
+  if (next.key.fenced()) return CommitFenced(std::move(next));
   const SessionSummary* held = Find(next.key);
   if (held != nullptr && held->line_ended && next.line == held->line) {
     Succeed(&next, Epoch{next.epoch.n + kEpochLeap, self_}, NewLine());
@@ -62,6 +63,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   if (summary.unvalidated) --unvalidated_;
   summary.unvalidated = summary.doubtful = summary.line_ended = summary.ownerless = false;
   if (std::exchange(summary.superseded, false)) superseded_.erase(key);
+  NoteFenced(*body, &summary);
   summary.line = body->line;
   summary.conflicts = static_cast<uint16_t>(body->conflicts.size());
   if (summary.conflicts > 0) {
@@ -116,6 +118,10 @@ void Replica::State::EraseRecord(SessionKey key) {
   aliases_.erase(key);
   superseded_.erase(key);
   conflicted_.erase(key);
+  if (key.fenced()) {
+    fenced_.owned.erase(key);
+    fenced_.candidacies.erase(key);
+  }
   if (!refused_.empty()) {
     for (const NodeId node : summary.copy_set) refused_.erase({node, key});
   }
@@ -139,8 +145,11 @@ void Replica::State::StepDown(SessionKey key, Epoch epoch, NodeId owner) {
 
 void Replica::State::Reindex(SessionKey key) {
   const SessionSummary* summary = Find(key);
-  if (summary == nullptr) {
+  if (summary == nullptr || summary->stub()) {
     out_->index_changes.push_back({IndexChange::Kind::kErase, key, {}, {}});
+  } else if (summary->fenced != nullptr) {
+    // A hint of whom to ask, no more: leases lapse without an event.
+    out_->index_changes.push_back({IndexChange::Kind::kHeld, key, summary->owner(), {}});
   } else if (const auto alias = aliases_.find(key);
              alias != aliases_.end() && !summary->unvalidated) {
     out_->index_changes.push_back({IndexChange::Kind::kAlias, key, {}, alias->second});
@@ -157,10 +166,13 @@ void Replica::State::Reindex(SessionKey key) {
 // --- How much there is.
 
 Standing Replica::State::StandingOf(const SessionSummary& summary) const {
+  if (summary.stub()) return Standing::kNone;
   if (summary.tombstone) return Standing::kTombstone;
+  if (summary.fenced != nullptr && !Owns(summary)) return Standing::kCopied;
   if (summary.owner() != self_ || summary.superseded) return Standing::kCopied;
   const auto live = absl::c_count_if(summary.copy_set, [&](NodeId node) { return !Gone(node); });
-  return live <= options_.copies ? Standing::kOwnedThin : Standing::kOwned;
+  const int copies = summary.fenced == nullptr ? options_.copies : options_.fenced_copies;
+  return live <= copies ? Standing::kOwnedThin : Standing::kOwned;
 }
 
 void Replica::State::AddTo(Standing standing, int64_t n) {
@@ -193,7 +205,14 @@ void Replica::State::Recount(SessionSummary* summary) {
 
 SessionPtr Replica::State::Body(SessionKey key) {
   const SessionSummary* summary = Find(key);
-  return summary == nullptr ? nullptr : bodies_.Find(key, summary->epoch, summary->version);
+  if (summary == nullptr || summary->stub()) return nullptr;
+  SessionPtr body = bodies_.Find(key, summary->epoch, summary->version);
+  // A promise changes neither epoch nor version.
+  if (body != nullptr && summary->fenced != nullptr &&
+      (body->promised != summary->fenced->promised || body->line != summary->line)) {
+    return nullptr;
+  }
+  return body;
 }
 
 Want& Replica::State::WantBody(SessionKey key, bool ahead) {
@@ -224,8 +243,10 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
   }
   if (Body(key) == nullptr) {
     if (body == nullptr && summary->sequence <= outbox_.durable()) {
-      // The disk lost it. The copies may still have it: forget it here and ask them.
+      // The disk lost it. The copies may still have it: forget it here and ask them. What a fenced
+      // one has promised is not forgotten.
       counters_->corrupt_records.fetch_add(1, std::memory_order_relaxed);
+      if (key.fenced()) return;
       EraseRecord(key);
       return Settle(key);
     }
@@ -240,6 +261,8 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
   if (want.takeover_above != 0) TakeOver(key, want.takeover_above - 1);
   if (want.change_copies) Review(key, 2);
   if (want.write_access) WriteAccess(key);
+  if (want.review) ReviewFenced(key, 1);
+  if (want.repeat) Repeat(key);
   Settle(key);
 }
 
@@ -291,6 +314,10 @@ Session Replica::State::Tombstone(SessionKey key, uint64_t counter_above) {
   next.version = summary.version + 1;
   next.line = summary.line;
   next.copy_set.assign(summary.copy_set.begin(), summary.copy_set.end());
+  if (summary.fenced != nullptr) {
+    const CopySet& to = summary.fenced->next_copy_set;
+    next.next_copy_set.assign(to.begin(), to.end());
+  }
   if (counter_above != 0) {
     next.epoch = Epoch{std::max(counter_above, summary.epoch.n) + 1, self_};
     next.copy_set = DesiredCopies(key, self_, summary.copy_set);
@@ -317,7 +344,8 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
   if (!summary.tombstone && now_.wall < summary.absolute_deadline_ms) {
     at = summary.absolute_deadline_ms;
     // Only the owner decides idle expiry.
-    if (OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone)) {
+    const bool mine = summary.fenced == nullptr ? OwnedHere(summary) : Owns(summary);
+    if (mine || Planted(Bug::kCopyExpiresAlone)) {
       at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
     }
   } else if (summary.tombstone && Planted(Bug::kTombstoneForgottenEarly)) {
@@ -342,14 +370,16 @@ void Replica::State::RunExpiry() {
     const SessionKey* due = expiry_.FirstDue(now_.wall, i == 0 ? kExpirySortedAtOnce : 0, time_of);
     if (due == nullptr) return;
     const SessionKey key = *due;
-    const SessionSummary& summary = *Find(key);
+    SessionSummary& summary = *Find(key);
     const bool early = summary.tombstone && Planted(Bug::kTombstoneForgottenEarly);
     const bool mine = OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone);
     if (now_.wall >= summary.absolute_deadline_ms + options_.clock_bound.count() || early) {
       FailWaits(key, "the session expired");
       EraseRecord(key);
+    } else if (summary.fenced != nullptr && !summary.stub() && Owns(summary) && !mine) {
+      ExpireLater(key, &summary);
     } else if (!summary.tombstone && now_.wall >= summary.absolute_deadline_ms) {
-      counters_->expired_absolute.fetch_add(1, std::memory_order_relaxed);
+      if (!summary.stub()) counters_->expired_absolute.fetch_add(1, std::memory_order_relaxed);
       // Nothing is written: every holder sees the same deadline.
       if (OwnedHere(summary)) {
         out_->events.push_back({SessionEvent::Kind::kExpired, SessionEvent::Cause::kDeadline, key,

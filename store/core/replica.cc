@@ -38,12 +38,21 @@ void Replica::State::Begin(Now now, Effects* out) {
 void Replica::State::Flush() {
   FlushQueries();
   for (auto& [peer, stream] : outbox_.streams()) Pump(peer, &stream);
+  FlushFenced();
   SealBatch();
 }
 
 void Replica::State::SealBatch() {
   for (const auto& [peer, ack] : sealing_.acks) batch_.push_back(PutCursor{peer, ack.sequence});
-  if (batch_.empty()) return;
+  if (batch_.empty()) {
+    if (unpersisted_.empty()) return Release(&sealing_);
+    Unpersisted& last = unpersisted_.back();
+    absl::c_move(sealing_.sends, std::back_inserter(last.sends));
+    absl::c_move(sealing_.asks, std::back_inserter(last.asks));
+    sealing_.sends.clear();
+    sealing_.asks.clear();
+    return;
+  }
   sealing_.ticket = ++last_ticket_;
   out_->persist = Persist{last_ticket_, std::move(batch_)};
   batch_.clear();
@@ -81,6 +90,7 @@ void Replica::State::OnPersisted(uint64_t ticket) {
     }
     written.insert(written.end(), done.written.begin(), done.written.end());
     out_->events.insert(out_->events.end(), done.events.begin(), done.events.end());
+    Release(&done);
   }
   for (auto& [peer, ack] : acks) SendResult(peer, std::move(ack));
   CheckWaits(&written);
@@ -105,7 +115,7 @@ SessionSummary& Replica::State::FindOrAdd(SessionKey key) {
   return *(found_ = added.get());
 }
 
-bool Replica::State::Gone(NodeId node) const {
+bool ReplicaData::Gone(NodeId node) const {
   if (node == self_ || view_ == nullptr) return false;
   const membership::Member* member = view_->Find(node);
   if (member != nullptr) return !member->live();
@@ -121,6 +131,7 @@ NodeId Replica::State::FirstInLine(absl::Span<const NodeId> copy_set) const {
 
 void Replica::State::Recover(Recovered recovered) {
   started_ = now_.steady;
+  const bool fresh = recovered.sessions.empty() && recovered.cursors.empty();
   for (const auto& [sender, sequence] : recovered.cursors) {
     // A node's own entry holds the highest sequence that it ever gave to a change.
     if (sender == self_) {
@@ -141,12 +152,13 @@ void Replica::State::Recover(Recovered recovered) {
     summary.tombstone = stored.tombstone;
     summary.renewal_due_ms = stored.renewal_due_ms;
     summary.principal = stored.principal;
-    summary.unvalidated =
-        !stored.tombstone && summary.owner() == self_ && !Planted(Bug::kServeUnvalidated);
-    summary.doubtful = !stored.tombstone && summary.owner() != self_;
+    const bool asked = !stored.tombstone && !stored.key.fenced();
+    summary.unvalidated = asked && summary.owner() == self_ && !Planted(Bug::kServeUnvalidated);
+    summary.doubtful = asked && summary.owner() != self_;
     summary.line = stored.line;
     // Its last writes may be lost here and held elsewhere.
     summary.line_ended = true;
+    RecoverFenced(stored, &summary);
     summary.conflicts = static_cast<uint16_t>(stored.conflicts);
     if (stored.conflicts > 0) conflicted_.insert(stored.key);
     if (summary.unvalidated) ++unvalidated_;
@@ -168,6 +180,7 @@ void Replica::State::Recover(Recovered recovered) {
   outbox_.SetDurable(last_sequence_);
   RecoverAliases(recovered.sessions);
   last_sequence_ += kSequenceLeap;
+  fenced_.leases.Start(now_.steady, last_sequence_, fresh);
   batch_.push_back(PutCursor{self_, last_sequence_});
 }
 
@@ -210,6 +223,13 @@ void Replica::State::RunTimers() {
       case Timer::kOffer:
         OfferAgain(key);
         break;
+      case Timer::kFenced:
+        ReviewFenced(key, 1);
+        Settle(key);
+        break;
+      case Timer::kRepeat:
+        Repeat(key);
+        break;
       case Timer::kDoubt:
         doubts_.erase(key);
         if (const SessionSummary* summary = Find(key); summary && summary->InDoubt()) {
@@ -222,6 +242,7 @@ void Replica::State::RunTimers() {
 
 SteadyTime Replica::State::NextDeadline() const {
   SteadyTime next = sweep_pass_ != 0 && sweep_at_ == membership::kNever ? now_.steady : sweep_at_;
+  next = std::min(next, fenced_.tick_at);
   if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
   if (!write_deadlines_.empty()) next = std::min(next, write_deadlines_.front().first);
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
@@ -298,7 +319,7 @@ void Replica::Touch(Now now, const std::vector<SessionKey>& keys, Effects* out) 
 void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   state_->Begin(now, out);
   const SessionSummary* summary = state_->Find(key);
-  if (summary == nullptr) {
+  if (summary == nullptr || summary->stub()) {
     state_->ForgetLearned(key);
   } else if (!summary->tombstone && !state_->OwnedHere(*summary)) {
     state_->Recheck(key);
@@ -315,12 +336,19 @@ void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
   state_->outbox_.StreamDown(peer);
   // The view decides whether the peer is dead; till then its questions wait for the next stream.
   state_->surveys_.OnStreamDown(peer);
+  state_->fenced_.leases.OnStreamDown(peer);
 }
 
 void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
   state_->Begin(now, out);
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     state_->OnReplicateResult(from, *result);
+  } else if (const auto* grant = std::get_if<LeaseGrant>(&message)) {
+    state_->OnLeaseGrant(from, *grant);
+  } else if (const auto* promised = std::get_if<PromiseResult>(&message)) {
+    state_->OnPromiseResult(from, *promised);
+  } else if (const auto* validated = std::get_if<ValidateResult>(&message)) {
+    state_->OnValidateResult(from, *validated);
   } else {
     state_->OnQueryResult(from, std::get<QueryResult>(message));
   }
@@ -336,6 +364,12 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->OnDrop(*drop);
   } else if (const auto* offer = std::get_if<Offer>(&message)) {
     state_->OnOffer(from, *offer);
+  } else if (const auto* lease = std::get_if<LeaseAsk>(&message)) {
+    state_->OnLeaseAsk(from, *lease);
+  } else if (const auto* promise = std::get_if<PromiseAsk>(&message)) {
+    state_->OnPromiseAsk(from, *promise);
+  } else if (const auto* validate = std::get_if<ValidateAsk>(&message)) {
+    state_->OnValidateAsk(from, *validate);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }
@@ -385,6 +419,12 @@ void Replica::Drain(Now now, Effects* out) {
 bool Replica::drained() const { return state_->drained(); }
 
 bool Replica::recovered() const { return state_->unvalidated_ == 0 && !state_->waking_; }
+
+bool Replica::ServesFenced(Now now, SessionKey key) const {
+  state_->now_ = now;
+  const SessionSummary* summary = state_->Known(key);
+  return summary != nullptr && summary->fenced != nullptr && state_->Serves(*summary);
+}
 
 StoreStats Replica::Stats() const {
   StoreStats stats = state_->stats_;

@@ -90,6 +90,9 @@ class Replica {
   // False while sessions that this node believes to own are still being validated after a start.
   bool recovered() const;
 
+  // Would it serve this fenced session at `now`? For checks: callers ask Resolve.
+  bool ServesFenced(Now now, SessionKey key) const;
+
   // Sessions one failure away from loss are counted as of the last sweep.
   StoreStats Stats() const;
   // What would be lost if the process ended now.

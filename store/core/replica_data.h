@@ -11,9 +11,11 @@
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "membership/view.h"
 #include "store/core/body_cache.h"
 #include "store/core/claims.h"
 #include "store/core/expiry_queue.h"
+#include "store/core/fenced.h"
 #include "store/core/held.h"
 #include "store/core/locks.h"
 #include "store/core/outbox.h"
@@ -29,7 +31,7 @@ namespace roost::store {
 struct ReplicaData {
   using NodeId = membership::NodeId;
   using SteadyTime = membership::SteadyTime;
-  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock, kOffer, kDoubt };
+  enum class Timer : uint8_t { kRetry, kSurvey, kHeld, kLock, kOffer, kDoubt, kFenced, kRepeat };
 
   // Of recent sessions; what is not on disk yet comes on top.
   static constexpr int64_t kBodyCacheBytes = 16 << 20;
@@ -42,7 +44,12 @@ struct ReplicaData {
         self_(self),
         counters_(counters),
         bodies_(kBodyCacheBytes),
-        claims_(2 * options.ack_timeout, kClaimsMax) {}
+        claims_(2 * options.ack_timeout, kClaimsMax),
+        fenced_(Leases(options.lease, options.clock_drift)) {}
+
+  void SetTimer(SteadyTime at, Timer timer, SessionKey key) { timers_.insert({at, timer, key}); }
+  // Not live, or absent for so long that it is not just about to join.
+  bool Gone(NodeId node) const;
 
   const Options options_;
   const NodeId self_;
@@ -132,6 +139,7 @@ struct ReplicaData {
   size_t unvalidated_ = 0;
   bool draining_ = false;
   DiskSpace space_ = DiskSpace::kAmple;
+  FencedState fenced_;
   absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
 };
 

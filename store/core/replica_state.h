@@ -11,14 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "store/core/fenced_rules.h"
 #include "store/core/replica.h"
-#include "store/core/replica_data.h"
 
 namespace roost::store {
 
-struct Replica::State : ReplicaData {
+struct Replica::State final : FencedRules {
   State(const Options& options, NodeId self, Counters* counters)
-      : ReplicaData(options, self, counters) {}
+      : FencedRules(options, self, counters) {}
 
   // How long a started node waits to be in the member list before it takes a session for unknown:
   // it may not have met who knows it.
@@ -32,18 +32,18 @@ struct Replica::State : ReplicaData {
   void Flush();
   void OnDeadline();
   SteadyTime NextDeadline() const;
-  void SetTimer(SteadyTime at, Timer timer, SessionKey key) { timers_.insert({at, timer, key}); }
   void RunTimers();
   void OnPersisted(uint64_t ticket);
   void SendResult(NodeId peer, ReplicateResult result);
   void SealBatch();
-  SessionSummary* Find(SessionKey key);
+  SessionSummary* Find(SessionKey key) override;
   SessionSummary& FindOrAdd(SessionKey key);
+  // Owned and served here, now.
   bool OwnedHere(const SessionSummary& summary) const {
+    if (summary.fenced != nullptr) return Serves(summary);
     return summary.owner() == self_ && !summary.unvalidated && !summary.superseded &&
            (summary.wakes == wakes_ || summary.tombstone);
   }
-  bool Gone(NodeId node) const;
   NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
   // Who takes the session over, or owns it.
   NodeId HeirOf(const SessionSummary& summary) const {
@@ -55,28 +55,28 @@ struct Replica::State : ReplicaData {
   uint64_t Commit(Session next);
   void Adopt(Session next);
   void NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause cause, SessionKey key,
-                 SessionKey moved_to = {});
-  void Store(SessionPtr body, uint64_t sequence);
-  void EraseRecord(SessionKey key);
+                 SessionKey moved_to = {}) override;
+  void Store(SessionPtr body, uint64_t sequence) override;
+  void EraseRecord(SessionKey key) override;
   void StepDown(SessionKey key, Epoch epoch, NodeId owner);
   // Above any epoch whose change of the session a disk may have lost here.
   static constexpr uint64_t kEpochLeap = 1 << 10;
   void Reindex(SessionKey key);
-  void Recount(SessionSummary* summary);
+  void Recount(SessionSummary* summary) override;
   Standing StandingOf(const SessionSummary& summary) const;
   void AddTo(Standing standing, int64_t n);
   void ScheduleExpiry(SessionKey key);
   void RunExpiry();
-  Remaining RemainingOf(const SessionSummary& summary, const Session* body) const;
-  void SetClocks(const Remaining& remaining, Session* session) const;
-  SessionPtr Body(SessionKey key);
+  Remaining RemainingOf(const SessionSummary& summary, const Session* body) const override;
+  void SetClocks(const Remaining& remaining, Session* session) const override;
+  SessionPtr Body(SessionKey key) override;
   // `ahead`: no caller waits for it yet.
-  Want& WantBody(SessionKey key, bool ahead = false);
+  Want& WantBody(SessionKey key, bool ahead = false) override;
   void OnLoaded(uint64_t ticket, SessionPtr body);
   void WriteAccess(SessionKey key);
-  void NoteAccess(SessionKey key);
+  void NoteAccess(SessionKey key) override;
   Session Tombstone(SessionKey key, uint64_t counter_above);
-  void WriteTombstone(SessionKey key, uint64_t counter_above);
+  void WriteTombstone(SessionKey key, uint64_t counter_above) override;
 
   // execute.cc: the session API at the owner.
   void Execute(Held held) { ExecuteAt(KeyOf(held.operation), std::move(held)); }
@@ -98,20 +98,21 @@ struct Replica::State : ReplicaData {
   Session NewSession(SessionKey key, int64_t idle_ttl_ms, int64_t absolute_ttl_ms,
                      int64_t renewal_ttl_ms);
   void Write(uint64_t id, Session next, Ack ack, OperationResult result);
-  void ReportClocks(const SessionSummary& summary, OperationResult* result) const;
-  void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack, OperationResult result);
+  void ReportClocks(const SessionSummary& summary, OperationResult* result) const override;
+  void Await(uint64_t id, SessionKey key, uint64_t sequence, Ack ack,
+             OperationResult result) override;
   bool HasSpace(uint64_t id, DiskSpace least);
   bool MayWrite(uint64_t id, SessionKey key, NodeId owner, Ack ack);
   int CopiesAsked(Ack ack) const;
   int CopiesPossible(SessionKey key);
-  void CheckWaits(SessionKey key);
+  void CheckWaits(SessionKey key) override;
   void CheckWaits(std::vector<SessionKey>* keys);
-  void FailWaits(SessionKey key, const std::string& why);
+  void FailWaits(SessionKey key, const std::string& why) override;
   void FailWait(const WriteWait& wait, absl::Status status);
   void ExpireWaits(SessionKey key);
-  uint32_t ZonesOf(absl::Span<const NodeId> nodes) const;
+  uint32_t ZonesOf(absl::Span<const NodeId> nodes) const override;
   // Of a write: at once, or with the other session's that it waits for.
-  void Finish(uint64_t id, OperationResult result);
+  void Finish(uint64_t id, OperationResult result) override;
   void Reply(uint64_t id, OperationResult result);
   void Fail(uint64_t id, absl::Status status, NodeId owner = {});
 
@@ -173,9 +174,9 @@ struct Replica::State : ReplicaData {
   Place Locate(SessionKey key, bool claim = false);
   // What this node holds or learned about a session of another node may be old: asks.
   void Recheck(SessionKey key);
-  void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers);
+  void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers) override;
   void FinishLookup(SessionKey key, const Survey& survey);
-  std::vector<NodeId> LookupPeers(SessionKey key) const;
+  std::vector<NodeId> LookupPeers(SessionKey key) const override;
   // May this node make the session that nobody knows? If not, the arbiter is asked, or the claimant
   // is known now.
   bool MayMake(SessionKey key);
@@ -184,14 +185,14 @@ struct Replica::State : ReplicaData {
   // As the arbiter: who may make the session.
   NodeId Claimant(SessionKey key, NodeId asker);
   void Hold(SessionKey key, Held held);
-  void RetrySoon(SessionKey key);
+  void RetrySoon(SessionKey key) override;
   // Tries again everything held for `key`. `nowhere`: nobody knows the session.
-  void Settle(SessionKey key, bool nowhere = false);
+  void Settle(SessionKey key, bool nowhere = false) override;
   bool TryHeld(SessionKey key, Held& held, bool nowhere);
   void ExpireHeld(SessionKey key);
   void GiveUp(SessionKey key, const Held& held);
-  void Learn(SessionKey key, NodeId owner, Epoch epoch);
-  void ForgetLearned(SessionKey key);
+  void Learn(SessionKey key, NodeId owner, Epoch epoch) override;
+  void ForgetLearned(SessionKey key) override;
   Answer AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker);
   void AnswerPeer(SessionKey key, const Held& held);
   void OnQuery(NodeId from, const Query& query);
@@ -213,7 +214,7 @@ struct Replica::State : ReplicaData {
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);
   void AddDrops(SessionKey key, const std::vector<NodeId>& nodes);
   void SendDrops(SessionKey key);
-  void SendDrop(NodeId node, const Drop& drop);
+  void SendDrop(NodeId node, const Drop& drop) override;
   void TellFormer(SessionKey key, Epoch epoch);
 
   // takeover.cc: what a view means for the sessions.

@@ -44,6 +44,7 @@ bool FollowsAlias(const Operation& operation) {
 
 Place Replica::State::Locate(SessionKey key, bool claim) {
   using Kind = Place::Kind;
+  if (key.fenced()) return LocateFenced(key);
   if (const SessionSummary* summary = Find(key)) {
     const NodeId owner = summary->owner();
     if (summary->tombstone && summary->unvalidated) {
@@ -120,6 +121,7 @@ std::vector<NodeId> Replica::State::LookupPeers(SessionKey key) const {
 }
 
 void Replica::State::Recheck(SessionKey key) {
+  if (key.fenced() && Known(key) != nullptr) return RecheckFenced(key);
   if (Find(key) != nullptr) return Validate(key);
   ForgetLearned(key);
   (void)Locate(key);
@@ -132,6 +134,7 @@ void Replica::State::StartLookup(SessionKey key, QueryPurpose purpose, std::vect
 }
 
 void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
+  if (key.fenced()) return FinishFencedLookup(key, survey);
   const Answer& best = survey.best;
   if (const SessionSummary* summary = Find(key)) {
     if (best.known && best.tombstone && !summary->tombstone) {
@@ -298,12 +301,21 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   const bool claims = held.kind == Held::Kind::kResolve ||
                       (held.kind == Held::Kind::kOperation && MakesSession(held.operation));
   Place place;
-  if (nowhere && Find(key) == nullptr && !learned_.contains(key)) {
+  if (nowhere && Known(key) == nullptr && !learned_.contains(key)) {
     place.kind = Kind::kNowhere;
   } else {
     place = Locate(key, claims);
   }
-  if (place.kind == Kind::kNowhere && claims && !MayMake(key)) place = Place{};
+  if (key.fenced()) {
+    const bool makes = held.kind == Held::Kind::kOperation && MakesSession(held.operation);
+    if (place.kind == Kind::kNowhere && makes) place = PlaceToMake(key, &held);
+    if (place.kind == Kind::kHere || place.kind == Kind::kDeleted) {
+      bool taken = false;
+      if (HoldBack(key, held, &taken)) return taken;
+    }
+  } else if (place.kind == Kind::kNowhere && claims && !MayMake(key)) {
+    place = Place{};
+  }
   if (place.kind == Kind::kWait || place.kind == Kind::kOrphan) {
     held.asked = true;
     return false;
@@ -337,7 +349,9 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
     case Kind::kHere:
       // Two nodes that did not see each other may both have made it: not shown before a copy has
       // taken it, which takes one of them.
-      if (std::holds_alternative<GetOp>(held.operation) && writes_.Waits(key, 1)) return false;
+      if (!key.fenced() && std::holds_alternative<GetOp>(held.operation) && writes_.Waits(key, 1)) {
+        return false;
+      }
       if (NeedsBody(held.operation) && Body(key) == nullptr) {
         WantBody(key);
         return false;
@@ -405,7 +419,8 @@ void Replica::State::ExpireHeld(SessionKey key) {
 
 void Replica::State::GiveUp(SessionKey key, const Held& held) {
   if (held.kind == Held::Kind::kOperation || held.kind == Held::Kind::kRotate) {
-    return Fail(held.id, absl::UnavailableError("the owner is not known yet"));
+    return Fail(held.id, absl::UnavailableError(key.fenced() ? FencedReason(key)
+                                                             : "the owner is not known yet"));
   }
   if (held.kind == Held::Kind::kPeer) {
     const bool dead = held.purpose == QueryPurpose::kValidate && Gone(held.peer);
@@ -447,6 +462,7 @@ Ownership Replica::State::OwnershipOf(SessionKey key, Place::Kind kind, NodeId o
 // --- Questions, both ways.
 
 Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker) {
+  if (key.fenced()) return AnswerFenced(key);
   Answer answer;
   answer.key = key;
   const SessionSummary* summary = Find(key);
@@ -489,7 +505,9 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
     const SessionKey key = query.keys[i];
     const SessionSummary* summary = Find(key);
     bool later = false;
-    if (summary != nullptr && summary->tombstone) {
+    if (key.fenced()) {
+      summary = nullptr;
+    } else if (summary != nullptr && summary->tombstone) {
       later = query.purpose == QueryPurpose::kResolve && summary->unvalidated;
     } else if (summary != nullptr && query.purpose == QueryPurpose::kValidate && Gone(from)) {
       later = true;
@@ -531,7 +549,8 @@ void Replica::State::OnQuery(NodeId from, const Query& query) {
 void Replica::State::OnQueryResult(NodeId from, const QueryResult& result) {
   for (const Answer& answer : result.answers) {
     const SessionSummary* summary = Find(answer.key);
-    if (summary == nullptr || summary->tombstone || !OwnedHere(*summary)) continue;
+    if (summary == nullptr || summary->tombstone || summary->fenced != nullptr) continue;
+    if (!OwnedHere(*summary)) continue;
     const bool behind = answer.known && !answer.tombstone && answer.epoch < summary->epoch;
     // Who is taken for the owner there may not know of this epoch, nor one that holds an old copy
     // and missed that it need not: it offers what it has.

@@ -73,6 +73,9 @@ void Replica::State::StartRotate(Held held) {
     return Reply(held.id, std::move(result));
   }
   if (absl::Status status = CheckRotate(op); !status.ok()) return Fail(held.id, std::move(status));
+  if (op.key.fenced()) {
+    return Fail(held.id, absl::UnimplementedError("a fenced session keeps its id"));
+  }
   held.kind = Held::Kind::kRotate;
   held.asked = false;
   const SessionKey target = op.new_key;

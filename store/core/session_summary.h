@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/container/btree_map.h"
 #include "absl/container/inlined_vector.h"
 #include "membership/node_id.h"
+#include "membership/steady_time.h"
+#include "store/core/leases.h"
 #include "store/epoch.h"
 #include "store/session.h"
 
@@ -24,6 +28,46 @@ enum class Standing : uint8_t {
   kOwnedThin,  // Too few of its copies are live.
   kCopied,
   kTombstone,
+};
+
+// What else is kept in memory of a fenced session.
+struct FencedSummary {
+  // What another holder of the session has told this node, its owner.
+  struct Peer {
+    membership::NodeId node;
+    // The term in which it has validated the session under the present epoch.
+    std::optional<Term> validated;
+    // The newest version of the present epoch that it has persisted.
+    uint64_t reached = 0;
+  };
+
+  Epoch promised;
+  CopySet next_copy_set;
+  bool head = false;
+  bool resigned = false;
+  // A higher epoch that somebody told of: not owned here any more.
+  Epoch overtaken;
+  // So long its node is taken for the owner, or for about to be.
+  membership::SteadyTime overtaken_until{};
+  // Attempts to take the session over since the last success of anybody.
+  uint8_t attempts = 0;
+  absl::InlinedVector<Peer, 2> peers;
+  // No copies any more since the last change of the copies, and not told yet.
+  std::vector<membership::NodeId> surplus;
+
+  Peer& PeerAt(membership::NodeId node) {
+    for (Peer& peer : peers) {
+      if (peer.node == node) return peer;
+    }
+    peers.push_back({node, std::nullopt, 0});
+    return peers.back();
+  }
+  const Peer* FindPeer(membership::NodeId node) const {
+    for (const Peer& peer : peers) {
+      if (peer.node == node) return &peer;
+    }
+    return nullptr;
+  }
 };
 
 struct SessionSummary {
@@ -63,11 +107,18 @@ struct SessionSummary {
   // The next write here begins a line of its own: the former may have gone on elsewhere.
   bool line_ended = false;
   Standing standing = Standing::kNone;
+  // Null in the mode `available`.
+  std::unique_ptr<FencedSummary> fenced;
 
   membership::NodeId owner() const {
     return copy_set.empty() ? membership::NodeId{} : copy_set.front();
   }
-  bool HasCopyAt(membership::NodeId node) const { return absl::c_linear_search(copy_set, node); }
+  bool HasCopyAt(membership::NodeId node) const {
+    return absl::c_linear_search(copy_set, node) ||
+           (fenced != nullptr && absl::c_linear_search(fenced->next_copy_set, node));
+  }
+  // A promise without a record.
+  bool stub() const { return fenced != nullptr && version == 0; }
   bool InDoubt() const { return unvalidated || doubtful; }
   bool Expired(WallMs wall) const {
     return wall >= std::min(last_access_ms + idle_ttl_ms, absolute_deadline_ms);

@@ -78,7 +78,8 @@ bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequen
   if (body == nullptr) return false;
   const int64_t bytes = SizeOf(*body);
   if (!Outbox::HasRoom(*stream, bytes, options_.in_flight_bytes)) return false;
-  Outbox::Sent(stream, {sequence, key, body->epoch, body->version, bytes});
+  Outbox::Sent(stream,
+               {sequence, key, body->epoch, key.fenced() ? body->line : body->version, bytes});
   counters_->replicated_out.fetch_add(1, std::memory_order_relaxed);
   counters_->bytes_out.fetch_add(bytes, std::memory_order_relaxed);
   const Remaining remaining = RemainingOf(*Find(key), body.get());
@@ -102,6 +103,12 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
   absl::flat_hash_set<uint64_t> refused;
   for (const Fenced& fenced : result.fenced) refused.insert(fenced.sequence);
   for (const InFlight& item : Outbox::Acked(stream, result.sequence)) {
+    if (item.key.fenced()) {
+      if (refused.contains(item.sequence)) continue;
+      OnReached(from, item.key, item.epoch, item.version);
+      reached.push_back(item.key);
+      continue;
+    }
     if (refused.contains(item.sequence)) {
       refused_.insert({from, item.key});
       continue;
@@ -126,6 +133,10 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
 }
 
 void Replica::State::OnFenced(const Fenced& fenced) {
+  if (fenced.key.fenced()) {
+    Overtake(fenced.key, fenced.epoch);
+    return Settle(fenced.key);
+  }
   const SessionSummary* summary = Find(fenced.key);
   if (summary == nullptr || summary->epoch >= fenced.epoch || Planted(Bug::kForgetFenced)) return;
   if (summary->tombstone && Planted(Bug::kDeleteGivesUp)) {
@@ -198,6 +209,7 @@ void Replica::State::TellFormer(SessionKey key, Epoch epoch) {
 }
 
 void Replica::State::OnDrop(const Drop& drop) {
+  if (drop.key.fenced()) return OnFencedDrop(drop);
   const SessionSummary* summary = Find(drop.key);
   if (summary == nullptr || summary->tombstone || summary->epoch >= drop.epoch) return;
   if (Contains(drop, *summary) || Planted(Bug::kDropUnmerged)) {
@@ -234,7 +246,11 @@ void Replica::State::OnReplicate(NodeId from, const Replicate& message) {
   counters_->replicated_in.fetch_add(1, std::memory_order_relaxed);
   if (Planted(Bug::kResultBeforePersist)) SendResult(from, {message.sequence, {}});
   std::vector<Fenced> fenced;
-  Accept(message, Find(message.session->key), &fenced);
+  if (message.session->key.fenced()) {
+    AcceptFenced(from, message, &fenced);
+  } else {
+    Accept(message, Find(message.session->key), &fenced);
+  }
   Acknowledge(from, message.sequence, std::move(fenced));
 }
 

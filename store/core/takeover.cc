@@ -59,6 +59,7 @@ bool Moves(const membership::View& before, const membership::View& after) {
 void Replica::State::OnView(membership::ViewPtr view) {
   previous_view_ = std::move(view_);
   view_ = std::move(view);
+  NoteFencedMembers();
   for (const membership::Member& member : view_->members()) {
     const membership::Member* before =
         previous_view_ == nullptr ? nullptr : previous_view_->Find(member.id);
@@ -116,7 +117,8 @@ void Replica::State::OnWake() {
 void Replica::State::DoubtIfSlept(SessionSummary* summary) {
   summary->wakes = wakes_;
   counters_->reviews.fetch_add(1, std::memory_order_relaxed);
-  if (summary->tombstone || summary->superseded) return;
+  // Leases lapse by a clock that does not sleep.
+  if (summary->tombstone || summary->superseded || summary->fenced != nullptr) return;
   if (summary->owner() != self_) {
     summary->doubtful = true;
   } else if (!std::exchange(summary->unvalidated, true)) {
@@ -200,6 +202,7 @@ void Replica::State::Sweep() {
 
 // Does what the view asks for with one session. Idempotent.
 void Replica::State::Review(SessionKey key, int pass) {
+  if (key.fenced()) return ReviewFenced(key, pass);
   SessionSummary* summary = Find(key);
   if (summary == nullptr || view_ == nullptr || Planted(Bug::kNoReview)) return;
   counters_->reviews.fetch_add(1, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "grpcpp/create_channel.h"
 #include "store/io/frame_stream.h"
+#include "store/io/read_clocks.h"
 
 namespace roost::store {
 
@@ -237,9 +238,9 @@ void PeerClient::StreamDone(OpenedStream* stream, bool refused) {
   peer->stream.reset();
   peer->outbox.clear();
   const auto pause = absl::Uniform(random_, 0.5, 1.0) * peer->pause;
-  peer->retry_at = closed_ ? membership::kNever
-                           : std::chrono::steady_clock::now() +
-                                 std::chrono::duration_cast<membership::SteadyDuration>(pause);
+  peer->retry_at =
+      closed_ ? membership::kNever
+              : ReadSteady() + std::chrono::duration_cast<membership::SteadyDuration>(pause);
   peer->pause = std::clamp(peer->pause * 2, kPauseMin, kPauseMax);
   if (was_up) events_.on_down(id);
   if (refused) events_.on_refused(id);

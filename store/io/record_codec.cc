@@ -80,12 +80,18 @@ class SummaryReader {
         return ReadInt64(&renewed_ms_);
       case Tag(Record::kRenewalTtlMsFieldNumber, kVarint):
         return ReadInt64(&renewal_ttl_ms_);
-      case Tag(Record::kTombstoneFieldNumber, kVarint): {
-        uint64_t value = 0;
-        if (!in_.ReadVarint64(&value)) return false;
-        out->tombstone = value != 0;
-        return true;
-      }
+      case Tag(Record::kTombstoneFieldNumber, kVarint):
+        return ReadBool(&out->tombstone);
+      case Tag(Record::kPromisedFieldNumber, kBytes):
+        return ReadEpoch(&out->promised);
+      case Tag(Record::kNextCopySetFieldNumber, kBytes):
+        return ReadHolders(&out->next_copy_set);
+      case Tag(Record::kNextCopySetFieldNumber, kFixed64):
+        return ReadHolder(&out->next_copy_set);
+      case Tag(Record::kHeadFieldNumber, kVarint):
+        return ReadBool(&out->head);
+      case Tag(Record::kResignedFieldNumber, kVarint):
+        return ReadBool(&out->resigned);
       case Tag(Record::kLineFieldNumber, kFixed64):
         return in_.ReadLittleEndian64(&out->line);
       case Tag(Record::kConflictsFieldNumber, kBytes):
@@ -95,6 +101,13 @@ class SummaryReader {
       default:
         return WireFormatLite::SkipField(&in_, tag);
     }
+  }
+
+  bool ReadBool(bool* out) {
+    uint64_t value = 0;
+    if (!in_.ReadVarint64(&value)) return false;
+    *out = value != 0;
+    return true;
   }
 
   bool ReadInt64(int64_t* out) {
@@ -194,11 +207,12 @@ absl::StatusOr<StoredSession> DecodeStoredSummary(absl::string_view bytes) {
     return absl::InvalidArgumentError("record: malformed");
   }
   summary.size_bytes = bytes.size();
-  absl::Status checked = CheckNumbers(summary.epoch, summary.version, summary.absolute_deadline_ms,
-                                      summary.idle_ttl_ms);
+  absl::Status checked = CheckNumbers(summary.key, summary.epoch, summary.promised, summary.version,
+                                      summary.absolute_deadline_ms, summary.idle_ttl_ms);
   if (!checked.ok()) return checked;
   if (summary.copy_set.empty()) return absl::InvalidArgumentError("record: copy_set is empty");
   if (checked = CheckHolders(summary.copy_set); !checked.ok()) return checked;
+  if (checked = CheckHolders(summary.next_copy_set); !checked.ok()) return checked;
   return summary;
 }
 

@@ -213,6 +213,8 @@ void EncodeRecord(const Session& session, peer::v1::Record* out) {
     if (attribute.line() == session.line) attribute.clear_line();
   }
   out->set_tombstone(session.tombstone);
+  out->set_head(session.head);
+  out->set_resigned(session.resigned);
   if (session.alias != SessionKey{}) out->set_alias(session.alias.ToBytes());
   out->set_namespace_(session.name_space);
   out->set_renewed_ms(session.renewed_ms);
@@ -241,10 +243,16 @@ absl::Status CheckHolders(const std::vector<membership::NodeId>& copy_set) {
   return absl::OkStatus();
 }
 
-absl::Status CheckNumbers(Epoch epoch, uint64_t version, int64_t absolute_deadline_ms,
-                          int64_t idle_ttl_ms) {
-  if (epoch.n == 0 || !epoch.node) return Bad("epoch is missing");
-  if (version == 0) return Bad("version is 0");
+absl::Status CheckNumbers(SessionKey key, Epoch epoch, Epoch promised, uint64_t version,
+                          int64_t absolute_deadline_ms, int64_t idle_ttl_ms) {
+  // A promise about a session that is not here.
+  const bool promise_only = key.fenced() && epoch == Epoch{} && version == 0;
+  if (key.fenced()) {
+    if (promised.n == 0 || !promised.node) return Bad("promised is missing");
+    if (promised < epoch) return Bad("promised is below epoch");
+  }
+  if (!promise_only && (epoch.n == 0 || !epoch.node)) return Bad("epoch is missing");
+  if (!promise_only && version == 0) return Bad("version is 0");
   if (absolute_deadline_ms < 0) return Bad("absolute_deadline_ms is negative");
   if (idle_ttl_ms < 0) return Bad("idle_ttl_ms is negative");
   return absl::OkStatus();
@@ -263,8 +271,10 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
   session.idle_ttl_ms = record->idle_ttl_ms();
   session.last_access_ms = record->last_access_ms();
   session.tombstone = record->tombstone();
-  absl::Status checked = CheckNumbers(session.epoch, session.version, session.absolute_deadline_ms,
-                                      session.idle_ttl_ms);
+  session.head = record->head();
+  session.resigned = record->resigned();
+  absl::Status checked = CheckNumbers(session.key, session.epoch, session.promised, session.version,
+                                      session.absolute_deadline_ms, session.idle_ttl_ms);
   if (!checked.ok()) return checked;
   if (session.created_ms < 0 || session.last_access_ms < 0) return Bad("a time is negative");
 

@@ -49,7 +49,7 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record);
 
 // The checks that a record and its summary share.
 absl::Status CheckHolders(const std::vector<membership::NodeId>& copy_set);
-absl::Status CheckNumbers(Epoch epoch, uint64_t version, int64_t absolute_deadline_ms,
-                          int64_t idle_ttl_ms);
+absl::Status CheckNumbers(SessionKey key, Epoch epoch, Epoch promised, uint64_t version,
+                          int64_t absolute_deadline_ms, int64_t idle_ttl_ms);
 
 }  // namespace roost::store

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "store/io/fenced_wire.h"
 #include "store/io/record_proto.h"
 
 namespace roost::store {
@@ -17,40 +18,6 @@ constexpr int kFencedMax = 4'096;
 
 absl::Status Bad(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("peer message: ", what));
-}
-
-size_t SessionBytes(const SessionPtr& session) {
-  if (session == nullptr) return 0;
-  size_t bytes = 160 + session->principal.size();
-  for (const auto& [name, attribute] : session->attributes) {
-    bytes += 44 + name.size() + attribute.value.size() + attribute.schema.size();
-  }
-  for (const Conflict& conflict : session->conflicts) {
-    bytes += 96;
-    for (const Loss& loss : conflict.losses) {
-      bytes += 48 + loss.name.size() + loss.attribute.value.size() + loss.attribute.schema.size();
-    }
-  }
-  return bytes + 24 * session->ancestors.size();
-}
-
-// Times by the sender's wall clock stay behind; what is left of them travels.
-void EncodeTravelling(const Session& session, const Remaining& remaining, peer::v1::Record* out) {
-  EncodeRecord(session, out);
-  out->clear_last_access_ms();
-  out->clear_lock_until_ms();
-  out->set_idle_remaining_ms(remaining.idle_ms);
-  out->set_lock_remaining_ms(remaining.lock_ms);
-}
-
-Remaining DecodeRemaining(const peer::v1::Record& record) {
-  return {.idle_ms = record.idle_remaining_ms(), .lock_ms = record.lock_remaining_ms()};
-}
-
-absl::StatusOr<SessionPtr> DecodeTravelling(peer::v1::Record* record) {
-  auto session = DecodeRecord(record);
-  if (!session.ok()) return session.status();
-  return std::make_shared<const Session>(*std::move(session));
 }
 
 absl::StatusOr<ToReceiver> DecodeReplicate(peer::v1::Replicate* message) {
@@ -120,6 +87,12 @@ absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
                    .line = message->offer().line(),
                    .version = message->offer().version()};
     }
+    case Body::kLeaseAsk:
+      return Decode(message->lease_ask());
+    case Body::kPromiseAsk:
+      return Decode(message->promise_ask());
+    case Body::kValidateAsk:
+      return Decode(message->validate_ask());
     case Body::kCursor:
       return CursorUpdate{.sequence = message->cursor().sequence()};
     case Body::kHello:
@@ -189,6 +162,12 @@ absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
   switch (message->body_case()) {
     case Body::kResult:
       return DecodeReplicateResult(message->result());
+    case Body::kLeaseGrant:
+      return Decode(message->lease_grant());
+    case Body::kPromiseResult:
+      return Decode(message->mutable_promise_result());
+    case Body::kValidateResult:
+      return Decode(message->validate_result());
     case Body::kQueryResult:
       return DecodeQueryResult(message->mutable_query_result());
     case Body::kHello:
@@ -232,6 +211,10 @@ size_t WireBytes(const ToReceiver& message) {
     return 32 + SessionBytes(replicate->session);
   }
   if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
+  if (const auto* promise = std::get_if<PromiseAsk>(&message)) return WireBytesOf(*promise);
+  if (const auto* validate = std::get_if<ValidateAsk>(&message)) {
+    return 32 + 48 * validate->items.size();
+  }
   if (const auto* drop = std::get_if<Drop>(&message)) return 80 + 24 * drop->ancestors.size();
   return 80;
 }
@@ -239,6 +222,11 @@ size_t WireBytes(const ToReceiver& message) {
 size_t WireBytes(const ToSender& message) {
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     return 32 + 64 * result->fenced.size();
+  }
+  if (std::holds_alternative<LeaseGrant>(message)) return 48;
+  if (const auto* promised = std::get_if<PromiseResult>(&message)) return WireBytesOf(*promised);
+  if (const auto* validated = std::get_if<ValidateResult>(&message)) {
+    return 48 + 96 * validated->items.size();
   }
   size_t bytes = 32;
   for (const Answer& answer : std::get<QueryResult>(message).answers) {
@@ -265,6 +253,12 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
     EncodeEpoch(offer->epoch, out->mutable_offer()->mutable_epoch());
     out->mutable_offer()->set_line(offer->line);
     out->mutable_offer()->set_version(offer->version);
+  } else if (const auto* lease = std::get_if<LeaseAsk>(&message)) {
+    Encode(*lease, out->mutable_lease_ask());
+  } else if (const auto* promise = std::get_if<PromiseAsk>(&message)) {
+    Encode(*promise, out->mutable_promise_ask());
+  } else if (const auto* validate = std::get_if<ValidateAsk>(&message)) {
+    Encode(*validate, out->mutable_validate_ask());
   } else {
     const auto& query = std::get<Query>(message);
     peer::v1::Query* encoded = out->mutable_query();
@@ -285,6 +279,12 @@ void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
       item->set_owner(fenced.owner.value);
       item->set_sequence(fenced.sequence);
     }
+  } else if (const auto* grant = std::get_if<LeaseGrant>(&message)) {
+    Encode(*grant, out->mutable_lease_grant());
+  } else if (const auto* promised = std::get_if<PromiseResult>(&message)) {
+    Encode(*promised, out->mutable_promise_result());
+  } else if (const auto* validated = std::get_if<ValidateResult>(&message)) {
+    Encode(*validated, out->mutable_validate_result());
   } else {
     const auto& answers = std::get<QueryResult>(message);
     out->mutable_query_result()->set_id(answers.id);

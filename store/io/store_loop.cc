@@ -357,7 +357,7 @@ class StoreLoop::Loop {
   void EndTurn() {
     Flush();
     const bool writes = std::exchange(writes_here_, false);
-    queue_.Leave(NextDeadline());
+    queue_.Leave(WaitUntil(NextDeadline()));
     if (writes) disk_.WriteHere();
   }
 
@@ -445,7 +445,7 @@ class StoreLoop::Loop {
   }
 
   void Forward(uint64_t id, Call* call, NodeId owner) {
-    const SteadyTime now = std::chrono::steady_clock::now();
+    const SteadyTime now = ReadSteady();
     if (call->forwards++ == 0) {
       call->deadline = now + options_.ack_timeout + WaitOf(*call->operation);
       calls_.SetTimer(call->deadline + kGiveUpSlack, id, CallTable::Timer::kGiveUp);

@@ -44,8 +44,43 @@ constexpr const char* kNames[] = {
 };
 static_assert(std::size(kNames) == static_cast<size_t>(Bug::kEnd));
 
-std::vector<std::string> Live(uint64_t seed) {
+constexpr const char* kFencedNames[] = {
+    "a holder counts its lease from the answer",
+    "a holder does not allow for drift",
+    "a granter promises right after a start",
+    "a granter goes on in the same term",
+    "a restart forgets what was promised",
+    "promises are sent before the disk has them",
+    "a member promises before the owner's lease has lapsed",
+    "a member promises to a lower epoch",
+    "an owner promises and goes on",
+    "an owner serves without leases",
+    "an owner serves what was not validated",
+    "a validation does not bind",
+    "a write is acknowledged one copy short",
+    "a read shows what was not acknowledged",
+    "a copy takes a record below what it promised",
+    "a candidate goes on from its own record",
+    "a witness is taken for a copy with attributes",
+    "a restart forgets a resignation",
+    "an owner ignores a higher epoch",
+    "the copies are changed in one step",
+    "a candidate asks one set of the copies",
+    "an owner counts leases of one set of the copies",
+    "a write is acknowledged by one set of the copies",
+    "a surplus copy forgets what it promised",
+};
+static_assert(std::size(kFencedNames) ==
+              static_cast<size_t>(Bug::kFencedEnd) - static_cast<size_t>(Bug::kEnd));
+
+const char* NameOf(int bug) {
+  const int fenced = bug - static_cast<int>(Bug::kEnd);
+  return fenced < 0 ? kNames[bug] : kFencedNames[fenced];
+}
+
+std::vector<std::string> Live(uint64_t seed, bool fenced) {
   ClusterSimOptions options;
+  options.fenced = fenced;
   options.seed = seed;
   options.nodes = static_cast<int>(3 + seed % 4);
   return RunClusterSim(options).violations;
@@ -53,21 +88,24 @@ std::vector<std::string> Live(uint64_t seed) {
 
 }  // namespace
 
-std::vector<uint64_t> CleanSeeds(int seeds_max) {
+std::vector<uint64_t> CleanSeeds(int seeds_max, bool fenced) {
   std::vector<uint64_t> seeds;
   for (int seed = 1; seed <= seeds_max; ++seed) {
-    if (Live(static_cast<uint64_t>(seed)).empty()) seeds.push_back(static_cast<uint64_t>(seed));
+    if (Live(static_cast<uint64_t>(seed), fenced).empty())
+      seeds.push_back(static_cast<uint64_t>(seed));
   }
   return seeds;
 }
 
-std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds) {
+std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds, bool fenced) {
   std::vector<PlantedBug> results;
-  for (int bug = 1; bug < static_cast<int>(Bug::kEnd); ++bug) {
-    PlantedBug result{kNames[bug], false, ""};
+  const int first = fenced ? static_cast<int>(Bug::kEnd) : 1;
+  const auto end = static_cast<int>(fenced ? Bug::kFencedEnd : Bug::kEnd);
+  for (int bug = first; bug < end; ++bug) {
+    PlantedBug result{NameOf(bug), false, ""};
     planted_bug = static_cast<Bug>(bug);
     for (const uint64_t seed : seeds) {
-      const std::vector<std::string> violations = Live(seed);
+      const std::vector<std::string> violations = Live(seed, fenced);
       result.caught = !violations.empty();
       if (!result.caught) continue;
       result.violation = violations[0];

@@ -10,8 +10,9 @@
 namespace roost::sim {
 
 // Of the seeds 1 to `seeds_max`, those that break no rule without a bug: others prove nothing.
-std::vector<uint64_t> CleanSeeds(int seeds_max);
-// Tries each bug with these seeds until one catches it.
-std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds);
+std::vector<uint64_t> CleanSeeds(int seeds_max, bool fenced = false);
+// Tries each bug of the mode with these seeds until one catches it.
+std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds,
+                                            bool fenced = false);
 
 }  // namespace roost::sim

@@ -333,7 +333,7 @@ class ClusterScenario {
 }  // namespace
 
 ClusterSimResult RunClusterSim(const ClusterSimOptions& options) {
-  return ClusterScenario(options).Run();
+  return options.fenced ? RunFencedSim(options) : ClusterScenario(options).Run();
 }
 
 }  // namespace roost::sim

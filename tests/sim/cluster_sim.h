@@ -11,7 +11,8 @@ namespace roost::sim {
 struct ClusterSimOptions {
   int nodes = 5;
   uint64_t seed = 1;
-  bool trace = false;  // Faults, calls and answers to stdout.
+  bool fenced = false;  // Sessions of the mode `fenced`; else `available`.
+  bool trace = false;   // Faults, calls and answers to stdout.
 };
 
 struct ClusterSimResult {
@@ -22,5 +23,7 @@ struct ClusterSimResult {
 };
 
 ClusterSimResult RunClusterSim(const ClusterSimOptions& options);
+// `options.fenced`; RunClusterSim calls it.
+ClusterSimResult RunFencedSim(const ClusterSimOptions& options);
 
 }  // namespace roost::sim

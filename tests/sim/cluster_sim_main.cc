@@ -14,7 +14,7 @@ namespace roost::sim {
 namespace {
 
 constexpr char kHelp[] = R"(cluster_sim [OPTION VALUE]...
-cluster_sim --planted [--json FILE]     how many planted bugs of the store the checkers catch
+cluster_sim --planted [--mode NAME] [--json FILE]     how many planted bugs of the store the checkers catch
 
 Membership, store and grace cores together, with simulated network, disks, clocks and clients. A
 seed decides everything: the same seed gives the same run.
@@ -22,7 +22,7 @@ seed decides everything: the same seed gives the same run.
   --seeds N      N seeds (default 100), from 1 on
   --seed S       only this seed; with --seeds, N from this one on
   --nodes N      3 to 9 nodes (default: 3 to 6, by seed)
-  --mode NAME    available (default); fenced is not built yet
+  --mode NAME    available (default) or fenced; with --planted too
   --trace        with --seed: faults, calls and answers as they happen
   --json FILE    {seeds, mode, violations, trace_hash, sometimes}
 
@@ -91,10 +91,11 @@ std::string ToJson(const Flags& flags, const Summary& sum) {
 int RunPlanted(const Flags& flags, const char* self) {
   std::string path = self;
   path.replace(path.rfind('/') + 1, std::string::npos, kPlantedBinary);
+  const char* mode = flags.mode.c_str();
   if (flags.json.empty()) {
-    execl(path.c_str(), kPlantedBinary, nullptr);
+    execl(path.c_str(), kPlantedBinary, "--mode", mode, nullptr);
   } else {
-    execl(path.c_str(), kPlantedBinary, "--json", flags.json.c_str(), nullptr);
+    execl(path.c_str(), kPlantedBinary, "--mode", mode, "--json", flags.json.c_str(), nullptr);
   }
   std::fprintf(stderr, "can't run %s: build //tests/sim:%s\n", path.c_str(), kPlantedBinary);
   return 2;
@@ -111,10 +112,6 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (flags.planted) return RunPlanted(flags, argv[0]);
-  if (flags.mode == "fenced") {
-    std::fputs("--mode fenced: the store has no fenced mode yet; use --mode available\n", stderr);
-    return 2;
-  }
   Summary sum;
   const uint64_t first = flags.seed > 0 ? flags.seed : 1;
   const int seeds = flags.seeds > 0 ? flags.seeds : flags.seed > 0 ? 1 : 100;
@@ -124,6 +121,7 @@ int Main(int argc, char** argv) {
     options.seed = seed;
     options.nodes = flags.nodes > 0 ? flags.nodes : static_cast<int>(3 + seed % 4);
     options.trace = flags.trace;
+    options.fenced = flags.mode == "fenced";
     const ClusterSimResult result = RunClusterSim(options);
     ++sum.seeds;
     sum.violations += result.violations.size();

@@ -58,6 +58,11 @@ bool Shows(const Session& session, const std::string& attribute) {
   return false;
 }
 
+std::string Ids(const std::vector<membership::NodeId>& nodes) {
+  return absl::StrJoin(
+      nodes, ",", [](std::string* out, membership::NodeId id) { absl::StrAppend(out, id.value); });
+}
+
 }  // namespace
 
 void SessionChecks::Watch(SessionCluster* cluster, bool trace) {
@@ -98,6 +103,7 @@ void SessionChecks::OnPersist(int node, const store::Persist& batch) {
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
 void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   const Session& session = *put.session;
+  if (session.key.fenced()) return CheckFenced(node, session);
   if (session.version == 1 && session.ancestors.empty() && !session.tombstone) {
     keys_[session.key].first_lines.insert(session.line);
   }
@@ -141,6 +147,24 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   if (place == 0) Sometimes("an owner changed the copies");
 }
 
+// One content per version of an epoch, also here. A node may lose what nobody has acknowledged.
+void SessionChecks::CheckFenced(int node, const Session& session) {
+  if (session.version == 0) return Sometimes("a promise without a record was stored");
+  if (!session.next_copy_set.empty()) Sometimes("the copies of a session were changed");
+  if (session.resigned) Sometimes("an owner resigned");
+  if (session.head) return Sometimes("a surplus copy kept the head");
+  const auto [it, first] =
+      ledger_[session.key].try_emplace(VersionOf(session), Content{ContentHash(session), node});
+  if (!first && it->second.hash != ContentHash(session)) {
+    Violation(absl::StrCat(NameOf(session), " has two contents, the second at node ", node));
+  }
+  const SessionPtr before = cluster_->disk(node).Find(session.key);
+  if (before == nullptr) return;
+  if (session.epoch < before->epoch || session.promised < before->promised) {
+    Violation(absl::StrCat("node ", node, " went back to ", NameOf(session)));
+  }
+}
+
 void SessionChecks::OnWritten(int node, const store::Persist& batch) {
   for (const store::Mutation& mutation : batch.mutations) {
     if (const auto* erase = std::get_if<store::EraseSession>(&mutation); erase && trace_) {
@@ -148,12 +172,20 @@ void SessionChecks::OnWritten(int node, const store::Persist& batch) {
     }
     const auto* put = std::get_if<store::PutSession>(&mutation);
     if (put == nullptr) continue;
+    if (put->session->key.fenced()) {
+      const Session& session = *put->session;
+      if (trace_) {
+        Note(absl::StrCat(node, " stores ", NameOf(session), " promised ", session.promised.n, "/",
+                          session.promised.node.value, session.tombstone ? " (deleted)" : "",
+                          session.head ? " (head)" : "", session.resigned ? " (resigned)" : "",
+                          " at ", Ids(session.copy_set), " next ", Ids(session.next_copy_set)));
+      }
+      continue;
+    }
     if (trace_) {
       Note(absl::StrCat(node, " stores ", NameOf(*put->session), " sequence ", put->sequence,
                         put->session->tombstone ? " (deleted)" : "", " at ",
-                        absl::StrJoin(put->session->copy_set, ",", [](std::string* out, auto id) {
-                          absl::StrAppend(out, id.value);
-                        })));
+                        Ids(put->session->copy_set)));
     }
     if (put->session->tombstone) {
       KeyRecord& record = keys_[put->session->key];
@@ -261,8 +293,9 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
 void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), 100 + message.index());
   const auto* result = std::get_if<store::ReplicateResult>(&message);
-  if (result == nullptr && trace_) {
-    for (const store::Answer& answer : std::get<store::QueryResult>(message).answers) {
+  const auto* found = std::get_if<store::QueryResult>(&message);
+  if (found != nullptr && trace_) {
+    for (const store::Answer& answer : found->answers) {
       Note(absl::StrCat(
           from, " to ", to, ": ", NameOf(answer.key), " ",
           answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/", answer.epoch.node.value,

@@ -110,6 +110,7 @@ class SessionChecks {
   }
   bool MadeTwice(store::SessionKey key) const;
 
+  void CheckFenced(int node, const store::Session& session);
   void CheckStored(int node, const store::PutSession& put);
   void OnHeld(int node, absl::string_view attribute);
   bool Holds(int node, int write) const;

@@ -193,6 +193,7 @@ void SessionCluster::Do(int index, Input input) {
     NoticeSleep(index, &effects);
     input(*node.replica, &effects);
     CarryOut(index, &effects);
+    if (after_input_) after_input_();
     // Arms the timer too, as some deadlines are dealt with by Flush.
     ScheduleFlush(index);
   });
@@ -286,6 +287,7 @@ void SessionCluster::WriteNext(int index) {
       checks_.OnWritten(index, batch);
       done.disk.Write(batch);
     }
+    if (store_options_.fsync == store::Fsync::kAlways) done.disk.Sync();
     Do(index, [this, index, ticket](Replica& replica, Effects* out) {
       replica.OnPersisted(now(index), ticket, out);
     });

@@ -68,6 +68,8 @@ class SessionCluster {
   const store::SimulatedDisk& disk(int node) const { return nodes_[node].disk; }
   const store::Replica* replica(int node) const { return nodes_[node].replica.get(); }
   const store::Counters& counters(int node) const { return nodes_[node].counters; }
+  // Called after every input of any node.
+  void AfterEveryInput(std::function<void()> check) { after_input_ = std::move(check); }
   // Nobody has work left but that which waits for time to pass.
   bool Idle() const;
   static constexpr int kGraceMax = 64;
@@ -186,6 +188,7 @@ class SessionCluster {
   SessionChecks checks_;
   std::deque<Node> nodes_;
   std::map<std::pair<int, int>, Stream> streams_;
+  std::function<void()> after_input_;
   uint64_t last_stream_ = 0;
   uint64_t last_call_ = 0;
   // Last: its hooks reach into the others.

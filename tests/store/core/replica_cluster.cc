@@ -348,6 +348,10 @@ std::optional<ListEntry> ReplicaCluster::Entry(int node, SessionKey key) const {
 std::vector<int> ReplicaCluster::Owners(SessionKey key) const {
   std::vector<int> owners;
   for (int i = 0; i < size(); ++i) {
+    if (key.fenced()) {
+      if (running(i) && nodes_[i].replica->ServesFenced(now(), key)) owners.push_back(i);
+      continue;
+    }
     const auto entry = Entry(i, key);
     if (entry && !entry->tombstone && entry->copy_set.front() == Id(i)) owners.push_back(i);
   }

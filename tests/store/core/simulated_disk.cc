@@ -74,6 +74,10 @@ Recovered SimulatedDisk::Recover() const {
     if (!session->principal.empty()) {
       stored.principal = PrincipalHash(session->name_space, session->principal);
     }
+    stored.promised = session->promised;
+    stored.next_copy_set = session->next_copy_set;
+    stored.head = session->head;
+    stored.resigned = session->resigned;
     recovered.sessions.push_back(std::move(stored));
   }
   for (const auto& [key, sequence] : written_.sequences) {

@@ -206,6 +206,140 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
   EXPECT_EQ(*answer.session, session);
 }
 
+constexpr SessionKey kFenced{7, uint64_t{9} << 32 | SessionKey::kFencedMark};
+
+Session FencedSession() {
+  Session session = SampleSession(3);
+  session.key = kFenced;
+  session.tombstone = false;
+  session.alias = SessionKey{};
+  session.promised = Epoch{session.epoch.n + 2, NodeId{5}};
+  session.next_copy_set = {NodeId{1}, NodeId{9}};
+  session.head = session.resigned = true;
+  return session;
+}
+
+TEST(RecordCodecTest, FencedRecordsAndPromisesWithoutARecordRoundTrip) {
+  const Session session = FencedSession();
+  const auto decoded = DecodeStored(EncodeStored(session));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(*decoded, session);
+  const auto summary = DecodeStoredSummary(EncodeStored(session));
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(summary->promised, session.promised);
+  EXPECT_EQ(summary->next_copy_set, session.next_copy_set);
+  EXPECT_TRUE(summary->head);
+  EXPECT_TRUE(summary->resigned);
+
+  Session promise;
+  promise.key = kFenced;
+  promise.promised = Epoch{1, NodeId{5}};
+  promise.copy_set = {NodeId{5}, NodeId{6}, NodeId{7}};
+  ASSERT_TRUE(DecodeStored(EncodeStored(promise)).ok());
+  EXPECT_EQ(*DecodeStored(EncodeStored(promise)), promise);
+  EXPECT_EQ(DecodeStoredSummary(EncodeStored(promise))->promised, promise.promised);
+  // Neither a record nor a promise; and no record of the other mode.
+  Session broken = promise;
+  broken.promised = Epoch{};
+  EXPECT_FALSE(DecodeStored(EncodeStored(broken)).ok());
+  broken = promise;
+  broken.key = SessionKey{1, 2};
+  EXPECT_FALSE(DecodeStored(EncodeStored(broken)).ok());
+  broken = session;
+  broken.promised = Epoch{1, NodeId{1}};
+  EXPECT_FALSE(DecodeStored(EncodeStored(broken)).ok());
+}
+
+TEST(ReplicationWireTest, FencedMessagesRoundTrip) {
+  peer::v1::SenderFrame asks;
+  EncodeToReceiver(LeaseAsk{17}, asks.add_messages());
+  PromiseAsk promise;
+  promise.items.push_back({kFenced, Epoch{4, NodeId{3}}, {NodeId{3}, NodeId{4}}, 1'000});
+  EncodeToReceiver(promise, asks.add_messages());
+  ValidateAsk validate;
+  validate.items.push_back({kFenced, Epoch{4, NodeId{3}}});
+  EncodeToReceiver(validate, asks.add_messages());
+  const auto asked = DecodeFrame(&asks);
+  ASSERT_TRUE(asked.ok()) << asked.status();
+  EXPECT_EQ(std::get<LeaseAsk>(asked->at(0)).id, 17u);
+  const auto& item = std::get<PromiseAsk>(asked->at(1)).items.at(0);
+  EXPECT_EQ(item.key, kFenced);
+  EXPECT_EQ(item.epoch, (Epoch{4, NodeId{3}}));
+  EXPECT_EQ(item.copy_set, (std::vector<NodeId>{NodeId{3}, NodeId{4}}));
+  EXPECT_EQ(item.absolute_deadline_ms, 1'000);
+  EXPECT_EQ(std::get<ValidateAsk>(asked->at(2)).items.at(0).epoch, (Epoch{4, NodeId{3}}));
+
+  peer::v1::ReceiverFrame answers;
+  EncodeToSender(LeaseGrant{17, Term{3, 4}, std::chrono::milliseconds(900)},
+                 answers.add_messages());
+  PromiseResult promised;
+  promised.term = Term{5, 6};
+  PromiseResult::Item yes;
+  yes.key = kFenced;
+  yes.epoch = yes.promised = Epoch{4, NodeId{3}};
+  yes.session = Shared(FencedSession());
+  yes.remaining.idle_ms = 77;
+  PromiseResult::Item later;
+  later.key = kFenced;
+  later.epoch = Epoch{4, NodeId{3}};
+  later.outcome = PromiseResult::Outcome::kWait;
+  later.wait_ms = 250;
+  promised.items = {yes, later};
+  EncodeToSender(promised, answers.add_messages());
+  ValidateResult validated;
+  validated.term = Term{7, 8};
+  validated.items.push_back(
+      {kFenced, Epoch{4, NodeId{3}}, Epoch{5, NodeId{1}}, Epoch{2, NodeId{2}}, 12});
+  EncodeToSender(validated, answers.add_messages());
+  const auto answered = DecodeFrame(&answers);
+  ASSERT_TRUE(answered.ok()) << answered.status();
+  const auto& grant = std::get<LeaseGrant>(answered->at(0));
+  EXPECT_EQ(grant.term, (Term{3, 4}));
+  EXPECT_EQ(grant.duration, std::chrono::milliseconds(900));
+  const auto& result = std::get<PromiseResult>(answered->at(1));
+  EXPECT_EQ(result.term, (Term{5, 6}));
+  EXPECT_EQ(result.items.at(0).outcome, PromiseResult::Outcome::kPromised);
+  EXPECT_EQ(result.items.at(0).session->promised, FencedSession().promised);
+  EXPECT_EQ(result.items.at(0).remaining.idle_ms, 77);
+  EXPECT_EQ(result.items.at(1).outcome, PromiseResult::Outcome::kWait);
+  EXPECT_EQ(result.items.at(1).wait_ms, 250);
+  EXPECT_EQ(result.items.at(1).session, nullptr);
+  const auto& last = std::get<ValidateResult>(answered->at(2));
+  EXPECT_EQ(last.term, (Term{7, 8}));
+  EXPECT_EQ(last.items.at(0).promised, (Epoch{5, NodeId{1}}));
+  EXPECT_EQ(last.items.at(0).record_epoch, (Epoch{2, NodeId{2}}));
+  EXPECT_EQ(last.items.at(0).version, 12u);
+}
+
+TEST(ReplicationWireTest, RefusesHostileFencedMessages) {
+  const auto refused = [](auto&& fill) {
+    peer::v1::SenderFrame frame;
+    fill(frame.add_messages());
+    return !DecodeFrame(&frame).ok();
+  };
+  EXPECT_TRUE(refused([](auto* message) {
+    message->mutable_promise_ask()->add_items()->set_key(SessionKey{1, 2}.ToBytes());
+  }));
+  EXPECT_TRUE(refused([](auto* message) {
+    auto* item = message->mutable_promise_ask()->add_items();
+    item->set_key(kFenced.ToBytes());
+    for (uint64_t id = 1; id <= 17; ++id) item->add_copy_set(id);
+  }));
+  EXPECT_TRUE(refused([](auto* message) {
+    for (size_t i = 0; i <= kFencedItemsMax; ++i) {
+      message->mutable_validate_ask()->add_items()->set_key(kFenced.ToBytes());
+    }
+  }));
+  peer::v1::ReceiverFrame frame;
+  auto* item = frame.add_messages()->mutable_promise_result()->add_items();
+  item->set_key(kFenced.ToBytes());
+  EXPECT_FALSE(DecodeFrame(&frame).ok());  // No outcome.
+  item->set_outcome(peer::v1::PromiseResult::OUTCOME_PROMISED);
+  EXPECT_TRUE(DecodeFrame(&frame).ok());
+  EncodeRecord(SampleSession(1), item->mutable_record());
+  EXPECT_FALSE(DecodeFrame(&frame).ok());  // The record of another key.
+}
+
 TEST(ReplicationWireTest, RefusesHostileFrames) {
   const auto refused = [](auto&& fill) {
     peer::v1::SenderFrame frame;

@@ -1,0 +1,334 @@
+// The mode `fenced`, rule by rule: each test names the rule of tests/model/README.md that it holds
+// the replica to. That they suffice together is for the model and for cluster_sim.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "tests/store/core/replica_cluster.h"
+#include "tests/store/core/sample_operations.h"
+
+namespace roost::store {
+namespace {
+
+constexpr SessionKey kFenced{0x1234, 0x5678'0000'0000 | SessionKey::kFencedMark};
+constexpr int64_t kLeaseMs = 1'000;
+
+Options FencedOptions() {
+  Options options;
+  options.lease = std::chrono::milliseconds(kLeaseMs);
+  options.ack_timeout = std::chrono::milliseconds(4'000);
+  return options;
+}
+
+// As a shell does: asks again where it is sent, till somebody answers.
+OperationResult Ask(ReplicaCluster& cluster, int node, const Operation& operation) {
+  OperationResult result;
+  for (int i = 0; i < 50; ++i) {
+    result = cluster.Call(node, operation);
+    if (result.status.code() != absl::StatusCode::kUnavailable || !result.owner) break;
+    cluster.Settle(50);
+    cluster.Advance(50);
+  }
+  return result;
+}
+
+std::string Value(ReplicaCluster& cluster, int node) {
+  const OperationResult result = Ask(cluster, node, GetOp{kFenced, true, 0});
+  if (!result.status.ok()) return "error: " + std::string(result.status.message());
+  return result.session->attributes.at("cart").value;
+}
+
+int OwnerOf(ReplicaCluster& cluster, SessionKey key) {
+  const std::vector<int> owners = cluster.Owners(key);
+  return owners.size() == 1 ? owners[0] : -1;
+}
+
+class FencedTest : public testing::Test {
+ protected:
+  void Start(int nodes, uint64_t seed, Options options = FencedOptions()) {
+    cluster_ = std::make_unique<ReplicaCluster>(nodes, seed, options);
+    const OperationResult made = Ask(*cluster_, 0, Create(kFenced, "a"));
+    ASSERT_TRUE(made.status.ok()) << made.status;
+    EXPECT_GE(made.receipt.copies, 2u);
+    owner_ = OwnerOf(*cluster_, kFenced);
+    ASSERT_GE(owner_, 0);
+  }
+  std::unique_ptr<ReplicaCluster> cluster_;
+  int owner_ = -1;
+};
+
+TEST_F(FencedTest, MadeAtOnePlaceAndReadAtAll) {
+  Start(3, 1);
+  ASSERT_TRUE(Ask(*cluster_, 1, Put(kFenced, "b")).status.ok());
+  for (int node = 0; node < 3; ++node) EXPECT_EQ(Value(*cluster_, node), "b");
+  EXPECT_EQ(Ask(*cluster_, 2, Create(kFenced, "c")).status.code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(FencedTest, NodeThatIsNoPlaceForwardsACreation) {
+  for (uint64_t n = 1; n <= 8; ++n) {
+    ReplicaCluster cluster(6, n, FencedOptions());
+    const SessionKey key{n * 0x9e3779b97f4a7c15, SessionKey::kFencedMark};
+    for (int node = 0; node < 6; ++node) {
+      const OperationResult made = Ask(cluster, node, Create(key, "a"));
+      EXPECT_EQ(made.status.code(),
+                node == 0 ? absl::StatusCode::kOk : absl::StatusCode::kAlreadyExists)
+          << made.status;
+    }
+    EXPECT_GE(OwnerOf(cluster, key), 0);
+  }
+}
+
+TEST_F(FencedTest, UnknownIsSaidOnlyByAMajorityOfThePlaces) {
+  ReplicaCluster cluster(3, 3, FencedOptions());
+  EXPECT_EQ(Ask(cluster, 0, GetOp{kFenced}).status.code(), absl::StatusCode::kNotFound);
+  cluster.Kill(1);
+  cluster.Kill(2);
+  cluster.Announce();
+  EXPECT_EQ(Ask(cluster, 0, GetOp{kFenced}).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Ask(cluster, 0, Create(kFenced, "a")).status.code(), absl::StatusCode::kUnavailable);
+}
+
+TEST_F(FencedTest, TooFewMembersMakeNothingAndSaySo) {
+  ReplicaCluster cluster(2, 3, FencedOptions());
+  const OperationResult made = Ask(cluster, 0, Create(kFenced, "a"));
+  EXPECT_EQ(made.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(made.status.message(), kTooFewMembers);
+}
+
+TEST_F(FencedTest, SuccessorServesOnceTheDeadOwnersLeasesHaveLapsed) {
+  Start(3, 4);
+  ASSERT_TRUE(Ask(*cluster_, owner_, Put(kFenced, "b")).status.ok());
+  const int64_t killed_us = cluster_->steady_us();
+  cluster_->Kill(owner_);
+  cluster_->Announce();
+  const int other = (owner_ + 1) % 3;
+  EXPECT_EQ(Value(*cluster_, other), "b");
+  const int64_t took_ms = (cluster_->steady_us() - killed_us) / 1'000;
+  EXPECT_LT(took_ms, kLeaseMs + 500);
+  EXPECT_NE(OwnerOf(*cluster_, kFenced), owner_);
+}
+
+TEST_F(FencedTest, NobodyPromisesBeforeTheOwnersLeaseHasLapsed) {
+  Start(3, 5);
+  // Taken for dead by all others, it lives and serves.
+  cluster_->Believe(owner_, false);
+  cluster_->Advance(kLeaseMs / 4);
+  cluster_->Settle(kLeaseMs / 4);
+  EXPECT_EQ(OwnerOf(*cluster_, kFenced), owner_);
+  EXPECT_EQ(Value(*cluster_, owner_), "a");
+}
+
+TEST_F(FencedTest, FrozenOwnerWakesUnableToServeWhatMoved) {
+  Start(3, 6);
+  cluster_->Freeze(owner_);
+  cluster_->Believe(owner_, false);
+  const int other = (owner_ + 1) % 3;
+  ASSERT_TRUE(Ask(*cluster_, other, Put(kFenced, "b")).status.ok());
+  cluster_->Thaw(owner_);
+  // Asked at once, before anything reached it.
+  const uint64_t read = cluster_->Execute(owner_, GetOp{kFenced});
+  EXPECT_EQ(cluster_->ReplyTo(read), nullptr);
+  cluster_->Believe(owner_, true);
+  EXPECT_EQ(Value(*cluster_, owner_), "b");
+  EXPECT_EQ(cluster_->Owners(kFenced).size(), 1u);
+}
+
+TEST_F(FencedTest, OwnerThatIsCutOffRefusesAndComesBackAsACopy) {
+  Start(3, 7);
+  const int a = (owner_ + 1) % 3;
+  const int b = (owner_ + 2) % 3;
+  cluster_->Cut(owner_, a, true);
+  cluster_->Cut(owner_, b, true);
+  cluster_->Announce();
+  const OperationResult refused = Ask(*cluster_, owner_, Put(kFenced, "lost"));
+  EXPECT_FALSE(refused.status.ok());
+  const OperationResult later = Ask(*cluster_, owner_, GetOp{kFenced});
+  EXPECT_EQ(later.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(later.status.message(), kNoLease);
+  const OperationResult put = Ask(*cluster_, a, Put(kFenced, "b"));
+  ASSERT_TRUE(put.status.ok()) << put.status;
+  cluster_->Cut(owner_, a, false);
+  cluster_->Cut(owner_, b, false);
+  cluster_->Announce();
+  cluster_->Settle();
+  for (int node = 0; node < 3; ++node) EXPECT_EQ(Value(*cluster_, node), "b");
+  EXPECT_EQ(cluster_->Owners(kFenced).size(), 1u);
+}
+
+TEST_F(FencedTest, RestartedOwnerServesAfterAMajorityValidated) {
+  Start(3, 8);
+  ASSERT_TRUE(Ask(*cluster_, owner_, Put(kFenced, "b")).status.ok());
+  cluster_->Kill(owner_);
+  cluster_->Start(owner_);
+  EXPECT_EQ(Value(*cluster_, owner_), "b");
+  // In its epoch: nobody had taken the session over.
+  EXPECT_EQ(OwnerOf(*cluster_, kFenced), owner_);
+}
+
+TEST_F(FencedTest, AllNodesKilledServeAgain) {
+  Start(3, 9);
+  ASSERT_TRUE(Ask(*cluster_, owner_, Put(kFenced, "b")).status.ok());
+  for (int node = 0; node < 3; ++node) cluster_->Kill(node);
+  for (int node = 0; node < 3; ++node) cluster_->Start(node);
+  cluster_->Announce();
+  for (int node = 0; node < 3; ++node) EXPECT_EQ(Value(*cluster_, node), "b");
+}
+
+TEST_F(FencedTest, DeletedIdStaysDeletedThroughATakeover) {
+  Start(3, 10);
+  ASSERT_TRUE(Ask(*cluster_, 1, DeleteOp{kFenced}).status.ok());
+  cluster_->Kill(owner_);
+  cluster_->Announce();
+  const int other = (owner_ + 1) % 3;
+  EXPECT_EQ(Ask(*cluster_, other, GetOp{kFenced}).status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Ask(*cluster_, other, Create(kFenced, "again")).status.code(),
+            absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(FencedTest, DrainResignsSoThatNobodyWaitsForLeases) {
+  Options options = FencedOptions();
+  options.lease = std::chrono::milliseconds(60'000);
+  Start(4, 11, options);
+  cluster_->SetDraining(owner_);
+  ASSERT_TRUE(cluster_->RunUntil([&] { return cluster_->replica(owner_).drained(); }, 2'000));
+  const int other = (owner_ + 1) % 4;
+  EXPECT_EQ(Value(*cluster_, other), "a");
+  EXPECT_NE(OwnerOf(*cluster_, kFenced), owner_);
+}
+
+TEST_F(FencedTest, LostCopyIsReplacedAndTheNextFailureSurvived) {
+  Start(5, 12);
+  for (int i = 0; i < 2; ++i) {
+    const int owner = OwnerOf(*cluster_, kFenced);
+    ASSERT_GE(owner, 0);
+    ASSERT_TRUE(Ask(*cluster_, owner, Put(kFenced, std::to_string(i))).status.ok());
+    cluster_->Kill(owner);
+    cluster_->Announce();
+    int other = 0;
+    while (!cluster_->running(other)) ++other;
+    EXPECT_EQ(Value(*cluster_, other), std::to_string(i));
+    // Time to place a third copy.
+    cluster_->Settle(3'000);
+    const int next = OwnerOf(*cluster_, kFenced);
+    ASSERT_GE(next, 0);
+    const auto entry = cluster_->Entry(next, kFenced);
+    ASSERT_TRUE(entry.has_value());
+    for (const membership::NodeId id : entry->copy_set) {
+      EXPECT_TRUE(cluster_->running(static_cast<int>(id.value) - 1)) << "after kill " << i;
+    }
+  }
+}
+
+TEST_F(FencedTest, CompareAndSetAndCountersAreExactThroughATakeover) {
+  Start(3, 13);
+  IncrementOp add;
+  add.key = kFenced;
+  add.name = "seats";
+  add.delta = 1;
+  add.initial = 0;
+  int64_t expected = 0;
+  for (int i = 0; i < 5; ++i) {
+    const OperationResult result = Ask(*cluster_, i % 3, add);
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    EXPECT_EQ(result.counter, ++expected);
+  }
+  cluster_->Kill(owner_);
+  cluster_->Announce();
+  const OperationResult result = Ask(*cluster_, (owner_ + 1) % 3, add);
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.counter, ++expected);
+}
+
+TEST_F(FencedTest, RotateIsRefused) {
+  Start(3, 14);
+  RotateOp rotate;
+  rotate.key = kFenced;
+  rotate.new_key = SessionKey{7, SessionKey::kFencedMark};
+  EXPECT_EQ(Ask(*cluster_, 0, rotate).status.code(), absl::StatusCode::kUnimplemented);
+  rotate.new_key = SessionKey{7, 7};
+  EXPECT_EQ(Ask(*cluster_, 0, rotate).status.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(FencedTest, OwnershipNamesThisNodeOnlyUnderLeases) {
+  Start(3, 15);
+  const Ownership here = cluster_->Find(owner_, kFenced);
+  EXPECT_EQ(here.state, Ownership::State::kOwned);
+  EXPECT_EQ(here.owner, cluster_->Id(owner_));
+  cluster_->Cut(owner_, (owner_ + 1) % 3, true);
+  cluster_->Cut(owner_, (owner_ + 2) % 3, true);
+  cluster_->Advance(2 * kLeaseMs);
+  EXPECT_EQ(cluster_->Find(owner_, kFenced).state, Ownership::State::kOrphaned);
+}
+
+// Any faults, any order: an acknowledged value is never lost, and no two nodes serve at once.
+TEST_F(FencedTest, RandomFaultsLoseNothingAcknowledged) {
+  int acked = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    std::mt19937_64 random(seed);
+    ReplicaCluster cluster(4, seed, FencedOptions());
+    const auto any = [&](uint64_t below) { return static_cast<int>(random() % below); };
+    ASSERT_TRUE(Ask(cluster, any(4), Create(kFenced, "0")).status.ok());
+    int newest = 0;
+    int tried = 0;
+    for (int step = 0; step < 30; ++step) {
+      switch (any(8)) {
+        case 0: {
+          const int node = any(4);
+          if (cluster.running(node)) cluster.Kill(node);
+          cluster.Announce();
+          break;
+        }
+        case 1:
+        case 2:
+          for (int node = 0; node < 4; ++node) {
+            if (!cluster.running(node)) cluster.Start(node);
+          }
+          cluster.Announce();
+          break;
+        case 3:
+          cluster.Cut(any(4), any(4), true);
+          cluster.Announce();
+          break;
+        case 4:
+          for (int a = 0; a < 4; ++a) {
+            for (int b = 0; b < a; ++b) cluster.Cut(a, b, false);
+          }
+          cluster.Announce();
+          break;
+        case 5:
+          cluster.Advance(any(2'000));
+          break;
+        default: {
+          const int node = any(4);
+          if (!cluster.running(node)) break;
+          const OperationResult put = Ask(cluster, node, Put(kFenced, std::to_string(++tried)));
+          if (put.status.ok()) {
+            newest = tried;
+            ++acked;
+          }
+          break;
+        }
+      }
+      EXPECT_LE(cluster.Owners(kFenced).size(), 1u) << "seed " << seed << ", step " << step;
+    }
+    for (int node = 0; node < 4; ++node) {
+      if (!cluster.running(node)) cluster.Start(node);
+      for (int other = 0; other < node; ++other) cluster.Cut(node, other, false);
+    }
+    cluster.Announce();
+    cluster.Settle(3'000);
+    const std::string value = Value(cluster, any(4));
+    int shown = -1;
+    ASSERT_TRUE(absl::SimpleAtoi(value, &shown)) << "seed " << seed << ": " << value;
+    EXPECT_GE(shown, newest) << "seed " << seed;
+  }
+  EXPECT_GT(acked, 100);
+}
+
+}  // namespace
+}  // namespace roost::store
