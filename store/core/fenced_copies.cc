@@ -38,6 +38,14 @@ void FencedRules::OnReached(NodeId from, SessionKey key, Epoch epoch, uint64_t v
 // The owner has enough other copies: the attributes may go, what was promised may not.
 void FencedRules::OnFencedDrop(const Drop& drop) {
   const SessionSummary* summary = Find(drop.key);
+  if (summary != nullptr && drop.version == 0) {
+    // A candidate has given up: promised to this node itself, which never uses the epoch, the
+    // session waits for nobody's leases.
+    const bool here = summary->stub() || Body(drop.key) != nullptr;
+    if (summary->fenced->promised != drop.epoch || Owns(*summary) || !here) return;
+    return Promise(drop.key, Epoch{drop.epoch.n + 1, self_}, summary->copy_set,
+                   summary->absolute_deadline_ms);
+  }
   if (summary == nullptr || summary->stub() || summary->fenced->head) return;
   if (Owns(*summary) || fenced_.candidacies.contains(drop.key)) return;
   if (summary->epoch > drop.epoch ||
@@ -62,7 +70,7 @@ void FencedRules::ReviewFenced(SessionKey key, int pass) {
   Recount(summary);
   if (const auto it = fenced_.candidacies.find(key); it != fenced_.candidacies.end()) {
     // Nobody waits any more for what was to be made.
-    if (!it->second.places.empty() && !held_.contains(key)) fenced_.candidacies.erase(it);
+    if (!it->second.places.empty() && !held_.contains(key)) return Abandon(key, {});
     return PursueCandidacy(key);
   }
   if (summary->stub() || now_.wall >= summary->absolute_deadline_ms) return;

@@ -154,7 +154,7 @@ void FencedRules::PursueCandidacy(SessionKey key) {
   if (won && candidacy.best != nullptr && !absl::c_linear_search(candidacy.best->copy_set, self_)) {
     // Replaced meanwhile: not for this node to serve.
     const Epoch epoch = candidacy.best->epoch;
-    fenced_.candidacies.erase(it);
+    Abandon(key, epoch);
     if (Known(key) != nullptr) {
       // Its copies have promised this node what it can't take: they must get time to mend that.
       FencedSummary& fenced = *Find(key)->fenced;
@@ -187,7 +187,13 @@ void FencedRules::PursueCandidacy(SessionKey key) {
 }
 
 void FencedRules::Abandon(SessionKey key, Epoch ahead) {
-  if (fenced_.candidacies.erase(key) == 0) return;
+  const auto it = fenced_.candidacies.find(key);
+  if (it == fenced_.candidacies.end()) return;
+  // Nobody may own under this epoch any more, so whoever promised it need not wait for this node's
+  // leases, which go on for other sessions.
+  const Drop release{key, it->second.epoch, 0, 0, {}};
+  for (const auto& [node, at] : it->second.ask_at) SendDrop(node, release);
+  fenced_.candidacies.erase(it);
   SessionSummary* summary = Find(key);
   FencedSummary& fenced = *summary->fenced;
   fenced.overtaken = std::max(fenced.overtaken, ahead);
