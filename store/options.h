@@ -61,6 +61,9 @@ struct Options {
   int conflicts_max = 32;
   int64_t conflict_bytes_max = 256 << 10;
   std::chrono::milliseconds conflict_retention{7LL * 24 * 3'600'000};
+  // Of a record that a copy has an earlier version of, unchanged attributes whose values take at
+  // least so much are not sent again.
+  int64_t delta_value_bytes_min = 64;
   // Rebalance and takeover work off this many sessions per step, so that requests get in between.
   int slice = 256;
 

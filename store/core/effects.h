@@ -44,6 +44,9 @@ struct Replicate {
   uint64_t sequence = 0;
   SessionPtr session;
   Remaining remaining;
+  // Attributes of `session`, in order, of which only name, line and version travel: the receiver
+  // has them.
+  std::vector<std::string> kept = {};
 };
 // The receiver's cursor may move up to here: what lies between was not for it.
 struct CursorUpdate {
@@ -96,6 +99,9 @@ struct Fenced {
 struct ReplicateResult {
   uint64_t sequence = 0;
   std::vector<Fenced> fenced;
+  // This change keeps an attribute that the receiver lacks. It goes on once the sender has begun
+  // anew from there, with a CursorUpdate to what lies before. 0: none.
+  uint64_t misfit = 0;
 };
 struct Answer {
   SessionKey key;

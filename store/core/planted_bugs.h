@@ -36,6 +36,7 @@ enum class Bug {
   kNoReview,
   kVersionStays,
   kDeleteStaysLocal,
+  kDeltaOnAnyBase,
   kEnd,
 };
 

@@ -305,9 +305,9 @@ void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   }
 }
 
-void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, Effects* out) {
+void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, bool deltas, Effects* out) {
   state_->Begin(now, out);
-  state_->OnStreamUp(peer, last_sequence);
+  state_->OnStreamUp(peer, last_sequence, deltas);
 }
 
 void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
@@ -328,10 +328,10 @@ void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
 
 void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* out) {
   state_->Begin(now, out);
-  if (const auto* replicate = std::get_if<Replicate>(&message)) {
-    state_->OnReplicate(from, *replicate);
+  if (auto* replicate = std::get_if<Replicate>(&message)) {
+    state_->OnReplicate(from, std::move(*replicate));
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
-    state_->Acknowledge(from, cursor->sequence, {});
+    if (state_->InStep(from, cursor->sequence)) state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     state_->OnDrop(*drop);
   } else if (const auto* offer = std::get_if<Offer>(&message)) {

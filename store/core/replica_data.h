@@ -72,6 +72,9 @@ struct ReplicaData {
   std::vector<Mutation> batch_;
   Unpersisted sealing_;
   std::deque<Unpersisted> unpersisted_;
+  // By sender: the change that did not fit. What comes after it is not heard until the sender has
+  // begun anew before it.
+  absl::flat_hash_map<NodeId, uint64_t> misfits_;
   // By sender: last sequence that is applied and on disk here.
   absl::flat_hash_map<NodeId, uint64_t> cursors_;
 

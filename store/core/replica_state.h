@@ -189,6 +189,7 @@ struct Replica::State : ReplicaData {
   bool TryHeld(SessionKey key, Held& held, bool nowhere);
   void ExpireHeld(SessionKey key);
   void GiveUp(SessionKey key, const Held& held);
+  void PassOver(SessionKey key, const Survey& survey);
   void Learn(SessionKey key, NodeId owner, Epoch epoch);
   void ForgetLearned(SessionKey key);
   Answer AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker);
@@ -200,13 +201,15 @@ struct Replica::State : ReplicaData {
   Ownership OwnershipOf(SessionKey key, Place::Kind kind, NodeId owner, Epoch epoch);
 
   // streams.cc: replication, both ends.
-  void OnStreamUp(NodeId peer, uint64_t last_sequence);
+  void OnStreamUp(NodeId peer, uint64_t last_sequence, bool deltas);
   void Pump(NodeId peer, PeerStream* stream);
   bool SendRecord(NodeId peer, PeerStream* stream, uint64_t sequence, SessionKey key);
   void Prefetch(NodeId peer, Outbox::Entry entry);
   void OnReplicateResult(NodeId from, const ReplicateResult& result);
   void OnFenced(const Fenced& fenced);
-  void OnReplicate(NodeId from, const Replicate& message);
+  void OnMisfit(NodeId peer, PeerStream* stream, uint64_t sequence);
+  bool InStep(NodeId from, uint64_t sequence);
+  void OnReplicate(NodeId from, Replicate message);
   void Accept(const Replicate& message, SessionSummary* held, std::vector<Fenced>* fenced);
   void OnDrop(const Drop& drop);
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);

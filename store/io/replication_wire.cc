@@ -34,6 +34,29 @@ size_t SessionBytes(const SessionPtr& session) {
   return bytes + 24 * session->ancestors.size();
 }
 
+size_t KeptBytes(const Replicate& message) {
+  size_t bytes = 0;
+  for (const std::string& name : message.kept) {
+    const Attribute& attribute = message.session->attributes.at(name);
+    bytes += attribute.value.size() + attribute.schema.size();
+  }
+  return bytes;
+}
+
+// REQUIRES: `kept` is in order, as the record's attributes are.
+void LeaveOut(const std::vector<std::string>& kept, peer::v1::Record* record) {
+  auto next = kept.begin();
+  for (peer::v1::Attribute& attribute : *record->mutable_attributes()) {
+    if (next == kept.end()) return;
+    if (attribute.name() != *next) continue;
+    attribute.clear_value();
+    attribute.clear_schema();
+    attribute.clear_stamp();
+    attribute.set_kept(true);
+    ++next;
+  }
+}
+
 // Times by the sender's wall clock stay behind; what is left of them travels.
 void EncodeTravelling(const Session& session, const Remaining& remaining, peer::v1::Record* out) {
   EncodeRecord(session, out);
@@ -53,13 +76,30 @@ absl::StatusOr<SessionPtr> DecodeTravelling(peer::v1::Record* record) {
   return std::make_shared<const Session>(*std::move(session));
 }
 
+absl::StatusOr<std::vector<std::string>> TakeKept(peer::v1::Record* record) {
+  std::vector<std::string> kept;
+  for (peer::v1::Attribute& attribute : *record->mutable_attributes()) {
+    if (!attribute.kept()) continue;
+    if (!attribute.value().empty() || !attribute.schema().empty() || attribute.stamp() != 0) {
+      return Bad("an attribute that is kept has a value, schema or stamp");
+    }
+    attribute.clear_kept();
+    kept.push_back(attribute.name());
+  }
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
 absl::StatusOr<ToReceiver> DecodeReplicate(peer::v1::Replicate* message) {
   if (message->sequence() == 0) return Bad("replicate.sequence is 0");
+  auto kept = TakeKept(message->mutable_record());
+  if (!kept.ok()) return kept.status();
   auto session = DecodeTravelling(message->mutable_record());
   if (!session.ok()) return session.status();
   return Replicate{.sequence = message->sequence(),
                    .session = *std::move(session),
-                   .remaining = DecodeRemaining(message->record())};
+                   .remaining = DecodeRemaining(message->record()),
+                   .kept = *std::move(kept)};
 }
 
 absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
@@ -133,7 +173,7 @@ absl::StatusOr<ToSender> DecodeReplicateResult(const peer::v1::ReplicateResult& 
   if (message.fenced_size() > kFencedMax) {
     return Bad(absl::StrCat("result refuses more than ", kFencedMax, " changes"));
   }
-  ReplicateResult result{.sequence = message.sequence(), .fenced = {}};
+  ReplicateResult result{.sequence = message.sequence(), .fenced = {}, .misfit = message.misfit()};
   result.fenced.reserve(message.fenced_size());
   for (const peer::v1::Fenced& fenced : message.fenced()) {
     const auto key = DecodeKey(fenced.key());
@@ -229,7 +269,7 @@ void EncodeAnswer(const Answer& answer, peer::v1::QueryResult::Answer* out) {
 
 size_t WireBytes(const ToReceiver& message) {
   if (const auto* replicate = std::get_if<Replicate>(&message)) {
-    return 32 + SessionBytes(replicate->session);
+    return 32 + SessionBytes(replicate->session) - KeptBytes(*replicate);
   }
   if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
   if (const auto* drop = std::get_if<Drop>(&message)) return 80 + 24 * drop->ancestors.size();
@@ -252,6 +292,7 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
     peer::v1::Replicate* encoded = out->mutable_replicate();
     encoded->set_sequence(replicate->sequence);
     EncodeTravelling(*replicate->session, replicate->remaining, encoded->mutable_record());
+    LeaveOut(replicate->kept, encoded->mutable_record());
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
     out->mutable_cursor()->set_sequence(cursor->sequence);
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
@@ -278,6 +319,7 @@ void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     peer::v1::ReplicateResult* encoded = out->mutable_result();
     encoded->set_sequence(result->sequence);
+    encoded->set_misfit(result->misfit);
     for (const Fenced& fenced : result->fenced) {
       peer::v1::Fenced* item = encoded->add_fenced();
       item->set_key(fenced.key.ToBytes());

@@ -384,8 +384,12 @@ void MembershipCluster::Restart(int index, Comeback comeback) {
 
 void MembershipCluster::Pause(int index, SteadyDuration duration) {
   Note(absl::StrCat(index, " sleeps"));
-  nodes_[index].paused_since = network_.now();
-  nodes_[index].paused_until = network_.now() + duration;
+  Node& node = nodes_[index];
+  const SteadyTime until = network_.now() + duration;
+  // What waits for the end of a sleep must not come after what happens once it is awake.
+  if (until <= node.paused_until) return;
+  if (network_.now() >= node.paused_until) node.paused_since = network_.now();
+  node.paused_until = until;
 }
 
 void MembershipCluster::SetDraining(int index, bool draining) {

@@ -88,11 +88,18 @@ void SessionChecks::Hash(uint64_t a, uint64_t b) {
 void SessionChecks::OnPersist(int node, const store::Persist& batch) {
   Hash(static_cast<uint64_t>(node), batch.mutations.size());
   for (const store::Mutation& mutation : batch.mutations) {
-    if (const auto* put = std::get_if<store::PutSession>(&mutation)) CheckStored(node, *put);
-    if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
-      forgotten_.insert({node, erase->key});
+    if (const auto* put = std::get_if<store::PutSession>(&mutation)) {
+      CheckStored(node, *put);
+      pending_[{node, put->session->key}] = {batch.ticket, put->session};
+    } else if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
+      pending_[{node, erase->key}] = {batch.ticket, nullptr};
     }
   }
+}
+
+void SessionChecks::OnStop(int node) {
+  const auto of_node = [node](const auto& pending) { return pending.first.first == node; };
+  std::erase_if(pending_, of_node);
 }
 
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
@@ -112,10 +119,10 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   if (writer >= 0 && session.owner() != writes_as && session.epoch.node != writes_as) {
     Violation(absl::StrCat("node ", node, " writes what it does not own: ", NameOf(session)));
   }
-  const SessionPtr before = cluster_->disk(node).Find(session.key);
-  // Forgotten in a batch that is not on disk yet, and held anew.
-  const bool forgotten = forgotten_.erase({node, session.key}) > 0;
-  if (before == nullptr || forgotten) return;
+  const auto pending = pending_.find({node, session.key});
+  const SessionPtr before =
+      pending != pending_.end() ? pending->second.body : cluster_->disk(node).Find(session.key);
+  if (before == nullptr) return;
   if (session.epoch < before->epoch) {
     Violation(absl::StrCat("node ", node, " went back from epoch ", before->epoch.n, " to ",
                            NameOf(session)));
@@ -142,6 +149,9 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
 }
 
 void SessionChecks::OnWritten(int node, const store::Persist& batch) {
+  std::erase_if(pending_, [&](const auto& pending) {
+    return pending.first.first == node && pending.second.ticket <= batch.ticket;
+  });
   for (const store::Mutation& mutation : batch.mutations) {
     if (const auto* erase = std::get_if<store::EraseSession>(&mutation); erase && trace_) {
       Note(absl::StrCat(node, " forgets ", NameOf(erase->key)));
@@ -267,9 +277,10 @@ void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   }
   if (result == nullptr) return;
   if (!result->fenced.empty()) Sometimes("a copy refused a lower epoch");
+  if (result->misfit != 0) Sometimes("a delta did not fit");
   if (trace_) {
     Note(absl::StrCat(from, " to ", to, ": has ", result->sequence, ", refuses ",
-                      result->fenced.size()));
+                      result->fenced.size(), ", misfit ", result->misfit));
   }
   if (cluster_->disk(from).Cursor(cluster_->members().id(to)) < result->sequence) {
     Violation(

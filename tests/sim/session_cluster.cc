@@ -95,6 +95,7 @@ void SessionCluster::OnStop(int index) {
     }
   }
   node.unwritten.clear();
+  checks_.OnStop(index);
   node.writing = node.flush_pending = node.draining = node.slept = false;
   node.armed = node.grace_armed = membership::kNever;
   node.stalled_until = SteadyTime{};
@@ -164,7 +165,8 @@ void SessionCluster::Backup(int index) {
 }
 
 void SessionCluster::Pause(int index, SteadyDuration duration) {
-  nodes_[index].awake_since = network().now() + duration;
+  nodes_[index].awake_since =
+      std::max(nodes_[index].awake_since, SteadyTime(network().now() + duration));
   nodes_[index].slept |= duration > Replica::kSleepMin;
   members_.Pause(index, duration);
 }

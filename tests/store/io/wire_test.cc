@@ -171,6 +171,47 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   EXPECT_EQ(std::get<Query>((*decoded)[5]).keys, std::vector<SessionKey>{session.key});
 }
 
+TEST(ReplicationWireTest, WhatTheReceiverHasIsLeftOut) {
+  Session session = SampleSession(2);
+  session.attributes["large"] = {std::string(100'000, 'x'), "schema", 3, 77, session.line};
+  session.attributes["other"] = {std::string(100'000, 'x'), "", 2, 76, 42};
+  const Replicate whole{.sequence = 7, .session = Shared(session), .remaining = {42, 43}};
+  Replicate delta = whole;
+  delta.kept = {"large", "other"};
+  EXPECT_LT(WireBytes(delta) + 200'000, WireBytes(whole));
+  peer::v1::SenderFrame frame;
+  EncodeToReceiver(delta, frame.add_messages());
+  EXPECT_LT(frame.ByteSizeLong(), WireBytes(delta));
+  peer::v1::SenderFrame again = frame;
+  const auto decoded = DecodeFrame(&frame);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& replicate = std::get<Replicate>(decoded->at(0));
+  EXPECT_EQ(replicate.kept, delta.kept);
+  session.last_access_ms = session.lock_until_ms = 0;  // Do not travel.
+  EXPECT_EQ(*replicate.session, WithoutValues(session, delta.kept));
+
+  for (peer::v1::Attribute& attribute :
+       *again.mutable_messages(0)->mutable_replicate()->mutable_record()->mutable_attributes()) {
+    if (attribute.name() == "large") attribute.set_value("x");
+  }
+  EXPECT_THAT(DecodeFrame(&again).status().message(), testing::HasSubstr("kept"));
+}
+
+TEST(ReplicationWireTest, NothingIsLeftOutOfAnAnswer) {
+  peer::v1::ReceiverFrame frame;
+  const Session session = SampleSession(2);
+  QueryResult result{.id = 8, .answers = {}};
+  result.answers.push_back({.key = session.key, .known = true, .session = Shared(session)});
+  EncodeToSender(result, frame.add_messages());
+  frame.mutable_messages(0)
+      ->mutable_query_result()
+      ->mutable_answers(0)
+      ->mutable_record()
+      ->mutable_attributes(0)
+      ->set_kept(true);
+  EXPECT_THAT(DecodeFrame(&frame).status().message(), testing::HasSubstr("attribute.kept"));
+}
+
 TEST(ReplicationWireTest, ToSenderRoundTrips) {
   peer::v1::ReceiverFrame frame;
   Session session = SampleSession(2);
@@ -178,7 +219,8 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
                                  .fenced = {{.key = session.key,
                                              .epoch = session.epoch,
                                              .owner = NodeId{4},
-                                             .sequence = 3}}},
+                                             .sequence = 3}},
+                                 .misfit = 6},
                  frame.add_messages());
   QueryResult result{.id = 8, .answers = {}};
   result.answers.push_back({.key = session.key,
@@ -193,6 +235,7 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
   EncodeToSender(result, frame.add_messages());
   const auto decoded = DecodeFrame(&frame);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<ReplicateResult>((*decoded)[0]).misfit, 6u);
   const auto& fenced = std::get<ReplicateResult>((*decoded)[0]).fenced.at(0);
   EXPECT_EQ(fenced.owner, NodeId{4});
   EXPECT_EQ(fenced.sequence, 3u);
