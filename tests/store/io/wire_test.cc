@@ -1,4 +1,5 @@
 #include "gtest/gtest.h"
+#include "store/core/delta.h"
 #include "store/io/record_codec.h"
 #include "store/io/record_proto.h"
 #include "store/io/replication_wire.h"
@@ -194,7 +195,7 @@ TEST(ReplicationWireTest, WhatTheReceiverHasIsLeftOut) {
        *again.mutable_messages(0)->mutable_replicate()->mutable_record()->mutable_attributes()) {
     if (attribute.name() == "large") attribute.set_value("x");
   }
-  EXPECT_THAT(DecodeFrame(&again).status().message(), testing::HasSubstr("kept"));
+  EXPECT_NE(DecodeFrame(&again).status().message().find("kept"), std::string::npos);
 }
 
 TEST(ReplicationWireTest, NothingIsLeftOutOfAnAnswer) {
@@ -209,7 +210,7 @@ TEST(ReplicationWireTest, NothingIsLeftOutOfAnAnswer) {
       ->mutable_record()
       ->mutable_attributes(0)
       ->set_kept(true);
-  EXPECT_THAT(DecodeFrame(&frame).status().message(), testing::HasSubstr("attribute.kept"));
+  EXPECT_NE(DecodeFrame(&frame).status().message().find("attribute.kept"), std::string::npos);
 }
 
 TEST(ReplicationWireTest, ToSenderRoundTrips) {
