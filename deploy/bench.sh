@@ -8,6 +8,7 @@ usage() {
   cat <<'TEXT'
 usage: deploy/bench.sh proxy [--json FILE] [--rounds N] [--seconds S] [--cases CASE,...]
        deploy/bench.sh store [--json FILE] [--rounds N] [--seconds S]
+       deploy/bench.sh fenced [--json FILE] [--rounds N] [--seconds S] [--fsync F]
        deploy/bench.sh join [--json FILE] [--seconds S]
        deploy/bench.sh membership [--json FILE] [--rounds N] [--seconds S] [--nodes N,...]
 
@@ -18,6 +19,9 @@ proxy        what a proxied HTTP request costs: without a proxy, HAProxy, nginx,
 store        the session store: Get and Put beside an empty gRPC echo of the same sizes, Put acknowledged by a copy beside Redis
              SET + WAIT 1 with a replica, both pipelined with 32 and 512 in flight; replication lag; then a million sessions on one
              node: memory, reads, restart. Real processes, 1 KiB values, data in /dev/shm where there is room. About 7 minutes.
+fenced       what the mode fenced costs: Get and Put beside the mode available in the same three nodes, with as many copies and the same
+             fsync; lease messages between two nodes at rest, with 0, 1,000 and 100,000 sessions; the time from a killed owner (SIGKILL)
+             to its successor serving. Prints which of the project's targets are met. About 6 minutes.
 join         a node joins one that holds 7,000 sessions of 150 KiB: how long until it has its copies of all of them, and what that
              costs the sender in memory and in latency of its reads. About 2 minutes.
 membership   Roost's gossip beside hashicorp/memberlist with its LAN defaults, a process per node: until every survivor knows of a
@@ -26,8 +30,9 @@ membership   Roost's gossip beside hashicorp/memberlist with its LAN defaults, a
              Builds a small Go program; its modules come from the Go module proxy.
 
   --json FILE    write the figures to FILE
+  --fsync F      fenced: always (default), interval or never
   --rounds N     interleaved rounds, 1 to 100 (default 5; proxy 7)
-  --seconds S    proxy: of load per subject and round (default 3). store: likewise (default 3). join: of reads beside
+  --seconds S    proxy: of load per subject and round (default 3). store, fenced: likewise (default 3). join: of reads beside
                  it (default 10). membership: of steady state and of starvation per subject and
                  size (default 30). 1 to 600
   --cases LIST   proxy: 1k, forward, one-connection, 100k, 100k-up, 1m, 1m-up, tls, tls-handshake, two-cores, million-sessions,
@@ -39,10 +44,10 @@ TEXT
 (($#)) || { usage >&2; exit 2; }
 case $1 in
   -h | --help) usage; exit 0 ;;
-  proxy | store | join | membership) SUBJECT=$1; shift ;;
+  proxy | store | fenced | join | membership) SUBJECT=$1; shift ;;
   *) die "unknown benchmark $1 (see --help)" ;;
 esac
-JSON=() ROUNDS=5 LENGTH="" NODES=3,20 CASES=()
+JSON=() ROUNDS=5 LENGTH="" NODES=3,20 CASES=() FSYNC=always
 [[ $SUBJECT != proxy ]] || ROUNDS=7
 while (($#)); do
   case $1 in
@@ -55,6 +60,13 @@ while (($#)); do
       [[ $SUBJECT == proxy ]] || die "--cases is for proxy only (see --help)"
       [[ $2 =~ ^[a-z0-9,-]+$ ]] || die "--cases must be names with commas between, not '$2'"
       CASES=(--cases "$2")
+      shift
+      ;;
+    --fsync)
+      need_value "$1" $#
+      [[ $SUBJECT == fenced ]] || die "--fsync is for fenced only (see --help)"
+      [[ $2 =~ ^(always|interval|never)$ ]] || die "--fsync must be always, interval or never, not '$2'"
+      FSYNC=$2
       shift
       ;;
     --nodes)
@@ -72,7 +84,7 @@ done
 (($(nproc) >= 2)) ||
   die "this benchmark needs two cores, this machine offers $(nproc)"
 
-declare -A PACKAGES=([proxy]=bench [store]=bench-store [join]=bench-store [membership]=bench-membership)
+declare -A PACKAGES=([proxy]=bench [store]=bench-store [fenced]=bench-store [join]=bench-store [membership]=bench-membership)
 "$ROOST_ROOT/deploy/install.sh" build "${PACKAGES[$SUBJECT]}"
 DIR="$(mktemp -d "${TMPDIR:-/tmp}/roost-bench.XXXXXX")"
 BENCH=""
@@ -113,6 +125,13 @@ prepare_store_bench() {
 }
 prepare_store() { prepare_store_bench "${LENGTH:-3}"; }
 prepare_join() { prepare_store_bench "${LENGTH:-10}"; }
+
+prepare_fenced() {
+  local target
+  for target in //sidecar:roostd //tests/bench:store_load; do build_program "$target"; done
+  COMMAND=(python3 "$ROOST_ROOT/tests/bench/fenced_bench.py" --roostd "$DIR/roostd" --load "$DIR/store_load" --rounds "$ROUNDS"
+    --seconds "${LENGTH:-3}" --fsync "$FSYNC")
+}
 
 build_memberlist() {
   (cd "$ROOST_ROOT/tests/bench/memberlist" &&

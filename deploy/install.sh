@@ -18,8 +18,8 @@ Services that come with a package (HAProxy, nginx, Redis) are neither started no
   bench-membership
           deploy/bench.sh membership (adds Go)
   bench-store
-          deploy/bench.sh store and join (adds Redis)
-  test    deploy/test.sh (adds network tools, Node for its HTTP parser, HAProxy, PHP, spin)
+          deploy/bench.sh store, join and fenced (adds Redis)
+  test    deploy/test.sh (adds network tools, Node for its HTTP parser, HAProxy, PHP, spin, libfaketime)
   dev     clang for thread-safety analysis, fuzzing and formatting
 
   --dry-run   only print what is missing; exits 1 if anything is
@@ -32,14 +32,14 @@ packages_of() {
     build) echo bazel-bootstrap bazel-platforms bazel-rules-java bazel-rules-proto bazel-skylib g++ \
       libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev \
       librocksdb-dev libboost1.81-dev libgtest-dev libgmock-dev libssl-dev libyaml-cpp-dev \
-      libspdlog-dev libfmt-dev ;;
+      libspdlog-dev libfmt-dev libjemalloc-dev ;;
     run) echo libgrpc++1.51 libprotobuf32 libabsl20220623 librocksdb7.8 libssl3 libyaml-cpp0.7 \
-      libspdlog1.10 libfmt9 ;;
+      libspdlog1.10 libfmt9 libjemalloc2 ;;
     demo) echo haproxy curl python3 ;;
     bench) echo haproxy "nginx-light|nginx" wrk openssl curl python3 util-linux ;;
     bench-store) echo redis-server python3 ;;
     bench-membership) echo golang-go python3 util-linux ;;
-    test) echo python3 curl iproute2 nftables nodejs haproxy php-cli spin gcc ;;
+    test) echo python3 curl iproute2 nftables nodejs haproxy php-cli spin gcc libfaketime ;;
     dev) echo clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 gdb valgrind ;;
     *) die "unknown set '$1' (see --help)" ;;
   esac

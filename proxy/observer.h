@@ -82,9 +82,11 @@ struct alignas(64) Counters {
   Counter client_aborted;
   Counter client_too_slow;  // Below body_rate_min.
   Counter sessions_learned;
-  Counter affinity_conflicts;    // Requests that name different sessions in two places.
+  Counter affinity_conflicts;  // Requests that name different sessions in two places.
   Counter seals_refused;       // Sealed cookies that no node has made for that session.
-  Counter affinity_moved;        // Visitors who were told of their session's new node.
+  Counter affinity_moved;      // Visitors who were told of their session's new node.
+  // Answers withheld: their node lost the fenced session before they went out.
+  Counter fenced_refused;
   Counter create_hold_timeouts;  // Released before the record reached its copies.
   Counter tunnels;
   Counter bytes_in;   // From clients.

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "membership/address.h"
 #include "proxy/affinity_options.h"
+#include "store/session_key.h"
 
 namespace roost::proxy {
 
@@ -48,6 +49,8 @@ struct Options {
   std::string cookie = "JSESSIONID";
   AffinityOptions affinity;
   std::string name_space = "default";
+  // Of `name_space`.
+  store::Mode mode = store::Mode::kAvailable;
   // 0: one per core.
   int threads = 0;
   int64_t head_bytes_max = 16 << 10;

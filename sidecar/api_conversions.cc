@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proto/config.pb.h"
+#include "store/fencing_token.h"
 #include "store/session_key.h"
 
 namespace roost::sidecar {
@@ -210,15 +211,17 @@ void Show(const store::ListPage& page, const View* view, v1::ListResponse* out) 
   ShowNames(page.unanswered, view, out->mutable_unanswered());
 }
 
-absl::StatusOr<SessionKey> KeyOfRequest(const std::string& name_space, const std::string& id) {
+absl::StatusOr<SessionKey> KeyOfRequest(const std::string& name_space, const std::string& id,
+                                        const ApiRules& rules) {
   if (absl::Status status = CheckNamespace(name_space); !status.ok()) return status;
   if (id.empty()) return Invalid("id", "is empty");
   if (absl::Status status = CheckLength("id", id, kIdBytesMax); !status.ok()) return status;
-  return store::MakeSessionKey(name_space.empty() ? "default" : name_space, id);
+  const std::string named = NamespaceOf(name_space);
+  return store::MakeSessionKey(named, id, rules.ModeOf(named));
 }
 
-absl::StatusOr<SessionKey> KeyOfRequest(const v1::ResolveRequest& request) {
-  if (request.session_key().empty()) return KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<SessionKey> KeyOfRequest(const v1::ResolveRequest& request, const ApiRules& rules) {
+  if (request.session_key().empty()) return KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!request.id().empty()) return Invalid("session_key", "is set together with id; give one");
   const auto key = SessionKey::FromHex(request.session_key());
   if (!key) return Invalid("session_key", "is not 32 hexadecimal digits");
@@ -226,14 +229,15 @@ absl::StatusOr<SessionKey> KeyOfRequest(const v1::ResolveRequest& request) {
 }
 
 absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, const std::string& id,
-                                            const store::Options& limits) {
+                                            const ApiRules& rules) {
   store::CreateOp operation;
-  const auto key = KeyOfRequest(request.namespace_(), id);
+  const auto key = KeyOfRequest(request.namespace_(), id, rules);
   if (!key.ok()) return key.status();
-  auto attributes = ToAttributes("attributes", request.attributes(), request.schemas(), limits);
+  auto attributes =
+      ToAttributes("attributes", request.attributes(), request.schemas(), rules.limits);
   if (!attributes.ok()) return attributes.status();
   absl::Status status = CheckLength("principal", request.principal(), kPrincipalBytesMax);
-  status.Update(CheckTtls(request, limits));
+  status.Update(CheckTtls(request, rules.limits));
   if (!status.ok()) return status;
   const auto ack = ToAck(request.ack());
   if (!ack.ok()) return ack.status();
@@ -248,24 +252,23 @@ absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, co
   return operation;
 }
 
-absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request, const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   return store::GetOp{.key = *key, .peek = request.peek(), .min_version = request.min_version()};
 }
 
-absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
-                                         const store::Options& limits) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request, const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (request.create() && request.expected_version() != 0) {
     return Invalid("create", "is not allowed together with expected_version");
   }
-  auto set = ToAttributes("set", request.set(), request.schemas(), limits);
+  auto set = ToAttributes("set", request.set(), request.schemas(), rules.limits);
   if (!set.ok()) return set.status();
-  if (request.remove_size() > limits.attributes_max) {
+  if (request.remove_size() > rules.limits.attributes_max) {
     return Invalid("remove", absl::StrCat("has ", request.remove_size(), " names, at most ",
-                                          limits.attributes_max, " are allowed"));
+                                          rules.limits.attributes_max, " are allowed"));
   }
   for (const std::string& name : request.remove()) {
     if (absl::Status status = CheckName("remove", name); !status.ok()) return status;
@@ -291,8 +294,9 @@ absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
   return operation;
 }
 
-absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request,
+                                               const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (absl::Status status = CheckName("name", request.name()); !status.ok()) return status;
   const auto ack = ToAck(request.ack());
@@ -305,12 +309,12 @@ absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& reque
 }
 
 absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
-                                            const std::string& new_id) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+                                            const std::string& new_id, const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (absl::Status status = CheckLength("new_id", new_id, kIdBytesMax); !status.ok()) return status;
   if (new_id == request.id()) return Invalid("new_id", "is the session's id already");
-  const auto new_key = KeyOfRequest(request.namespace_(), new_id);
+  const auto new_key = KeyOfRequest(request.namespace_(), new_id, rules);
   if (!new_key.ok()) return new_key.status();
   if (absl::Status status = CheckLength("principal", request.principal(), kPrincipalBytesMax);
       !status.ok()) {
@@ -327,8 +331,8 @@ absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
   return operation;
 }
 
-absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request, const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (absl::Status status = CheckTtl("wait_ms", request.wait_ms(), store::kLockWaitMsMax);
       !status.ok()) {
@@ -348,21 +352,23 @@ absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request) {
                        .ack = *ack};
 }
 
-absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request,
+                                            const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   if (request.token() == 0) return Invalid("token", "is 0, which no lock has");
   return store::UnlockOp{.key = *key, .token = request.token()};
 }
 
-absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request, const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   return store::TouchOp{.key = *key};
 }
 
-absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request) {
-  const auto key = KeyOfRequest(request.namespace_(), request.id());
+absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request,
+                                            const ApiRules& rules) {
+  const auto key = KeyOfRequest(request.namespace_(), request.id(), rules);
   if (!key.ok()) return key.status();
   const auto ack = ToAck(request.ack());
   if (!ack.ok()) return ack.status();
@@ -380,8 +386,10 @@ void Fill(const store::OperationResult& result, const v1::GetRequest& request, c
   v1::Session* session = out->mutable_session();
   session->set_namespace_(request.namespace_().empty() ? "default" : request.namespace_());
   session->set_id(request.id());
+  // Rotations stay within a namespace, and so within its mode.
+  const store::Mode mode = result.session->key.mode();
   session->set_rotated(result.session->key !=
-                       store::MakeSessionKey(session->namespace_(), request.id()));
+                       store::MakeSessionKey(session->namespace_(), request.id(), mode));
   Show(result, view, session);
 }
 
@@ -437,6 +445,7 @@ void Show(const store::Receipt& receipt, v1::WriteReceipt* out) {
   out->set_copies(receipt.copies);
   out->set_zones(receipt.zones);
   out->set_degraded(receipt.degraded);
+  out->set_fencing_token(store::FencingToken(receipt.epoch));
 }
 
 void Show(const store::OperationResult& result, const View* view, v1::Session* out) {
@@ -445,6 +454,8 @@ void Show(const store::OperationResult& result, const View* view, v1::Session* o
   out->set_version(session.version);
   out->set_epoch(session.epoch.n);
   out->set_epoch_node(session.epoch.node.ToString());
+  out->set_fencing_token(store::FencingToken(session.epoch));
+  out->set_fenced(session.key.fenced());
   out->set_owner(NameOf(session.owner(), view));
   ShowNames(session.copy_set, view, out->mutable_copy_set());
   for (const auto& [name, attribute] : session.attributes) {

@@ -2,6 +2,7 @@
 // request, and every way of showing a value, in one place.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -16,27 +17,41 @@
 
 namespace roost::sidecar {
 
+// What requests are held to.
+struct ApiRules {
+  store::Options limits = {};
+  // Namespaces whose sessions are fenced (`store.fenced_namespaces`).
+  std::set<std::string> fenced = {};
+
+  store::Mode ModeOf(const std::string& name_space) const {
+    return fenced.count(name_space) > 0 ? store::Mode::kFenced : store::Mode::kAvailable;
+  }
+};
+
 // A session's name as a request gives it, checked. Errors of all: INVALID_ARGUMENT, naming the
 // field and its limit.
-absl::StatusOr<store::SessionKey> KeyOfRequest(const std::string& name_space,
-                                               const std::string& id);
+absl::StatusOr<store::SessionKey> KeyOfRequest(const std::string& name_space, const std::string& id,
+                                               const ApiRules& rules);
 // `session_key`, or else `namespace` and `id`.
-absl::StatusOr<store::SessionKey> KeyOfRequest(const v1::ResolveRequest& request);
+absl::StatusOr<store::SessionKey> KeyOfRequest(const v1::ResolveRequest& request,
+                                               const ApiRules& rules);
 
 // `id` is the request's, or the one that was made for it.
 absl::StatusOr<store::CreateOp> ToOperation(const v1::CreateRequest& request, const std::string& id,
-                                            const store::Options& limits);
-absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request);
-absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request,
-                                         const store::Options& limits);
-absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request);
+                                            const ApiRules& rules);
+absl::StatusOr<store::GetOp> ToOperation(const v1::GetRequest& request, const ApiRules& rules);
+absl::StatusOr<store::PutOp> ToOperation(const v1::PutRequest& request, const ApiRules& rules);
+absl::StatusOr<store::IncrementOp> ToOperation(const v1::IncrementRequest& request,
+                                               const ApiRules& rules);
 // `new_id` is the request's, or made for it.
 absl::StatusOr<store::RotateOp> ToOperation(const v1::RotateRequest& request,
-                                            const std::string& new_id);
-absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request);
-absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request);
-absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request);
-absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request);
+                                            const std::string& new_id, const ApiRules& rules);
+absl::StatusOr<store::LockOp> ToOperation(const v1::LockRequest& request, const ApiRules& rules);
+absl::StatusOr<store::UnlockOp> ToOperation(const v1::UnlockRequest& request,
+                                            const ApiRules& rules);
+absl::StatusOr<store::TouchOp> ToOperation(const v1::TouchRequest& request, const ApiRules& rules);
+absl::StatusOr<store::DeleteOp> ToOperation(const v1::DeleteRequest& request,
+                                            const ApiRules& rules);
 
 // What a call answers that succeeded. `view` as below.
 void Fill(const store::OperationResult& result, const v1::CreateRequest& request,

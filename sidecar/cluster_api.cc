@@ -284,8 +284,8 @@ grpc::ServerUnaryReactor* OperatorApi::Status(grpc::CallbackServerContext* conte
                                               const v1::StatusRequest*,
                                               v1::StatusResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  sources_.status(response);
-  sources_.stats([reactor, response](const store::StoreStats& stats) {
+  sources_.stats([this, reactor, response](const store::StoreStats& stats) {
+    sources_.status(stats, response);
     response->set_sessions_owned(stats.owned);
     response->set_sessions_copied(stats.copied);
     response->set_tombstones(stats.tombstones);

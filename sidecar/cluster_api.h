@@ -71,7 +71,7 @@ class OperatorApi final : public v1::Operator::CallbackService {
  public:
   struct Sources {
     // Fills all but the counts of sessions.
-    std::function<void(v1::StatusResponse*)> status;
+    std::function<void(const store::StoreStats&, v1::StatusResponse*)> status;
     std::function<void(std::function<void(store::StoreStats)>)> stats;
     std::function<void(std::optional<store::SessionKey> after, store::ListOf which, size_t limit,
                        std::function<void(std::vector<store::ListEntry>)>)>

@@ -1,6 +1,8 @@
 #include "sidecar/config_checks.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -69,6 +71,41 @@ void CheckStore(const config::v1::Store& store, std::vector<CrossCheck>* found) 
   if (store.in_flight_bytes() < store.session_bytes_max()) {
     found->push_back({{"store.in_flight_bytes", "store.session_bytes_max"},
                       "must be at least store.session_bytes_max, or a large session never leaves"});
+  }
+}
+
+void CheckFenced(const config::v1::Store& store, std::vector<CrossCheck>* found) {
+  const auto& names = store.fenced_namespaces();
+  const int places = store.fenced_copies() + 1;
+  const int majority = places / 2 + 1;
+  if (places == majority) {
+    found->push_back(
+        {{"store.fenced_copies"},
+         absl::StrCat("with ", store.fenced_copies(), " a fenced session has ", places,
+                      " places, of which a majority is ", majority,
+                      ": it would survive the loss of ", places - majority,
+                      " nodes. Set it to 2 (3 places, majority 2, survives 1) and run at least 3 "
+                      "nodes; one of them may be a witness, with store.witness: true")});
+  }
+  if (names.empty()) {
+    if (store.witness()) {
+      found->push_back({{"store.witness", "store.fenced_namespaces"},
+                        "a witness has a part in fenced sessions only: name their namespaces in "
+                        "store.fenced_namespaces"});
+    }
+    return;
+  }
+  if (std::set<std::string>(names.begin(), names.end()).size() <
+      static_cast<size_t>(names.size())) {
+    found->push_back({{"store.fenced_namespaces"}, "holds a name twice"});
+  }
+  if (store.fsync() != config::v1::always &&
+      store.fenced_failures() == config::v1::Store::power_cuts) {
+    found->push_back(
+        {{"store.fsync", "store.fenced_namespaces"},
+         "must be always for fenced sessions, since a node that forgets in a power cut what it has "
+         "promised or acknowledged breaks them; if only killed processes count as failures, say "
+         "so with store.fenced_failures: killed_processes"});
   }
 }
 
@@ -202,6 +239,7 @@ std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
   CheckMulticast(config.cluster(), &found);
   CheckMembership(config.membership(), &found);
   CheckStore(config.store(), &found);
+  CheckFenced(config.store(), &found);
   CheckListeners(config, &found);
   CheckAffinity(config, &found);
   CheckSecurity(config, &found);

@@ -32,6 +32,8 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 constexpr int64_t kListTextMax = 255;
+// What a takeover of a fenced session may take beyond the lease.
+constexpr int64_t kTakeoverMs = 1'000;
 // Errors beyond these are not listed: a file of garbage has enough of them.
 constexpr size_t kErrorsMax = 100;
 
@@ -115,6 +117,13 @@ class Loader {
                 config_.mutable_membership());
     ApplyAffinityPreset(
         [this](absl::string_view path) { return sources_.count(std::string(path)) > 0; }, &config_);
+    // Visitors of a fenced session wait for its takeover rather than get an error.
+    const auto& fenced = config_.store().fenced_namespaces();
+    if (sources_.count("grace.wait_ms") == 0 &&
+        std::find(fenced.begin(), fenced.end(), config_.proxy().namespace_()) != fenced.end()) {
+      config_.mutable_grace()->set_wait_ms(
+          std::max(config_.grace().wait_ms(), config_.store().lease_ms() + kTakeoverMs));
+    }
     if (sources_.count("api.socket") == 0) {
       config_.mutable_api()->set_socket(absl::StrCat(config_.node().data_dir(), "/roost.sock"));
     }

@@ -85,6 +85,12 @@ constexpr FieldRule kRules[] = {
     {"store.renewal_ttl_ms", 0, 0, 365 * kDay},
     {"store.rotated_alias_ms", 10 * kSecond, 0, 10 * kMinute},
     {"store.lock_waiters_max", 100, 0, 10'000},
+    Text("store.fenced_namespaces", "", 0, 64, TextForm::kNamespace),
+    {"store.fenced_copies", 2, 1, 8},
+    {"store.witness", 0, 0, 1},
+    {"store.lease_ms", 3 * kSecond, 500, kMinute},
+    {"store.clock_drift_ppm", 10'000, 100, 100'000},
+    {"store.fenced_failures", config::v1::Store::power_cuts},
     IpAndPort("proxy.listen", "0.0.0.0:8000"),
     IpAndPort("proxy.app", "127.0.0.1:8080"),
     Text("proxy.cookie", "JSESSIONID", 1, 64, TextForm::kCookieName),
@@ -218,6 +224,9 @@ std::string TextProblem(TextForm form, absl::string_view text) {
     case TextForm::kClusterName:
       if (All(text, [](char c) { return IsNameChar(c, true); })) return "";
       return "may hold only letters, digits, '_', '.' and '-'";
+    case TextForm::kNamespace:
+      if (text.size() > 64) return "is longer than 64 characters";
+      return TextProblem(TextForm::kClusterName, text);
     case TextForm::kPlain:
       if (All(text, absl::ascii_isprint)) return "";
       return "may hold only printable ASCII";

@@ -15,6 +15,7 @@ enum class TextForm : uint8_t {
   kNotText,      // Numbers, booleans and enumerations.
   kNodeName,     // [A-Za-z0-9_-]
   kClusterName,  // [A-Za-z0-9_.-]
+  kNamespace,    // The same, at most 64 characters.
   kPlain,        // Printable ASCII.
   kPath,         // No control characters.
   kUrlPath,      // Begins with '/', no spaces.

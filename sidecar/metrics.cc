@@ -18,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "sidecar/fenced_status.h"
 #include "sidecar/version.h"
 
 namespace roost::sidecar {
@@ -195,6 +196,14 @@ void RenderSessions(const store::StoreStats& stats, MetricsText* out) {
              stats.conflicted);
 }
 
+void RenderFenced(const MetricsInput& in, MetricsText* out) {
+  if (in.fenced_places == 0) return;
+  out->Family("roost_fenced_failures_survived",
+              "Nodes that may fail now with every fenced session still served; -1: not so already.",
+              Type::kGauge);
+  out->SampleText(absl::StrCat(FencedSurvives(in.fenced_places, in.view.get(), in.stats)), {});
+}
+
 void RenderStore(const store::Counters& c, MetricsText* out) {
   out->Family("roost_store_operations_total", "Session operations done here.", Type::kCounter);
   out->Sample(c.creates, {{"operation", "create"}});
@@ -314,6 +323,9 @@ void RenderTraffic(const MetricsInput& in, MetricsText* out) {
   out->Counter("roost_proxy_create_hold_timeouts_total",
                "Responses released before their session reached its copies.",
                Sum(in, &C::create_hold_timeouts));
+  out->Counter("roost_proxy_fenced_refused_total",
+               "Answers withheld since their node lost the fenced session before they went out.",
+               Sum(in, &C::fenced_refused));
   out->Counter("roost_proxy_tunnels_total", "Connections upgraded to tunnels.",
                Sum(in, &C::tunnels));
   out->Family("roost_proxy_access_log_lines_total", "Lines of the access log.", Type::kCounter);
@@ -470,6 +482,7 @@ std::string RenderMetrics(const MetricsInput& input) {
   RenderBroadcasts(*input.broadcasts, &out);
   if (input.tls != nullptr) RenderTls(*input.tls, &out);
   RenderSessions(input.stats, &out);
+  RenderFenced(input, &out);
   RenderStore(*input.store, &out);
   RenderTraffic(input, &out);
   RenderGrace(input, &out);

@@ -68,6 +68,8 @@ struct MetricsInput {
   bool app_up = true;
   proxy::AccessLogStats access_log = {};
   store::StoreStats stats;
+  // Of a fenced session; 0: there are none.
+  int fenced_places = 0;
   // May be null: no view yet.
   membership::ViewPtr view;
   ProcessUsage process;

@@ -22,6 +22,7 @@
 #include "sidecar/admin_server.h"
 #include "sidecar/broadcast_hub.h"
 #include "sidecar/cluster_api.h"
+#include "sidecar/fenced_status.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/grpc_servers.h"
 #include "sidecar/metrics.h"
@@ -132,13 +133,19 @@ struct Node::Parts {
   void ReportRefused(membership::NodeId peer) { gossip->ReportRefused(peer); }
   // Empty if the node takes traffic, else why not.
   std::string WhyNotReady() const;
-  void FillStatus(v1::StatusResponse* out) const;
+  void FillStatus(const store::StoreStats& stats, v1::StatusResponse* out) const;
+  int FencedPlaces() const { return config.store().fenced_copies() + 1; }
+  bool HasFenced() const { return !config.store().fenced_namespaces().empty(); }
   absl::Status ExplainRoute(const std::string& head, v1::ExplainRouteResponse* out) const;
   void RenderPage(AdminServer::Deliver deliver);
 };
 
 absl::Status Node::Parts::Build() {
   uint16_t peer_port = 0;
+  if (HasFenced()) {
+    return absl::UnimplementedError(
+        "store.fenced_namespaces: the store of this version does not fence yet; leave it out");
+  }
   if (absl::Status status = LoadKeys(); !status.ok()) return status;
   if (absl::Status status = LoadTls(); !status.ok()) return status;
   if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;
@@ -317,14 +324,16 @@ absl::Status Node::Parts::LoadTls() {
 
 absl::Status Node::Parts::BuildApi() {
   const store::Options limits = ToStoreOptions(config);
-  sessions_api = std::make_unique<SessionsApi>(limits, store.get(), &board, &watch_hub);
+  sessions_api = std::make_unique<SessionsApi>(ApiRules{limits, FencedNamespaces(config)},
+                                               store.get(), &board, &watch_hub);
   cluster_api = std::make_unique<ClusterApi>(
       &board, ToMembershipOptions(config).attributes,
       [this](membership::Attributes attributes) { gossip->SetAttributes(std::move(attributes)); },
       broadcasts.get(), &hub);
   operator_api = std::make_unique<OperatorApi>(
       OperatorApi::Sources{
-          .status = [this](v1::StatusResponse* out) { FillStatus(out); },
+          .status = [this](const store::StoreStats& stats,
+                           v1::StatusResponse* out) { FillStatus(stats, out); },
           .stats = [this](auto done) { store->Stats(std::move(done)); },
           .list = [this](auto after, store::ListOf which, size_t limit,
                          auto done) { store->ListHeld(after, which, limit, std::move(done)); },
@@ -395,7 +404,7 @@ std::string Node::Parts::WhyNotReady() const {
   return "";
 }
 
-void Node::Parts::FillStatus(v1::StatusResponse* out) const {
+void Node::Parts::FillStatus(const store::StoreStats& stats, v1::StatusResponse* out) const {
   out->set_name(config.node().name());
   out->set_id(self.ToString());
   out->set_version(kVersion);
@@ -421,6 +430,13 @@ void Node::Parts::FillStatus(v1::StatusResponse* out) const {
   uint64_t held = 0;
   for (const auto* counters : proxy->counters()) held += counters->grace_now.value();
   out->set_grace_held(held);
+  if (!HasFenced()) return;
+  v1::FencedStatus* const fenced = out->mutable_fenced();
+  *fenced->mutable_namespaces() = config.store().fenced_namespaces();
+  fenced->set_places(FencedPlaces());
+  fenced->set_majority(FencedMajority(FencedPlaces()));
+  fenced->set_survives(FencedSurvives(FencedPlaces(), board.view().get(), stats));
+  fenced->set_witness(config.store().witness());
 }
 
 absl::Status Node::Parts::ExplainRoute(const std::string& head,
@@ -453,6 +469,7 @@ void Node::Parts::RenderPage(AdminServer::Deliver deliver) {
                                     .app_up = proxy->app_up(),
                                     .access_log = proxy->access_log(),
                                     .stats = stats,
+                                    .fenced_places = HasFenced() ? FencedPlaces() : 0,
                                     .view = board.view(),
                                     .process = ReadProcessUsage(),
                                     .tls = tls.get()})});

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -163,7 +165,16 @@ store::Options ToStoreOptions(const config::v1::Config& config) {
   to.conflicts_max = from.conflicts_max();
   to.conflict_bytes_max = from.conflict_bytes_max();
   to.conflict_retention = milliseconds(from.conflict_retention_ms());
+  to.fenced_copies = from.fenced_copies();
+  to.witness = from.witness();
+  to.lease = milliseconds(from.lease_ms());
+  to.clock_drift = from.clock_drift_ppm() * 1e-6;
   return to;
+}
+
+std::set<std::string> FencedNamespaces(const config::v1::Config& config) {
+  const auto& names = config.store().fenced_namespaces();
+  return {names.begin(), names.end()};
 }
 
 namespace {
@@ -226,6 +237,8 @@ proxy::Options ToProxyOptions(const config::v1::Config& config) {
   to.cookie = from.cookie();
   to.affinity = ToAffinityOptions(config);
   to.name_space = from.namespace_();
+  const std::set<std::string> fenced = FencedNamespaces(config);
+  if (fenced.count(to.name_space) > 0) to.mode = store::Mode::kFenced;
   to.threads = from.threads();
   to.head_bytes_max = from.head_bytes_max();
   to.headers_max = from.headers_max();

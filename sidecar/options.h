@@ -1,6 +1,7 @@
 // From the configuration to each module's own options.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -19,6 +20,7 @@ namespace roost::sidecar {
 // node's to fill in.
 membership::Options ToMembershipOptions(const config::v1::Config& config);
 store::Options ToStoreOptions(const config::v1::Config& config);
+std::set<std::string> FencedNamespaces(const config::v1::Config& config);
 proxy::Options ToProxyOptions(const config::v1::Config& config);
 
 // Empty paths if it is off.

@@ -32,9 +32,9 @@ int64_t BytesOf(const OperationResult& result) {
 
 class SessionStream final : public grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers> {
  public:
-  SessionStream(grpc::CallbackServerContext* context, const store::Options& limits,
+  SessionStream(grpc::CallbackServerContext* context, const ApiRules& rules,
                 store::SessionStore* store, const ViewBoard* board)
-      : context_(context), limits_(limits), store_(store), board_(board) {}
+      : context_(context), rules_(rules), store_(store), board_(board) {}
 
   void Start(std::shared_ptr<SessionStream> self) {
     self_ = std::move(self);
@@ -74,7 +74,7 @@ class SessionStream final : public grpc::ServerBidiReactor<v1::SessionCalls, v1:
   }
 
   grpc::CallbackServerContext* const context_;
-  const store::Options& limits_;
+  const ApiRules& rules_;
   store::SessionStore* const store_;
   const ViewBoard* const board_;
 
@@ -140,20 +140,20 @@ absl::StatusOr<store::Operation> SessionStream::ToOperation(v1::SessionCall* cal
   switch (call->call_case()) {
     case Call::kCreate:
       if (call->create().id().empty()) call->mutable_create()->set_id(MakeSessionId());
-      return Widen(sidecar::ToOperation(call->create(), call->create().id(), limits_));
+      return Widen(sidecar::ToOperation(call->create(), call->create().id(), rules_));
     case Call::kGet:
-      return Widen(sidecar::ToOperation(call->get()));
+      return Widen(sidecar::ToOperation(call->get(), rules_));
     case Call::kPut:
-      return Widen(sidecar::ToOperation(call->put(), limits_));
+      return Widen(sidecar::ToOperation(call->put(), rules_));
     case Call::kTouch:
-      return Widen(sidecar::ToOperation(call->touch()));
+      return Widen(sidecar::ToOperation(call->touch(), rules_));
     case Call::kDelete:
-      return Widen(sidecar::ToOperation(call->delete_()));
+      return Widen(sidecar::ToOperation(call->delete_(), rules_));
     case Call::kIncrement:
-      return Widen(sidecar::ToOperation(call->increment()));
+      return Widen(sidecar::ToOperation(call->increment(), rules_));
     case Call::kRotate:
       if (call->rotate().new_id().empty()) call->mutable_rotate()->set_new_id(MakeSessionId());
-      return Widen(sidecar::ToOperation(call->rotate(), call->rotate().new_id()));
+      return Widen(sidecar::ToOperation(call->rotate(), call->rotate().new_id(), rules_));
     case Call::CALL_NOT_SET:
       break;
   }
@@ -298,7 +298,7 @@ void SessionStream::Show(const Answered& answered, v1::SessionAnswer* out) const
       v1::CreateResponse* const create = out->mutable_create();
       create->set_id(call.create().id());
       create->set_session_key(
-          KeyOfRequest(call.create().namespace_(), call.create().id())->ToHex());
+          KeyOfRequest(call.create().namespace_(), call.create().id(), rules_)->ToHex());
       return Fill(result, call.create(), view.get(), create);
     }
     case Call::kGet:
@@ -315,7 +315,7 @@ void SessionStream::Show(const Answered& answered, v1::SessionAnswer* out) const
       v1::RotateResponse* const rotate = out->mutable_rotate();
       rotate->set_id(call.rotate().new_id());
       rotate->set_session_key(
-          KeyOfRequest(call.rotate().namespace_(), call.rotate().new_id())->ToHex());
+          KeyOfRequest(call.rotate().namespace_(), call.rotate().new_id(), rules_)->ToHex());
       return Fill(result, call.rotate(), view.get(), rotate);
     }
     case Call::CALL_NOT_SET:
@@ -326,9 +326,9 @@ void SessionStream::Show(const Answered& answered, v1::SessionAnswer* out) const
 }  // namespace
 
 grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* OpenSessionStream(
-    grpc::CallbackServerContext* context, const store::Options& limits, store::SessionStore* store,
+    grpc::CallbackServerContext* context, const ApiRules& rules, store::SessionStore* store,
     const ViewBoard* board) {
-  auto stream = std::make_shared<SessionStream>(context, limits, store, board);
+  auto stream = std::make_shared<SessionStream>(context, rules, store, board);
   SessionStream* const reactor = stream.get();
   reactor->Start(std::move(stream));
   return reactor;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "proto/sessions.grpc.pb.h"
+#include "sidecar/api_conversions.h"
 #include "sidecar/view_board.h"
-#include "store/options.h"
 #include "store/session_store.h"
 
 namespace roost::sidecar {
@@ -14,10 +14,10 @@ namespace roost::sidecar {
 inline constexpr int kStreamMessageCallsMax = 1'024;
 inline constexpr int kStreamCallsMax = 4'096;
 
-// Serves one stream; owns itself until gRPC is done with it. `limits`, `store` and `board` outlive
+// Serves one stream; owns itself until gRPC is done with it. `rules`, `store` and `board` outlive
 // the server.
 grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* OpenSessionStream(
-    grpc::CallbackServerContext* context, const store::Options& limits, store::SessionStore* store,
+    grpc::CallbackServerContext* context, const ApiRules& rules, store::SessionStore* store,
     const ViewBoard* board);
 
 }  // namespace roost::sidecar

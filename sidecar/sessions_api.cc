@@ -73,7 +73,7 @@ grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* conte
                                               const v1::CreateRequest* request,
                                               v1::CreateResponse* response) {
   response->set_id(request->id().empty() ? MakeSessionId() : request->id());
-  auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id(), limits_));
+  auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id(), rules_));
   if (operation.ok()) response->set_session_key(operation->key.ToHex());
   return Execute(context, store_, std::move(operation), board_, request, response);
 }
@@ -81,34 +81,34 @@ grpc::ServerUnaryReactor* SessionsApi::Create(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* SessionsApi::Get(grpc::CallbackServerContext* context,
                                            const v1::GetRequest* request,
                                            v1::GetResponse* response) {
-  return Execute(context, store_, ToOperation(*request), board_, request, response);
+  return Execute(context, store_, ToOperation(*request, rules_), board_, request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Put(grpc::CallbackServerContext* context,
                                            const v1::PutRequest* request,
                                            v1::PutResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, limits_)), board_,
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_,
                  request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Touch(grpc::CallbackServerContext* context,
                                              const v1::TouchRequest* request,
                                              v1::TouchResponse* response) {
-  return Execute(context, store_, ToOperation(*request), board_, request, response);
+  return Execute(context, store_, ToOperation(*request, rules_), board_, request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Increment(grpc::CallbackServerContext* context,
                                                  const v1::IncrementRequest* request,
                                                  v1::IncrementResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)), board_, request,
-                 response);
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_,
+                 request, response);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* context,
                                               const v1::RotateRequest* request,
                                               v1::RotateResponse* response) {
   response->set_id(request->new_id().empty() ? MakeSessionId() : request->new_id());
-  auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id()));
+  auto operation = IfEnoughMembers(*board_, ToOperation(*request, response->id(), rules_));
   if (operation.ok()) response->set_session_key(operation->new_key.ToHex());
   return Execute(context, store_, std::move(operation), board_, request, response);
 }
@@ -116,19 +116,19 @@ grpc::ServerUnaryReactor* SessionsApi::Rotate(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* SessionsApi::Delete(grpc::CallbackServerContext* context,
                                               const v1::DeleteRequest* request,
                                               v1::DeleteResponse* response) {
-  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request)), board_, request,
-                 response);
+  return Execute(context, store_, IfEnoughMembers(*board_, ToOperation(*request, rules_)), board_,
+                 request, response);
 }
 
 grpc::ServerBidiReactor<v1::SessionCalls, v1::SessionAnswers>* SessionsApi::Session(
     grpc::CallbackServerContext* context) {
-  return OpenSessionStream(context, limits_, store_, board_);
+  return OpenSessionStream(context, rules_, store_, board_);
 }
 
 grpc::ServerUnaryReactor* SessionsApi::Lock(grpc::CallbackServerContext* context,
                                             const v1::LockRequest* request,
                                             v1::LockResponse* response) {
-  auto operation = IfEnoughMembers(*board_, ToOperation(*request));
+  auto operation = IfEnoughMembers(*board_, ToOperation(*request, rules_));
   if (operation.ok()) response->set_lease_ms(operation->lease_ms);
   return Execute(context, store_, std::move(operation), board_, request, response);
 }
@@ -136,7 +136,7 @@ grpc::ServerUnaryReactor* SessionsApi::Lock(grpc::CallbackServerContext* context
 grpc::ServerUnaryReactor* SessionsApi::Unlock(grpc::CallbackServerContext* context,
                                               const v1::UnlockRequest* request,
                                               v1::UnlockResponse* response) {
-  return Execute(context, store_, ToOperation(*request), board_, request, response);
+  return Execute(context, store_, ToOperation(*request, rules_), board_, request, response);
 }
 
 // --- Listings.
@@ -201,7 +201,7 @@ grpc::ServerUnaryReactor* SessionsApi::DeleteByPrincipal(
   absl::Status status = principal.status();
   status.Update(ack.status());
   if (!request->except_id().empty()) {
-    const auto except = KeyOfRequest(request->namespace_(), request->except_id());
+    const auto except = KeyOfRequest(request->namespace_(), request->except_id(), rules_);
     status.Update(except.status());
     what.except = except.value_or(store::SessionKey{});
   }
@@ -229,7 +229,7 @@ grpc::ServerUnaryReactor* SessionsApi::Resolve(grpc::CallbackServerContext* cont
                                                const v1::ResolveRequest* request,
                                                v1::ResolveResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto key = KeyOfRequest(*request);
+  const auto key = KeyOfRequest(*request, rules_);
   if (!key.ok()) {
     reactor->Finish(ToGrpcStatus(key.status()));
     return reactor;

@@ -8,22 +8,21 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "proto/sessions.grpc.pb.h"
+#include "sidecar/api_conversions.h"
 #include "sidecar/view_board.h"
 #include "sidecar/watch_hub.h"
-#include "store/options.h"
 #include "store/session_store.h"
 
 namespace roost::sidecar {
 
 class SessionsApi final : public v1::Sessions::CallbackService {
  public:
-  // `limits` are those that requests are held to.
-  SessionsApi(const store::Options& limits, store::SessionStore* store, const ViewBoard* board,
-              WatchHub* hub)
-      : limits_(limits), store_(store), board_(board), hub_(hub) {}
+  SessionsApi(ApiRules rules, store::SessionStore* store, const ViewBoard* board, WatchHub* hub)
+      : rules_(std::move(rules)), store_(store), board_(board), hub_(hub) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
                                    const v1::CreateRequest* request,
@@ -73,7 +72,7 @@ class SessionsApi final : public v1::Sessions::CallbackService {
                                       absl::StatusOr<store::ListQuery> query,
                                       const std::string& page_token, v1::ListResponse* response);
 
-  const store::Options limits_;
+  const ApiRules rules_;
   store::SessionStore* const store_;
   const ViewBoard* const board_;
   WatchHub* const hub_;

@@ -54,7 +54,12 @@ absl::Status Options::Validate() const {
   rules.Within("conflicts_max", conflicts_max, 0, 1'024);
   rules.Within("conflict_bytes_max", conflict_bytes_max, 0, kMiB);
   rules.Within("conflict_retention_ms", conflict_retention.count(), 0, kYearMs);
+  rules.Within("fenced_copies", fenced_copies, 2, 8);
+  rules.Within("lease_ms", lease.count(), 100, 60'000);
   rules.Within("slice", slice, 1, 65'536);
+  if (rules.status().ok() && !(clock_drift >= 0 && clock_drift <= 0.2)) {
+    return absl::InvalidArgumentError("store.clock_drift must be 0 to 0.2");
+  }
   if (rules.status().ok() && !(touch_replicate_fraction > 0 && touch_replicate_fraction <= 1)) {
     return absl::InvalidArgumentError(
         "store.touch_replicate_fraction must be above 0 and at most 1");

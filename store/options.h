@@ -61,6 +61,18 @@ struct Options {
   int conflicts_max = 32;
   int64_t conflict_bytes_max = 256 << 10;
   std::chrono::milliseconds conflict_retention{7LL * 24 * 3'600'000};
+  // Of the mode `fenced`: places of a session besides its owner's, witnesses among them. A takeover
+  // needs the promises of a majority of all, so 2 survive one failure, 4 survive two.
+  int fenced_copies = 2;
+  // This node keeps epochs, versions and promises of fenced sessions, but no attributes, and never
+  // owns one.
+  bool witness = false;
+  // So long after its last answer a copy still counts for the owner, and the owner's death is
+  // waited for. Never make it shorter while a node that granted longer ones may still hold some:
+  // change it only with all nodes of the cluster up and no takeover under way.
+  std::chrono::milliseconds lease{3'000};
+  // Bound on how much a node's CLOCK_BOOTTIME may run fast or slow, as a part of the time.
+  double clock_drift = 0.01;
   // Of a record that a copy has an earlier version of, unchanged attributes whose values take at
   // least so much are not sent again.
   int64_t delta_value_bytes_min = 64;

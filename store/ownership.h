@@ -9,7 +9,10 @@
 
 namespace roost::store {
 
-// Who owns a session, as far as the answering node knows.
+// Who owns a session, as far as the answering node knows. Of a fenced session the answering node
+// names itself only while it has leases of a majority of the copies, by its clock at the answer:
+// true then, and not to be kept. Two answers that name it under one `epoch` mean that nobody else
+// has served the session in between.
 struct Ownership {
   enum class State : uint8_t {
     kUnknown,  // Every live node that would know it was asked, and none does.

@@ -85,7 +85,9 @@ class OwnershipIndex {
   };
   static constexpr size_t kShards = 256;
 
-  Shard& ShardOf(SessionKey key) const { return shards_[key.lo % kShards]; }
+  Shard& ShardOf(SessionKey key) const {
+    return shards_[(key.fenced() ? key.hi : key.lo) % kShards];
+  }
   // `key`, or what it stands for in the end.
   SessionKey Follow(SessionKey key) const;
   static void Set(Shard* shard, SessionKey key, Kind kind, membership::NodeId owner)

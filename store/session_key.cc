@@ -75,11 +75,17 @@ std::optional<SessionKey> SessionKey::FromHex(absl::string_view hex) {
   return FromBytes(absl::HexStringToBytes(hex));
 }
 
-SessionKey MakeSessionKey(absl::string_view name_space, absl::string_view id) {
+SessionKey MakeSessionKey(absl::string_view name_space, absl::string_view id, Mode mode) {
   thread_local Sha256 sha256;
   char digest[32];
   sha256.Digest(name_space, id, digest);
-  return SessionKey{LoadBigEndian(digest), LoadBigEndian(digest + 8)};
+  SessionKey key{LoadBigEndian(digest), LoadBigEndian(digest + 8)};
+  if (mode == Mode::kFenced) {
+    key.lo = (key.lo & ~uint64_t{0xffffffff}) | SessionKey::kFencedMark;
+  } else if (key.fenced()) {
+    key.lo ^= 1;  // One id in four billion.
+  }
+  return key;
 }
 
 uint64_t PrincipalHash(absl::string_view name_space, absl::string_view principal) {

@@ -1,7 +1,9 @@
 // SessionKey names a session inside the cluster: the first 128 bits of SHA-256(namespace, NUL, id).
 //
 // Ids are secrets (who has one is the visitor), so nothing but the key leaves the node or reaches a
-// log.
+// log. The key also tells the mode of its namespace, so that every node, also one without a record,
+// knows which rules hold for it: the keys of `fenced` end in kFencedMark, and are 96 bits of the
+// digest. Keys of `available` are what they always were, on disk and between versions.
 #pragma once
 
 #include <compare>
@@ -14,9 +16,17 @@
 
 namespace roost::store {
 
+// What holds for the sessions of a namespace while nodes fail: `available` serves and merges,
+// `fenced` has one owner at a time or none (README.md, "Fenced").
+enum class Mode : uint8_t { kAvailable = 1, kFenced = 2 };
+
 struct SessionKey {
   uint64_t hi = 0;
   uint64_t lo = 0;
+
+  static constexpr uint32_t kFencedMark = 0x46454e43;
+  bool fenced() const { return static_cast<uint32_t>(lo) == kFencedMark; }
+  Mode mode() const { return fenced() ? Mode::kFenced : Mode::kAvailable; }
 
   friend auto operator<=>(const SessionKey&, const SessionKey&) = default;
 
@@ -39,6 +49,7 @@ struct SessionKey {
 uint64_t PrincipalHash(absl::string_view name_space, absl::string_view principal);
 
 // `name_space` has no NUL byte, so the pair is unambiguous. Thread-safe.
-SessionKey MakeSessionKey(absl::string_view name_space, absl::string_view id);
+SessionKey MakeSessionKey(absl::string_view name_space, absl::string_view id,
+                          Mode mode = Mode::kAvailable);
 
 }  // namespace roost::store

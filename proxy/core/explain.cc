@@ -38,6 +38,7 @@ class Explainer {
   Explanation Run(const RequestHead& head) {
     context_.affinity.Read(head, &request_);
     facts_.has_session = request_.count() > 0;
+    facts_.fenced = context_.mode == store::Mode::kFenced;
     ReadSession(head);
     hint_ = context_.affinity.Hint(request_, context_.view);
     ReadRoutes();
@@ -60,7 +61,7 @@ class Explainer {
   }
 
   store::SessionKey KeyOf(size_t i) const {
-    return store::MakeSessionKey(context_.name_space, request_.id(i));
+    return store::MakeSessionKey(context_.name_space, request_.id(i), context_.mode);
   }
 
   void ReadSession(const RequestHead& head) {
@@ -127,6 +128,12 @@ class Explainer {
   }
 
   void Decide(const Decision& wanted) {
+    if (wanted.action == Action::kHold && wanted.reason == Reason::kOwnedHere) {
+      Say("decision", "the application here, if this node has leases of a majority then");
+      out_.action = "local";
+      out_.node = NameOf(context_.view.self(), context_.view);
+      return;
+    }
     if (wanted.action == Action::kHold) {
       Say("decision", absl::StrCat(wanted.reason == Reason::kOwnerDead
                                        ? "hold, while its successor is asked for"

@@ -37,6 +37,7 @@ struct ExplainContext {
   const store::OwnershipIndex& index;
   const membership::View& view;
   absl::string_view name_space;
+  store::Mode mode = store::Mode::kAvailable;  // Its.
   UnknownSession unknown_session = UnknownSession::kApp;
   bool app_up = true;
   const SealKeys* seals = nullptr;

@@ -207,6 +207,7 @@ void AppendUpgrade(const ResponseHead& head, std::string* out) {
 
 void AppendRequestHead(const RequestHead& head, const RequestHop& hop, std::string* out) {
   assert(!(hop.from_peer && hop.to_peer) && (hop.to_peer || !hop.stand_in));
+  assert(hop.fencing_token.empty() || !hop.to_peer);
   const absl::string_view host = head.host.empty() ? hop.default_host : head.host;
   out->append(head.method.data(), head.method.size());
   out->append(" ");
@@ -219,6 +220,7 @@ void AppendRequestHead(const RequestHead& head, const RequestHop& hop, std::stri
   if (!hop.from_peer) AppendForwarding(head, host, hop, out);
   if (hop.to_peer) out->append("X-Roost-Hop: 1\r\n");
   if (hop.stand_in) out->append("X-Roost-Stand-In: 1\r\n");
+  if (!hop.fencing_token.empty()) AppendField("X-Roost-Fencing-Token", hop.fencing_token, out);
   if (head.body == BodyKind::kLength) AppendContentLength(head.content_length, out);
   if (head.body == BodyKind::kChunked) out->append("Transfer-Encoding: chunked\r\n");
   if (head.wants_upgrade) {

@@ -49,6 +49,9 @@ struct RequestHop {
   absl::string_view scheme = "http";  // How the client reached this node.
   absl::string_view default_host;     // For HTTP/1.0 requests without Host.
   const HeadEdits* edits = nullptr;
+  // For the application, as X-Roost-Fencing-Token; empty: the session is not fenced. Visitors' own
+  // fields of that name are dropped in any case. REQUIRES: empty with to_peer.
+  absl::string_view fencing_token = {};
 };
 
 // Upstream framing is the request's own: kLength keeps its length, kChunked has to be chunked anew.

@@ -59,6 +59,10 @@ Text TextOf(Refusal refusal) {
     case Refusal::kSessionUnavailable:
       return {503, "Service Unavailable",
               "The session's owner was not found in time. Try again soon."};
+    case Refusal::kFenced:
+      return {503, "Service Unavailable",
+              "The session moved while this was answered, so the answer was withheld. What the "
+              "application did may stand: look before sending it again."};
     case Refusal::kDraining:
       return {503, "Service Unavailable", "This node is shutting down. Try again."};
     case Refusal::kResponseTimeout:

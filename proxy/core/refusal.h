@@ -25,6 +25,7 @@ enum class Refusal : uint8_t {
   kAppBusy,             // 503: app_waiting_max
   kGraceFull,           // 503
   kSessionUnavailable,  // 503: nobody knows the session, or its owner was not found in time
+  kFenced,              // 503: the owner lost a fenced session while it answered
   kDraining,            // 503
   kResponseTimeout,     // 504
   kVersion,             // 505

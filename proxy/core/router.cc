@@ -58,7 +58,9 @@ Decision Route(const RequestFacts& facts, const store::OwnershipIndex::Entry& en
     if (HintedElsewhere(facts, view)) return {Action::kForward, Reason::kHint, facts.hint};
     return {Action::kLocal, Reason::kNoSession, {}};
   }
-  if (facts.from_peer && facts.stand_in) return {Action::kLocal, Reason::kStandIn, {}};
+  if (facts.from_peer && facts.stand_in) {
+    return {facts.fenced ? Action::kAppDown : Action::kLocal, Reason::kStandIn, {}};
+  }
   switch (entry.kind) {
     case Kind::kNone:
       return {Action::kHold, Reason::kUnknown, {}};
@@ -68,6 +70,7 @@ Decision Route(const RequestFacts& facts, const store::OwnershipIndex::Entry& en
     case Kind::kLearned:
       break;
   }
+  if (facts.fenced && entry.owner == view.self()) return {Action::kHold, Reason::kOwnedHere, {}};
   return ToOwner(facts, entry.owner, view);
 }
 
@@ -91,6 +94,9 @@ Decision AroundDeadApp(const Decision& decision, const RequestFacts& facts, cons
                        const membership::View& view) {
   if (!AppIsDown(decision, apps, view)) return decision;
   if (facts.from_peer) return {Action::kAppDown, Reason::kStandIn, {}};
+  if (facts.fenced) {
+    return apps.tried.empty() ? decision : Decision{Action::kAppDown, Reason::kStandIn, {}};
+  }
   const membership::NodeId node = StandIn(apps, view);
   if (node == view.self()) return {Action::kLocal, Reason::kStandIn, {}};
   if (node) return {Action::kForward, Reason::kStandIn, node};

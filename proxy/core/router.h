@@ -6,7 +6,8 @@
 //
 // Where the application beside a session's owner is down, another node's stands in for it: for all
 // requests of a session the same one, which its copies' placement names, so that all nodes agree.
-// The owner stays owner, and the visitors return to it when its application does.
+// The owner stays owner, and the visitors return to it when its application does. Nobody stands in
+// for the owner of a fenced session.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,9 @@ struct RequestFacts {
   bool from_peer = false;
   // The peer says: whoever owns the session, your application is to answer.
   bool stand_in = false;
+  // The session's namespace is: only its owner's application may see the request, and only while
+  // the store says, asked just then, that this node owns it.
+  bool fenced = false;
   // The live member that the request's route names, or none. Heeded only where nobody knows the
   // session, or the request has none.
   membership::NodeId hint = {};
@@ -63,8 +67,8 @@ struct Decision {
 Decision Route(const RequestFacts& facts, const store::OwnershipIndex::Entry& entry,
                const membership::View& view);
 
-// After SessionStore::Resolve has answered. kHold: the answer names nobody who could serve; ask
-// again later.
+// After SessionStore::Resolve has answered. For an owner of a fenced session that is the leave to
+// pass the request on. kHold: the answer names nobody who could serve; ask again later.
 Decision RouteAnswer(const RequestFacts& facts, const store::Ownership& answer,
                      const membership::View& view, UnknownSession unknown_session);
 

@@ -67,7 +67,7 @@ bool ClientConnection::EnterSource() {
 store::SessionKey ClientConnection::KeyOf(absl::string_view id) {
   if (id != last_id_) {
     last_id_.assign(id.data(), id.size());
-    last_key_ = store::MakeSessionKey(loop_->options().name_space, id);
+    last_key_ = store::MakeSessionKey(loop_->options().name_space, id, loop_->options().mode);
   }
   return last_key_;
 }

@@ -8,6 +8,7 @@
 #include "proxy/core/retry_policy.h"
 #include "proxy/io/client_connection.h"
 #include "proxy/io/proxy_loop.h"
+#include "store/fencing_token.h"
 
 namespace roost::proxy {
 namespace {
@@ -65,7 +66,8 @@ void Exchange::Start(ClientConnection* client) {
   has_session_ = head_timer_ = released_ = stand_in_ = false;
   apps_tried_.clear();
   candidate_ = candidates_tried_ = 0;
-  scanning_response_ = false;
+  scanning_response_ = still_owner_ = false;
+  epoch_ = {};
   hold_until_ = {};
   attempts_ = misses_ = 0;
   body_started_ = request_done_ = request_read_ = request_broken_ = false;
@@ -81,10 +83,7 @@ void Exchange::Stop() {
     loop_->CancelHold(hold_, hold_bytes_);
     hold_ = 0;
   }
-  if (learn_ticket_ != 0) {
-    loop_->ForgetLearning(learn_ticket_);
-    learn_ticket_ = 0;
-  }
+  if (ticket_ != 0) loop_->ForgetAsked(std::exchange(ticket_, 0));
   DropUpstream();
   loop_->counters().bytes_spliced.Add(request_.bytes_spliced() + response_.bytes_spliced());
   request_.Clear();
@@ -129,6 +128,8 @@ Exchange::Step Exchange::Next() {
       return WhileConnecting();
     case State::kRelay:
       return Relay();
+    case State::kChecking:
+      return WhileChecking();
     case State::kLearning:
       return WhileLearning();
     case State::kTunnel:
@@ -158,8 +159,7 @@ Exchange::Step Exchange::TimedOut() {
       return Refuse(Refusal::kResponseTimeout);
     case Timeout::kCreateHold:
       loop_->counters().create_hold_timeouts.Add();
-      loop_->ForgetLearning(learn_ticket_);
-      learn_ticket_ = 0;
+      loop_->ForgetAsked(std::exchange(ticket_, 0));
       return Step::kAgain;
     case Timeout::kTunnelIdle:
       return Step::kLast;
@@ -326,7 +326,8 @@ RequestFacts Exchange::Facts() const {
   const bool from_peer = client_->from_peer();
   return {.has_session = has_session_,
           .from_peer = from_peer,
-          .stand_in = from_peer && IsForStandIn(head_)};
+          .stand_in = from_peer && IsForStandIn(head_),
+          .fenced = has_session_ && key_.fenced()};
 }
 
 RequestFacts Exchange::HintedFacts() const {
@@ -388,13 +389,17 @@ void Exchange::OnReleased(const GraceQueue::Released& released, const store::Own
   released_ = true;
   trail_.held += loop_->loop().now() - trail_.held_since;
   const UnknownSession unknown_session = loop_->options().grace.unknown_session;
-  if (released.outcome != GraceQueue::Outcome::kAnswered) {
+  epoch_ = {};
+  if (released.outcome != GraceQueue::Outcome::kAnswered && key_.fenced()) {
+    decision_ = {Action::kUnavailable, Reason::kOwnerDead, {}};
+  } else if (released.outcome != GraceQueue::Outcome::kAnswered) {
     decision_ = RouteUnknown(HintedFacts(), loop_->view(), unknown_session);
   } else if (answer.state == store::Ownership::State::kUnknown &&
              ++candidates_tried_ < affinity_.count()) {
     NextCandidate();
   } else {
     decision_ = RouteAnswer(HintedFacts(), answer, loop_->view(), unknown_session);
+    if (key_.fenced() && decision_.reason == Reason::kOwnedHere) epoch_ = answer.epoch;
   }
 }
 
@@ -428,6 +433,8 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
     request_.Start(head_.body, head_.content_length, loop_->node().request_body_limits, head_.body,
                    head_.size);
   }
+  const bool fenced = !target.is_peer() && epoch_.n != 0;
+  const std::string token = fenced ? store::FencingToken(epoch_) : std::string();
   const RequestHop hop{.from_peer = client_->from_peer(),
                        .to_peer = target.is_peer(),
                        .stand_in = target.is_peer() && stand_in_,
@@ -435,7 +442,8 @@ Exchange::Step Exchange::Attempt(const UpstreamTarget& target, bool fresh) {
                        .client_ip = client_->ip(),
                        .scheme = client_->scheme(),
                        .default_host = loop_->node().default_host,
-                       .edits = &edits_};
+                       .edits = &edits_,
+                       .fencing_token = token};
   edits_.Clear();
   if (!target.is_peer()) loop_->node().affinity.HideRoutes(affinity_, &edits_);
   AppendRequestHead(head_, hop, &request_.lead());

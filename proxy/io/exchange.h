@@ -6,6 +6,8 @@
 //                                   |            |-> kLearning -> kRelay
 //                                   '-> kAnswer <'-> kTunnel
 //
+// Of a fenced session, kRelay goes through kChecking before the response's head is sent.
+//
 // The request's bytes stay in the client's buffer until the response begins, so that a request that
 // fits there can be sent to another node when its owner dies.
 //
@@ -55,6 +57,8 @@ class Exchange final : public UpstreamUser {
   void OnReleased(const GraceQueue::Released& released, const store::Ownership& answer);
   // The store has answered the LearnOp.
   void OnLearned();
+  // The store has said who owns the session now.
+  void OnChecked(const store::Ownership& answer);
   // Gives back everything: upstream, hold, ticket.
   void Stop();
 
@@ -70,6 +74,7 @@ class Exchange final : public UpstreamUser {
     kHeld,
     kConnecting,
     kRelay,
+    kChecking,
     kLearning,
     kTunnel,
     kAnswer
@@ -115,6 +120,9 @@ class Exchange final : public UpstreamUser {
   Step RelayResponse();
   Step ReadResponseHead();
   Step InterimResponse();
+  Step Respond();
+  Step CheckOwner();
+  Step WhileChecking();
   Step FinalResponse();
   Step NotOwner();
   Step PeersAppDown();
@@ -191,7 +199,11 @@ class Exchange final : public UpstreamUser {
   bool response_started_ = false;
   bool response_blocked_ = false;  // Likewise, to take more.
   bool keep_alive_ = false;        // After a refusal.
-  uint64_t learn_ticket_ = 0;
+  uint64_t ticket_ = 0;            // While the store is asked, in kLearning and kChecking.
+  // Of a fenced session: under which this node had leases when the request went to its application.
+  // Else, and while that is not so, zero.
+  store::Epoch epoch_;
+  bool still_owner_ = false;  // After kChecking.
   bool tunnel_up_done_ = false;
   bool tunnel_down_done_ = false;
   uint64_t progress_seen_ = 0;

@@ -126,18 +126,17 @@ Exchange::Step Exchange::ReadResponseHead() {
   }
   if (response_head_.is_interim) return InterimResponse();
   if (target_.is_peer()) loop_->PeerWorks(target_.node);
-  if (response_head_.is_upgrade) return BeginTunnel();
-  if (target_.is_peer()) {
+  if (target_.is_peer() && !response_head_.is_upgrade) {
     if (IsNotOwnerAnswer(response_head_)) return NotOwner();
     if (IsAppDownAnswer(response_head_)) return PeersAppDown();
-  } else {
+  } else if (!response_head_.is_upgrade) {
     loop_->app_watch().Report(true);
     if (ScansResponse()) {
       scanning_response_ = true;
       return ScanResponse();
     }
   }
-  return FinalResponse();
+  return Respond();
 }
 
 // The application may name a new session in the response's body: the client must not have it before
@@ -162,7 +161,40 @@ Exchange::Step Exchange::ScanResponse() {
     if (io == Socket::Io::kBlocked) return Step::kPending;
     if (io != Socket::Io::kDone) break;  // Whether that is the body's end, the pump will say.
   }
-  return FinalResponse();
+  return Respond();
+}
+
+// The head is read, and may go on to the client.
+Exchange::Step Exchange::Respond() {
+  if (!target_.is_peer() && epoch_.n != 0 && !still_owner_) return CheckOwner();
+  return response_head_.is_upgrade ? BeginTunnel() : FinalResponse();
+}
+
+// The session is fenced: what its application has answered counts only if it has been this node's
+// all the while.
+Exchange::Step Exchange::CheckOwner() {
+  EndWait();
+  client_->Cancel();
+  ticket_ = loop_->Check(this, key_);
+  state_ = State::kChecking;
+  return Step::kPending;
+}
+
+void Exchange::OnChecked(const store::Ownership& answer) {
+  ticket_ = 0;
+  still_owner_ = answer.state == store::Ownership::State::kOwned &&
+                 answer.owner == loop_->view().self() && answer.epoch == epoch_;
+}
+
+Exchange::Step Exchange::WhileChecking() {
+  if (client_->socket().failed()) return ClientGone();
+  if (ticket_ != 0) return Step::kPending;
+  if (!still_owner_) {
+    loop_->counters().fenced_refused.Add();
+    return Refuse(Refusal::kFenced);
+  }
+  state_ = State::kRelay;
+  return Respond();
 }
 
 Exchange::Step Exchange::InterimResponse() {
@@ -242,7 +274,7 @@ bool Exchange::ReadSession() {
     const bool known = entry.kind == Kind::kHeld || entry.kind == Kind::kLearned;
     owned_here = known ? entry.owner == self : !stand_in_;
     learns = entry.kind != Kind::kHeld;
-    if (learns) learn_ticket_ = loop_->Learn(this, key);
+    if (learns) ticket_ = loop_->Learn(this, key);
   }
   if (affinity.WriteRoutes({affinity_, response_affinity_, key, owned_here, loop_->seal_keys()},
                            loop_->view(), &edits_)) {
@@ -252,13 +284,13 @@ bool Exchange::ReadSession() {
 }
 
 void Exchange::OnLearned() {
-  learn_ticket_ = 0;
+  ticket_ = 0;
   loop_->counters().sessions_learned.Add();
 }
 
 Exchange::Step Exchange::WhileLearning() {
   if (client_->socket().failed()) return ClientGone();
-  if (learn_ticket_ != 0) return Step::kPending;
+  if (ticket_ != 0) return Step::kPending;
   client_->Cancel();
   state_ = State::kRelay;
   return Step::kAgain;

@@ -362,20 +362,41 @@ void ProxyLoop::Release(const GraceQueue::Released& released, const store::Owner
 // New sessions and accesses.
 
 uint64_t ProxyLoop::Learn(Exchange* exchange, store::SessionKey key) {
-  const uint64_t ticket = ++learn_ticket_;
-  learning_[ticket] = exchange;
+  const uint64_t ticket = ++ticket_;
+  asking_[ticket] = exchange;
   node_.dependencies.store->Execute(store::LearnOp{key}, [this, mailbox = loop_.mailbox(),
                                                           ticket](const store::OperationResult&) {
     mailbox->Post([this, ticket] {
-      const auto found = learning_.find(ticket);
-      if (found == learning_.end()) return;
-      Exchange* exchange = found->second;
-      learning_.erase(found);
+      Exchange* const exchange = TakeAsking(ticket);
+      if (exchange == nullptr) return;
       exchange->OnLearned();
       exchange->client()->Drive();
     });
   });
   return ticket;
+}
+
+uint64_t ProxyLoop::Check(Exchange* exchange, store::SessionKey key) {
+  const uint64_t ticket = ++ticket_;
+  asking_[ticket] = exchange;
+  node_.dependencies.store->Resolve(
+      key, [this, mailbox = loop_.mailbox(), ticket](const store::Ownership& answer) {
+        mailbox->Post([this, ticket, answer] {
+          Exchange* const exchange = TakeAsking(ticket);
+          if (exchange == nullptr) return;
+          exchange->OnChecked(answer);
+          exchange->client()->Drive();
+        });
+      });
+  return ticket;
+}
+
+Exchange* ProxyLoop::TakeAsking(uint64_t ticket) {
+  const auto found = asking_.find(ticket);
+  if (found == asking_.end()) return nullptr;
+  Exchange* const exchange = found->second;
+  asking_.erase(found);
+  return exchange;
 }
 
 void ProxyLoop::Touch(store::SessionKey key) {

@@ -141,7 +141,10 @@ class ProxyLoop {
   void CancelHold(GraceQueue::Token token, int64_t bytes);
   // Asks the store to own a new session; the exchange hears OnLearned unless it says Forget first.
   uint64_t Learn(Exchange* exchange, store::SessionKey key);
-  void ForgetLearning(uint64_t ticket) { learning_.erase(ticket); }
+  // Asks the store whether this node still owns the session; the exchange hears OnChecked,
+  // likewise.
+  uint64_t Check(Exchange* exchange, store::SessionKey key);
+  void ForgetAsked(uint64_t ticket) { asking_.erase(ticket); }
   void Touch(store::SessionKey key);
   // Whether to try this peer now (core/circuit); who may, says what became of it. While not,
   // answers that name it as an owner are taken for "dead, nobody took over yet".
@@ -180,6 +183,7 @@ class ProxyLoop {
   void Admit(int fd, const membership::Address& peer, Door door);
   void Listen();
   void Lookup(store::SessionKey key);
+  Exchange* TakeAsking(uint64_t ticket);  // Null: it has given up.
   void OnOwnership(store::SessionKey key, const store::Ownership& answer);
   void OnGraceTick();
   void Release(const GraceQueue::Released& released, const store::Ownership& answer);
@@ -213,8 +217,8 @@ class ProxyLoop {
   GraceQueue grace_;
   absl::flat_hash_map<GraceQueue::Token, Held> held_;
   absl::flat_hash_map<membership::NodeId, Circuit> circuits_;  // Of peers that failed last.
-  absl::flat_hash_map<uint64_t, Exchange*> learning_;
-  uint64_t learn_ticket_ = 0;
+  absl::flat_hash_map<uint64_t, Exchange*> asking_;  // By ticket: who waits for the store.
+  uint64_t ticket_ = 0;
   uint64_t next_key_ = 0;
   std::vector<store::SessionKey> touches_;
 

@@ -147,6 +147,7 @@ absl::StatusOr<Explanation> ProxyServer::ExplainRoute(absl::string_view head,
                         .index = node_.dependencies.store->index(),
                         .view = view,
                         .name_space = node_.options.name_space,
+                        .mode = node_.options.mode,
                         .unknown_session = node_.options.grace.unknown_session,
                         .app_up = app_up(),
                         .seals = seals.get()});

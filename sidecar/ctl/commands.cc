@@ -152,6 +152,16 @@ std::string MembersTable(const v1::MembersResponse& response) {
   return ListLine(response) + table.ToString();
 }
 
+std::string FencedText(const v1::FencedStatus& fenced) {
+  const std::string now =
+      fenced.survives() < 0
+          ? "not served: too few members are in sight"
+          : absl::StrCat("survives ", fenced.survives(), " failures (", fenced.places(),
+                         " places, majority ", fenced.majority(), ")");
+  return absl::StrCat(absl::StrJoin(fenced.namespaces(), ", "), ": ", now,
+                      fenced.witness() ? "; this node is a witness" : "");
+}
+
 absl::Status Status(const Arguments& arguments, const Print& print) {
   v1::StatusResponse response;
   const auto stub = v1::Operator::NewStub(Connect(arguments));
@@ -175,6 +185,7 @@ absl::Status Status(const Arguments& arguments, const Print& print) {
   table.Add({"under-replicated", absl::StrCat(response.sessions_under_replicated())});
   table.Add({"with conflicts", absl::StrCat(response.sessions_conflicted())});
   table.Add({"held in grace", absl::StrCat(response.grace_held())});
+  if (response.has_fenced()) table.Add({"fenced", FencedText(response.fenced())});
   print(table.ToString());
   return absl::OkStatus();
 }

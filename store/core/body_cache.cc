@@ -7,57 +7,71 @@
 namespace roost::store {
 
 SessionPtr BodyCache::Find(SessionKey key, Epoch epoch, uint64_t version) {
-  const auto matches = [&](const SessionPtr& body) {
-    return body->epoch == epoch && body->version == version;
-  };
-  if (const auto it = pinned_.find(key); it != pinned_.end()) {
-    return matches(it->second) ? it->second : nullptr;
-  }
   const auto it = slots_.find(key);
-  if (it == slots_.end() || !matches(it->second.body)) return nullptr;
-  order_.splice(order_.begin(), order_, it->second.place);
-  return it->second.body;
+  if (it == slots_.end()) return nullptr;
+  Slot& slot = it->second;
+  if (slot.body->epoch != epoch || slot.body->version != version) return nullptr;
+  Move(&slot, slot.pinned);
+  return slot.body;
 }
 
-void BodyCache::Pin(SessionPtr body) {
-  Erase(body->key);
-  const SessionKey key = body->key;
-  pinned_bytes_ += SizeOf(*body);
-  pinned_[key] = std::move(body);
-}
+void BodyCache::Pin(SessionPtr body) { Set(std::move(body), true); }
 
 void BodyCache::Unpin(const SessionPtr& body) {
-  const auto it = pinned_.find(body->key);
+  const auto it = slots_.find(body->key);
   // A later change of the session is still pinned, or the session is gone.
-  if (it == pinned_.end() || it->second != body) return;
-  pinned_bytes_ -= SizeOf(*body);
-  pinned_.erase(it);
-  Insert(body);
+  if (it == slots_.end() || !it->second.pinned || it->second.body != body) return;
+  Move(&it->second, false);
+  MakeRoom();
 }
 
 void BodyCache::Insert(SessionPtr body) {
-  const SessionKey key = body->key;
-  if (pinned_.contains(key)) return;
-  if (const auto it = slots_.find(key); it != slots_.end()) Remove(it);
-  order_.push_front(key);
-  const int64_t bytes = SizeOf(*body);
-  bytes_ += bytes;
-  slots_[key] = Slot{std::move(body), bytes, order_.begin()};
-  while (bytes_ > bytes_max_ && slots_.size() > 1) Remove(slots_.find(order_.back()));
+  const auto it = slots_.find(body->key);
+  if (it != slots_.end() && it->second.pinned) return;
+  Set(std::move(body), false);
+  MakeRoom();
 }
 
 void BodyCache::Erase(SessionKey key) {
-  if (const auto it = pinned_.find(key); it != pinned_.end()) {
-    pinned_bytes_ -= SizeOf(*it->second);
-    pinned_.erase(it);
-  }
   if (const auto it = slots_.find(key); it != slots_.end()) Remove(it);
 }
 
-void BodyCache::Remove(absl::flat_hash_map<SessionKey, Slot>::iterator slot) {
-  bytes_ -= slot->second.bytes;
-  order_.erase(slot->second.place);
+void BodyCache::Set(SessionPtr body, bool pinned) {
+  const auto [it, added] = slots_.try_emplace(body->key);
+  Slot& slot = it->second;
+  if (added) {
+    slot.pinned = pinned;
+    GroupOf(slot).order.push_front(body->key);
+    slot.place = GroupOf(slot).order.begin();
+  } else {
+    Move(&slot, pinned);
+  }
+  const int64_t bytes = SizeOf(*body);
+  GroupOf(slot).bytes += bytes - std::exchange(slot.bytes, bytes);
+  slot.body = std::move(body);
+}
+
+// To the front of its group, or of the other one.
+void BodyCache::Move(Slot* slot, bool pinned) {
+  Group& from = GroupOf(*slot);
+  from.bytes -= slot->bytes;
+  slot->pinned = pinned;
+  Group& to = GroupOf(*slot);
+  to.bytes += slot->bytes;
+  to.order.splice(to.order.begin(), from.order, slot->place);
+}
+
+void BodyCache::Remove(Slots::iterator slot) {
+  Group& group = GroupOf(slot->second);
+  group.bytes -= slot->second.bytes;
+  group.order.erase(slot->second.place);
   slots_.erase(slot);
+}
+
+void BodyCache::MakeRoom() {
+  while (recent_.bytes > bytes_max_ && recent_.order.size() > 1) {
+    Remove(slots_.find(recent_.order.back()));
+  }
 }
 
 }  // namespace roost::store

@@ -25,23 +25,33 @@ class BodyCache {
   // A body that came from disk.
   void Insert(SessionPtr body);
   void Erase(SessionKey key);
-  int64_t pinned_bytes() const { return pinned_bytes_; }
+  int64_t pinned_bytes() const { return pinned_.bytes; }
 
  private:
+  struct Group {
+    // Most recently used first.
+    std::list<SessionKey> order;
+    int64_t bytes = 0;
+  };
   struct Slot {
     SessionPtr body;
     int64_t bytes = 0;
+    bool pinned = false;
+    // In its group.
     std::list<SessionKey>::iterator place;
   };
-  void Remove(absl::flat_hash_map<SessionKey, Slot>::iterator slot);
+  using Slots = absl::flat_hash_map<SessionKey, Slot>;
+
+  Group& GroupOf(const Slot& slot) { return slot.pinned ? pinned_ : recent_; }
+  void Set(SessionPtr body, bool pinned);
+  void Move(Slot* slot, bool pinned);
+  void Remove(Slots::iterator slot);
+  void MakeRoom();
 
   const int64_t bytes_max_;
-  int64_t bytes_ = 0;
-  int64_t pinned_bytes_ = 0;
-  absl::flat_hash_map<SessionKey, SessionPtr> pinned_;
-  absl::flat_hash_map<SessionKey, Slot> slots_;
-  // Most recently used first.
-  std::list<SessionKey> order_;
+  Group pinned_;
+  Group recent_;
+  Slots slots_;
 };
 
 }  // namespace roost::store

@@ -160,6 +160,9 @@ struct Persist {
 struct Load {
   uint64_t ticket = 0;
   SessionKey key;
+  // For a stream or another place: no caller waits for it. May be asked for again, under the same
+  // ticket, once one does.
+  bool ahead = false;
 };
 
 // "Read these keys from the principal index and call OnScanned", in their order.

@@ -24,6 +24,8 @@ struct Place {
 // What goes on once a body is loaded, besides held callers.
 struct Want {
   uint64_t ticket = 0;
+  // Load::ahead of it.
+  bool ahead = false;
   bool write_access = false;
   bool change_copies = false;
   // Take over with a counter above this; 0: do not.

@@ -38,6 +38,12 @@ enum class Bug {
   kDeleteStaysLocal,
   kDeltaOnAnyBase,
   kEnd,
+  // Of the mode `fenced`.
+  kLeaseFromAnswer = kEnd,
+  kNoDriftMargin,
+  kNoBootWait,
+  kTermNotRaised,
+  kFencedEnd,
 };
 
 #ifdef ROOST_PLANTED_STORE_BUGS

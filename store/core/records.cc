@@ -10,6 +10,13 @@ namespace roost::store {
 
 using membership::NodeId;
 
+namespace {
+
+// Keys of a bucket of the expiry queue that has begun: half a millisecond's work.
+constexpr int kExpirySortedAtOnce = 1'024;
+
+}  // namespace
+
 uint64_t Replica::State::Commit(Session next) {
   const SessionSummary* held = Find(next.key);
   if (held != nullptr && held->line_ended && next.line == held->line) {
@@ -46,6 +53,9 @@ void Replica::State::Adopt(Session next) {
 void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   const SessionKey key = body->key;
   SessionSummary& summary = FindOrAdd(key);
+  const bool shown =
+      summary.version != 0 && !summary.unvalidated && !summary.superseded && !summary.tombstone;
+  const NodeId former_owner = summary.owner();
   const uint64_t replaced = std::exchange(summary.sequence, sequence);
   if (replaced != 0) outbox_.Remove(replaced);
   if (sequence != 0) outbox_.Add(sequence, key);
@@ -83,7 +93,8 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   const bool lost = summary.tombstone || summary.owner() != self_;
   if (lost && locks_.Known(key)) SetTimer(now_.steady, Timer::kLock, key);
   Recount(&summary);
-  Reindex(key);
+  // Most writes change nothing of what the index says.
+  if (!shown || summary.tombstone || summary.owner() != former_owner) Reindex(key);
   ScheduleExpiry(key);
 }
 
@@ -98,7 +109,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   }
   if (summary.unvalidated) --unvalidated_;
   AddTo(summary.standing, -1);
-  expiry_.erase({summary.expiry_ms, key});
+  expiry_.Remove(summary.expiry_ms, key);
   bodies_.Erase(key);
   handing_over_.erase(key);
   dropping_.erase(key);
@@ -185,13 +196,17 @@ SessionPtr Replica::State::Body(SessionKey key) {
   return summary == nullptr ? nullptr : bodies_.Find(key, summary->epoch, summary->version);
 }
 
-Want& Replica::State::WantBody(SessionKey key) {
+Want& Replica::State::WantBody(SessionKey key, bool ahead) {
   Want& want = wants_[key];
   if (want.ticket == 0) {
     want.ticket = ++last_load_;
     loads_[want.ticket] = key;
-    out_->loads.push_back({want.ticket, key});
+  } else if (ahead || !want.ahead) {
+    return want;
   }
+  // A second answer to the ticket finds nobody.
+  want.ahead = ahead;
+  out_->loads.push_back({want.ticket, key, ahead});
   return want;
 }
 
@@ -217,6 +232,7 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
     // Read before a later change got there.
     Want& again = WantBody(key);
     want.ticket = again.ticket;
+    want.ahead = again.ahead;
     again = want;
     return;
   }
@@ -312,15 +328,20 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
   // An earlier look finds out for itself: most accesses move the time back, and the queue need not
   // follow each.
   if (summary.expiry_ms > now_.wall && summary.expiry_ms <= at) return;
-  expiry_.erase({summary.expiry_ms, key});
+  expiry_.Remove(summary.expiry_ms, key);
   summary.expiry_ms = at;
-  expiry_.insert({at, key});
+  expiry_.Add(at, key);
 }
 
 void Replica::State::RunExpiry() {
+  const auto time_of = [&](SessionKey key) {
+    const SessionSummary* summary = Find(key);
+    return summary == nullptr ? ExpiryQueue::kNever : summary->expiry_ms;
+  };
   for (int i = 0; i < options_.slice; ++i) {
-    if (expiry_.empty() || expiry_.begin()->first > now_.wall) return;
-    const SessionKey key = expiry_.begin()->second;
+    const SessionKey* due = expiry_.FirstDue(now_.wall, i == 0 ? kExpirySortedAtOnce : 0, time_of);
+    if (due == nullptr) return;
+    const SessionKey key = *due;
     const SessionSummary& summary = *Find(key);
     const bool early = summary.tombstone && Planted(Bug::kTombstoneForgottenEarly);
     const bool mine = OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone);

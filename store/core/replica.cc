@@ -227,9 +227,9 @@ SteadyTime Replica::State::NextDeadline() const {
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
     if (stream.up) next = std::min(next, stream.tell_at);
   }
-  if (!expiry_.empty()) {
-    const milliseconds wait(
-        std::clamp<int64_t>(expiry_.begin()->first - now_.wall, 0, kExpiryPollMax.count()));
+  if (const WallMs at = expiry_.next(); at != ExpiryQueue::kNever) {
+    const auto wait =
+        at <= now_.wall ? milliseconds(0) : std::min(milliseconds(at - now_.wall), kExpiryPollMax);
     next = std::min<SteadyTime>(next, now_.steady + wait);
   }
   return next;

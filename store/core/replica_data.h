@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "store/core/body_cache.h"
 #include "store/core/claims.h"
+#include "store/core/expiry_queue.h"
 #include "store/core/held.h"
 #include "store/core/locks.h"
 #include "store/core/outbox.h"
@@ -93,7 +94,7 @@ struct ReplicaData {
   absl::btree_set<std::tuple<SteadyTime, Timer, SessionKey>> timers_;
   // Ascending.
   std::deque<std::pair<SteadyTime, SessionKey>> write_deadlines_;
-  absl::btree_set<std::pair<WallMs, SessionKey>> expiry_;
+  ExpiryQueue expiry_;
 
   absl::flat_hash_map<SessionKey, Superseded> superseded_;
   // What a copy has not taken, since it has another line.

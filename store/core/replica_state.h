@@ -70,7 +70,8 @@ struct Replica::State : ReplicaData {
   Remaining RemainingOf(const SessionSummary& summary, const Session* body) const;
   void SetClocks(const Remaining& remaining, Session* session) const;
   SessionPtr Body(SessionKey key);
-  Want& WantBody(SessionKey key);
+  // `ahead`: no caller waits for it yet.
+  Want& WantBody(SessionKey key, bool ahead = false);
   void OnLoaded(uint64_t ticket, SessionPtr body);
   void WriteAccess(SessionKey key);
   void NoteAccess(SessionKey key);

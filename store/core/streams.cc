@@ -107,7 +107,7 @@ void Replica::State::Prefetch(NodeId peer, Outbox::Entry entry) {
     if (entry->first > outbox_.durable()) return;
     const SessionSummary* summary = Find(entry->second);
     if (summary == nullptr || !summary->HasCopyAt(peer)) continue;
-    if (Body(entry->second) == nullptr) WantBody(entry->second);
+    if (Body(entry->second) == nullptr) WantBody(entry->second, /*ahead=*/true);
   }
 }
 

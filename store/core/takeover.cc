@@ -255,7 +255,7 @@ std::vector<NodeId> Replica::State::DesiredCopies(SessionKey key, NodeId owner,
 void Replica::State::ChangeCopies(SessionKey key) {
   const SessionPtr body = Body(key);
   if (body == nullptr) {
-    WantBody(key).change_copies = true;
+    WantBody(key, /*ahead=*/true).change_copies = true;
     return;
   }
   const SessionSummary& summary = *Find(key);
@@ -457,7 +457,7 @@ void Replica::State::HandOver(SessionKey key) {
   if (next_set.empty()) return;
   const SessionPtr body = Body(key);
   if (body == nullptr) {
-    WantBody(key).change_copies = true;
+    WantBody(key, /*ahead=*/true).change_copies = true;
     return;
   }
   for (const NodeId node : summary.copy_set) {

@@ -42,93 +42,155 @@ DiskPool::~DiskPool() { Stop(); }
 void DiskPool::Start() {
   assert(threads_.empty());
   threads_.emplace_back([this] { RunWriter(); });
-  writer_ = threads_.back().get_id();
   for (size_t i = 0; i < kReaders; ++i)
     threads_.emplace_back([this, i] { RunReader(/*checks_space=*/i == 0); });
 }
 
-void DiskPool::Persist(std::vector<store::Persist>* batches) {
-  if (batches->empty()) return;
+bool DiskPool::Persist(std::vector<store::Persist>* batches) {
+  if (batches->empty()) return false;
   const size_t bytes = BytesOf(*batches);
   std::unique_lock<std::mutex> lock(mutex_);
-  // The writer itself would wait for itself.
-  const bool writes = std::this_thread::get_id() == writer_;
-  space_.wait(lock, [&] {
-    return writes || queued_bytes_.load() < kQueueBytesMax || stopping_ || failed_.load();
-  });
+  const auto full = [&] { return queued_bytes_.load() >= kQueueBytesMax; };
+  // Who writes would wait for itself.
+  const bool writes = writing_ && std::this_thread::get_id() == writer_;
+  space_.wait(lock, [&] { return writes || !full() || stopping_ || failed_.load(); });
   if (stopping_) {
     batches->clear();
-    return;
+    return false;
   }
   queued_bytes_ += bytes;
+  queue_.bytes += bytes;
   handed_over_ = batches->back().ticket;
-  const bool wake = queue_.empty();
-  if (wake) {
-    queue_.swap(*batches);
+  if (queue_.batches.empty()) {
+    queue_.batches.swap(*batches);
   } else {
-    for (store::Persist& persist : *batches) queue_.push_back(std::move(persist));
+    for (store::Persist& persist : *batches) queue_.batches.push_back(std::move(persist));
   }
   batches->clear();
+  if (writing_) return false;
+  if (!writer_due_ && FitsHere()) {
+    writer_ = std::this_thread::get_id();
+    return writing_ = true;
+  }
+  writer_due_ = true;
   lock.unlock();
-  if (wake) writer_wakes_.notify_one();
+  writer_wakes_.notify_one();
+  return false;
 }
 
-void DiskPool::Queue(Read read) {
+void DiskPool::Queue(Read read, bool ahead) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (stopping_) return;
-    reads_.push_back({std::move(read), handed_over_});
+    (ahead ? reads_ahead_ : reads_).push_back({std::move(read), handed_over_});
   }
   readers_wake_.notify_one();
 }
 
-bool DiskPool::TakeBatches(std::vector<store::Persist>* batches, bool* sync_due) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  const auto awake = [&] { return !queue_.empty() || stopping_; };
-  const bool syncs = options_.fsync == Fsync::kInterval && options_.fsync_interval.count() > 0;
-  if (syncs && dirty_) {
-    // Steady time: see mutex_.
-    writer_wakes_.wait_until(lock, sync_at_, awake);
-  } else {
-    writer_wakes_.wait(lock, awake);
+bool DiskPool::FitsHere() const {
+  const bool waits = options_.fsync == Fsync::kAlways || SyncDue();
+  return !waits && queue_.bytes <= kBytesHere && !stopping_;
+}
+
+void DiskPool::WriteHere() {
+  Group group;
+  for (int i = 0;; ++i) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (queue_.batches.empty() || i == kGroupsHere || !FitsHere()) {
+        writing_ = false;
+        // Its thread ends once nobody writes.
+        writer_due_ = !queue_.batches.empty() || stopping_;
+        if (writer_due_ || SyncDue()) writer_wakes_.notify_one();
+        return;
+      }
+      Take(&group);
+    }
+    if (!Write(group, /*may_wait=*/false)) return PutBack(&group);
+    Written(&group);
   }
-  batches->swap(queue_);
-  if (batches->empty() && stopping_) return false;
-  const Clock::time_point now = Clock::now();
-  if (!dirty_) sync_at_ = now + options_.fsync_interval;
-  dirty_ = true;
-  *sync_due = syncs && now >= sync_at_;
+}
+
+void DiskPool::Take(Group* group) {
+  std::swap(*group, queue_);
+  if (group->batches.empty() || dirty_) return;
+  dirty_ = options_.fsync == Fsync::kInterval && options_.fsync_interval.count() > 0;
+  sync_at_ = Clock::now() + options_.fsync_interval;
+  // It waits without a deadline.
+  if (dirty_) writer_wakes_.notify_one();
+}
+
+bool DiskPool::AwaitTurn(Group* group, bool* sync_due) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    *sync_due = SyncDue();
+    if (!writing_ && (writer_due_ || stopping_ || *sync_due)) break;
+    if (dirty_ && !*sync_due) {
+      // Steady time: see mutex_.
+      writer_wakes_.wait_until(lock, sync_at_);
+    } else {
+      writer_wakes_.wait(lock);
+    }
+  }
+  if (queue_.batches.empty() && stopping_) return false;
+  writing_ = true;
+  writer_ = std::this_thread::get_id();
+  Take(group);
   if (*sync_due) dirty_ = false;
   return true;
 }
 
 void DiskPool::RunWriter() {
-  std::vector<store::Persist> batches;
+  Group group;
   bool sync_due = false;
-  while (TakeBatches(&batches, &sync_due)) {
-    Write(batches, sync_due);
-    batches.clear();
+  while (AwaitTurn(&group, &sync_due)) {
+    (void)Write(group, /*may_wait=*/true);
+    Written(&group);
+    if (sync_due && !failed_.load()) {
+      if (absl::Status status = table_->Sync(); !status.ok()) Fail(std::move(status));
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    writing_ = false;
+    // As long as there is more at once, nobody else need be awake for it.
+    writer_due_ = !queue_.batches.empty();
   }
 }
 
-void DiskPool::Write(const std::vector<store::Persist>& batches, bool sync) {
-  if (!failed_.load() && !batches.empty()) {
-    absl::Status status = table_->Write(batches, options_.fsync == Fsync::kAlways);
-    if (status.ok()) {
-      callbacks_.on_persisted(batches.back().ticket);
-    } else {
-      Fail(std::move(status));
-    }
+bool DiskPool::Write(const Group& group, bool may_wait) {
+  if (failed_.load() || group.batches.empty()) return true;
+  absl::Status status =
+      table_->Write(group.batches, {.sync = options_.fsync == Fsync::kAlways, .wait = may_wait});
+  if (!may_wait && absl::IsUnavailable(status)) return false;
+  if (status.ok()) {
+    callbacks_.on_persisted(group.batches.back().ticket);
+  } else {
+    Fail(std::move(status));
   }
+  return true;
+}
+
+void DiskPool::Written(Group* group) {
+  bool readable = false;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (!batches.empty()) written_ = batches.back().ticket;
-    queued_bytes_ -= BytesOf(batches);
+    if (!group->batches.empty()) written_ = group->batches.back().ticket;
+    queued_bytes_ -= group->bytes;
+    readable = !reads_.empty() || !reads_ahead_.empty();
   }
+  *group = {};
   space_.notify_all();
-  readers_wake_.notify_all();
-  if (!sync || failed_.load()) return;
-  if (absl::Status status = table_->Sync(); !status.ok()) Fail(std::move(status));
+  if (readable) readers_wake_.notify_all();
+}
+
+// RocksDB would have made the thread wait: the writer's own does.
+void DiskPool::PutBack(Group* group) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (store::Persist& persist : queue_.batches) group->batches.push_back(std::move(persist));
+  group->bytes += queue_.bytes;
+  queue_ = std::move(*group);
+  writing_ = false;
+  writer_due_ = true;
+  writer_wakes_.notify_one();
 }
 
 void DiskPool::CheckSpace() {
@@ -146,6 +208,15 @@ void DiskPool::CheckSpace() {
   callbacks_.on_space(space);
 }
 
+std::deque<DiskPool::WaitingRead>* DiskPool::NextReads() {
+  const auto ready = [&](const std::deque<WaitingRead>& reads) {
+    return !reads.empty() && reads.front().after <= written_;
+  };
+  const bool ahead = ready(reads_ahead_);
+  if (ahead && (reads_done_ % kAheadEvery == 0 || !ready(reads_))) return &reads_ahead_;
+  return ready(reads_) ? &reads_ : nullptr;
+}
+
 void DiskPool::RunReader(bool checks_space) {
   Clock::time_point check_at = Clock::now();
   while (true) {
@@ -156,17 +227,17 @@ void DiskPool::RunReader(bool checks_space) {
     Read read;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      const auto awake = [&] {
-        return stopping_ || (!reads_.empty() && reads_.front().after <= written_);
-      };
+      std::deque<WaitingRead>* reads = nullptr;
+      const auto awake = [&] { return stopping_ || (reads = NextReads()) != nullptr; };
       if (!checks_space) {
         readers_wake_.wait(lock, awake);
       } else if (!readers_wake_.wait_until(lock, check_at, awake)) {
         continue;
       }
       if (stopping_) return;
-      read = std::move(reads_.front().read);
-      reads_.pop_front();
+      read = std::move(reads->front().read);
+      reads->pop_front();
+      ++reads_done_;
     }
     std::visit([this](const auto& what) { Do(what); }, read);
   }
@@ -201,6 +272,7 @@ void DiskPool::Stop() {
     if (stopping_) return;
     stopping_ = true;
     reads_.clear();
+    reads_ahead_.clear();
   }
   writer_wakes_.notify_all();
   readers_wake_.notify_all();

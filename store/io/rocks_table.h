@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -49,12 +51,19 @@ class RocksTable {
 
   Identity identity() const { return identity_; }
 
-  // Everything but the bodies. Records that can't be read are left out and counted.
+  // Everything but the bodies, read by up to four threads of its own. Records that can't be read
+  // are left out and counted.
   absl::StatusOr<Recovered> Recover();
   uint64_t corrupt_records() const { return corrupt_records_; }
 
-  // All batches or none. RESOURCE_EXHAUSTED if the disk is full. No error can be tried again.
-  absl::Status Write(absl::Span<const Persist> batches, bool sync);
+  struct WriteHow {
+    // Forces the log to the disk.
+    bool sync = false;
+    // While RocksDB is behind with its own work; else UNAVAILABLE, and it can be tried again.
+    bool wait = true;
+  };
+  // All batches or none. RESOURCE_EXHAUSTED if the disk is full. No other error can be tried again.
+  absl::Status Write(absl::Span<const Persist> batches, WriteHow how);
   absl::Status Sync();
   // On the data directory's file system, for this process.
   absl::StatusOr<int64_t> FreeBytes() const;
@@ -73,8 +82,16 @@ class RocksTable {
 
  private:
   struct Database;
+  // Of the sessions found.
+  struct Part {
+    std::vector<StoredSession> sessions;
+    std::vector<std::pair<uint64_t, SessionKey>> changes;
+    uint64_t corrupt = 0;
+    absl::Status status;
+  };
   RocksTable(std::string dir, std::unique_ptr<Database> database);
 
+  Part RecoverPart(int first, int end) const;
   absl::Status Identify(const std::string& dir, const std::string& cluster);
   absl::Status IndexPrincipals(rocksdb::WriteBatch* batch);
 

@@ -60,6 +60,8 @@ class StoreLoop::Loop {
     thread_ = std::thread([this, found = *std::move(recovered)]() mutable {
       replica_.Recover(ReadClocks(), std::move(found), &effects_);
       CarryOut();
+      // Had room for every session that was found.
+      effects_ = {};
       Run();
     });
     return absl::OkStatus();
@@ -336,8 +338,7 @@ class StoreLoop::Loop {
 
   void Run() {
     std::vector<InputQueue::Input> batch;
-    Flush();
-    queue_.Leave(NextDeadline());
+    EndTurn();
     while (queue_.Take(&batch)) RunTurn(&batch);
   }
 
@@ -349,8 +350,15 @@ class StoreLoop::Loop {
     }
     batch->clear();
     RunTimers();
+    EndTurn();
+  }
+
+  // What this turn has to write is written once others can have theirs.
+  void EndTurn() {
     Flush();
+    const bool writes = std::exchange(writes_here_, false);
     queue_.Leave(NextDeadline());
+    if (writes) disk_.WriteHere();
   }
 
   // As Post, but runs what waits here if nobody is at it: waking the loop's thread costs more.
@@ -410,7 +418,7 @@ class StoreLoop::Loop {
   void Flush() {
     replica_.Flush(ReadClocks(), &effects_);
     CarryOut();
-    disk_.Persist(&persists_);
+    writes_here_ |= disk_.Persist(&persists_);
     peers_.Flush();
     service_.Flush();
     for (const store::Load& load : loads_) disk_.Load(load);
@@ -529,6 +537,8 @@ class StoreLoop::Loop {
   // The loop's own.
   Effects effects_;
   std::vector<store::Persist> persists_;
+  // The disk's turn is this turn's.
+  bool writes_here_ = false;
   std::vector<store::Load> loads_;
   std::vector<store::Scan> scans_;
   membership::ViewPtr view_;

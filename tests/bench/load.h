@@ -18,6 +18,8 @@ struct Plan {
   std::string target;
   // get, put, echo_get, echo_put.
   std::string call = "put";
+  // Empty: the default one.
+  std::string name_space;
   // local, one, all.
   std::string ack = "one";
   uint64_t sessions = 10'000;
@@ -28,6 +30,8 @@ struct Plan {
   double rate = 0;
   // Each session once, in order, then the end.
   bool fill = false;
+  // Of paced: calls may fail; the longest time without one that succeeded is what counts.
+  bool through_failures = false;
 };
 
 // One thread at a time.
@@ -47,6 +51,7 @@ class Latencies {
 
 struct Result {
   Latencies latencies;
+  double gap_ms = 0;  // Of through_failures.
 };
 
 std::string SessionId(uint64_t number);

@@ -16,6 +16,9 @@
 namespace roost::bench {
 namespace {
 
+// Of a call that may fail.
+constexpr std::chrono::seconds kCallMax{1};
+
 std::shared_ptr<grpc::Channel> Connect(const Plan& plan) {
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -36,10 +39,16 @@ v1::Ack AckOf(const Plan& plan) {
 }
 
 void FillPut(const Plan& plan, uint64_t number, const std::string& value, v1::PutRequest* put) {
+  put->set_namespace_(plan.name_space);
   put->set_id(SessionId(number));
   (*put->mutable_set())["data"] = value;
   put->set_create(true);
   put->set_ack(AckOf(plan));
+}
+
+void FillGet(const Plan& plan, uint64_t number, v1::GetRequest* get) {
+  get->set_namespace_(plan.name_space);
+  get->set_id(SessionId(number));
 }
 
 // The sizes of the calls that an echo stands for.
@@ -60,7 +69,7 @@ void FillEcho(const Plan& plan, const std::string& value, EchoRequest* echo) {
     return;
   }
   v1::GetRequest get;
-  get.set_id(SessionId(plan.sessions));
+  FillGet(plan, plan.sessions, &get);
   v1::Session session;
   session.set_namespace_("default");
   session.set_id(get.id());
@@ -105,7 +114,7 @@ class Lane {
     next_ = next_ * 6364136223846793005 + 1442695040888963407;
     const uint64_t number = (next_ >> 20) % plan_.sessions;
     if (plan_.call == "get") {
-      get_.set_id(SessionId(number));
+      FillGet(plan_, number, &get_);
       sessions_->async()->Get(&*context_, &get_, &got_, answered);
     } else if (plan_.call == "put") {
       put_.Clear();
@@ -208,7 +217,7 @@ class StreamLoad final : public grpc::ClientBidiReactor<v1::SessionCalls, v1::Se
         v1::SessionCall* call = out_.add_calls();
         call->set_id(lane);
         if (plan_.call == "get") {
-          call->mutable_get()->set_id(SessionId(number));
+          FillGet(plan_, number, call->mutable_get());
         } else {
           FillPut(plan_, number, value_, call->mutable_put());
         }
@@ -315,12 +324,14 @@ void RunPaced(const Plan& plan, Result* result) {
   const std::string value(plan.value_bytes, 'v');
   Walk walk(plan);
   const Clock::time_point begin = Clock::now();
+  Clock::time_point last = begin;
   for (int64_t i = 0;; ++i) {
     const auto due = begin + std::chrono::duration_cast<Clock::duration>(
                                  std::chrono::duration<double>(i / plan.rate));
     if (due - begin >= std::chrono::duration<double>(plan.seconds)) return;
     std::this_thread::sleep_until(due);
     grpc::ClientContext context;
+    if (plan.through_failures) context.set_deadline(std::chrono::system_clock::now() + kCallMax);
     grpc::Status status;
     uint64_t number = 0;
     if (!walk.Next(&number)) return;
@@ -329,7 +340,7 @@ void RunPaced(const Plan& plan, Result* result) {
     if (plan.call == "get") {
       v1::GetRequest get;
       v1::GetResponse got;
-      get.set_id(SessionId(number));
+      FillGet(plan, number, &get);
       status = sessions->Get(&context, get, &got);
     } else if (plan.call == "put") {
       v1::PutRequest put;
@@ -342,8 +353,15 @@ void RunPaced(const Plan& plan, Result* result) {
       FillEcho(plan, value, &request);
       status = echo->Call(&context, request, &response);
     }
-    if (!status.ok()) Die(plan.call + ": " + status.error_message());
-    result->latencies.Add(sent, Clock::now());
+    const Clock::time_point answered = Clock::now();
+    if (status.ok()) {
+      result->latencies.Add(sent, answered);
+      result->gap_ms = std::max(result->gap_ms,
+                                std::chrono::duration<double, std::milli>(answered - last).count());
+      last = answered;
+    } else if (!plan.through_failures) {
+      Die(plan.call + ": " + status.error_message());
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 //
 //   store_load KIND --target=T [--call=C] [--ack=A] [--sessions=N] [--value_bytes=N]
 //              [--in_flight=N] [--seconds=S] [--rate=N] [--fill]
+//              [--namespace=N] [--through_failures]
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -44,9 +45,10 @@ bool Parse(absl::string_view argument, Plan* plan) {
       absl::StrSplit(argument, absl::MaxSplits('=', 1));
   const auto& [name, value] = pair;
   if (name == "--fill") return plan->fill = true;
+  if (name == "--through_failures") return plan->through_failures = true;
   for (const auto& [field, text] :
        {std::pair("--target", &plan->target), std::pair("--call", &plan->call),
-        std::pair("--ack", &plan->ack)}) {
+        std::pair("--ack", &plan->ack), std::pair("--namespace", &plan->name_space)}) {
     if (name == field) *text = std::string(value);
     if (name == field) return !value.empty();
   }
@@ -83,10 +85,10 @@ int Main(const Plan& plan) {
   std::printf(
       "{\"operations\": %zu, \"per_s\": %.0f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": "
       "%.1f, "
-      "\"client_cpu_us\": %.2f}\n",
+      "\"client_cpu_us\": %.2f, \"gap_ms\": %.1f}\n",
       count, static_cast<double>(count) / seconds, result.latencies.At(0.5),
       result.latencies.At(0.99), result.latencies.At(1),
-      (CpuSeconds() - cpu) / static_cast<double>(count) * 1e6);
+      (CpuSeconds() - cpu) / static_cast<double>(count) * 1e6, result.gap_ms);
   std::fflush(stdout);
   std::_Exit(0);  // Without gRPC's end, see Connect.
 }

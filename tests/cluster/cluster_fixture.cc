@@ -58,12 +58,16 @@ bool CanBind(int type, uint16_t port) {
 
 // Starts `program` with standard output and error appended to `log`.
 pid_t Spawn(const std::string& program, const std::vector<std::string>& arguments,
-            const std::string& log) {
+            const std::string& log, std::vector<std::string> environment = {}) {
   std::vector<std::string> words = {program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  std::vector<char*> all;
+  for (char** variable = environ; *variable != nullptr; ++variable) all.push_back(*variable);
+  for (std::string& variable : environment) all.push_back(variable.data());
+  all.push_back(nullptr);
   const int out = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   const pid_t parent = getpid();
   const pid_t pid = fork();
@@ -75,7 +79,7 @@ pid_t Spawn(const std::string& program, const std::vector<std::string>& argument
   if (getppid() != parent) _exit(127);
   dup2(out, STDOUT_FILENO);
   dup2(out, STDERR_FILENO);
-  execv(argv[0], argv.data());
+  execve(argv[0], argv.data(), all.data());
   _exit(127);
 }
 
@@ -160,7 +164,8 @@ void Node::WriteConfig() const {
 void Node::Start() {
   ASSERT_FALSE(running());
   WriteConfig();
-  pid_ = Spawn("sidecar/roostd", {"--config", config_file()}, config_.data_dir + ".log");
+  pid_ = Spawn("sidecar/roostd", {"--config", config_file()}, config_.data_dir + ".log",
+               config_.environment);
   ASSERT_GT(pid_, 0);
 }
 

@@ -47,6 +47,8 @@ class Node {
     uint16_t app_port = 0;
     // YAML appended to the file: whole sections other than node, cluster, api and admin.
     std::string extra;
+    // "NAME=VALUE", besides the test's own.
+    std::vector<std::string> environment;
   };
 
   explicit Node(Config config);

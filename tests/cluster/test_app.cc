@@ -33,6 +33,15 @@ std::string SessionIdOf(const std::string& head) {
   return head.substr(value, head.find_first_of(";\r", value) - value);
 }
 
+// Value of a field; empty if there is none.
+std::string FieldOf(const std::string& head, const std::string& name) {
+  const std::string line = absl::StrCat("\r\n", name, ": ");
+  const size_t start = head.find(line);
+  if (start == std::string::npos) return "";
+  const size_t value = start + line.size();
+  return head.substr(value, head.find('\r', value) - value);
+}
+
 void Deadline(grpc::ClientContext* context) {
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(4));
 }
@@ -73,6 +82,7 @@ TestApp::~TestApp() { Stop(); }
 
 void TestApp::Stop() {
   if (stopping_.exchange(true)) return;
+  Release();
   shutdown(listener_, SHUT_RDWR);
   acceptor_.join();
   close(listener_);
@@ -124,7 +134,15 @@ void TestApp::Serve(int fd) {
       (void)!recv(fd, chunk, 1, 0);  // Until the proxy or Stop cuts the connection.
       break;
     }
-    const Reply reply = Handle(path, SessionIdOf(head));
+    if (path == "/wait") {
+      absl::MutexLock lock(&mutex_);
+      const auto released = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+        return released_ || stopping_;
+      };
+      mutex_.Await(absl::Condition(&released));
+    }
+    const Reply reply = path == "/token" ? Reply{200, FieldOf(head, "X-Roost-Fencing-Token"), ""}
+                                         : Handle(path, SessionIdOf(head));
     std::string cookie;
     if (!reply.set_cookie.empty()) {
       cookie =
@@ -170,6 +188,7 @@ TestApp::Reply TestApp::Handle(const std::string& path, const std::string& sessi
     const grpc::Status status = sessions_->Delete(&context, request, &response);
     return {status.ok() ? 200 : 503, status.error_message(), ""};
   }
+  if (path == "/wait") return {200, "waited", ""};
   absl::MutexLock lock(&mutex_);
   if (path == "/login") {
     const std::string id = NewId();

@@ -9,6 +9,8 @@
 //   GET /whoami        "here" if this application remembers that session, else "stranger"
 //   GET /half          promises 1,000,000 bytes, sends half, and waits
 //   GET /garbage       answers something that is not HTTP
+//   GET /token         the request's X-Roost-Fencing-Token
+//   GET /wait          "waited", once the test has called Release
 // Every answer has X-Node: the application's name.
 #pragma once
 
@@ -37,6 +39,11 @@ class TestApp {
   // Connections are refused from now on, and open ones cut: the application has died.
   void Stop();
   int requests() const { return requests_; }
+  // Lets /wait answer, now and from now on.
+  void Release() {
+    absl::MutexLock lock(&mutex_);
+    released_ = true;
+  }
 
  private:
   struct Reply {
@@ -58,6 +65,7 @@ class TestApp {
   std::atomic<int> requests_{0};
   std::unique_ptr<roost::v1::Sessions::Stub> sessions_;
   absl::Mutex mutex_;
+  bool released_ ABSL_GUARDED_BY(mutex_) = false;
   std::set<int> open_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> remembered_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);

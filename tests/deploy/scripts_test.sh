@@ -33,6 +33,8 @@ refuses "--nodes must be a whole number from 2 to 50" bash deploy/bench.sh membe
 refuses "--nodes must be numbers" bash deploy/bench.sh membership --nodes "3 5"
 refuses "--nodes is for membership only" bash deploy/bench.sh proxy --nodes 3
 refuses "--cases is for proxy only" bash deploy/bench.sh store --cases 1k
+refuses "--fsync is for fenced only" bash deploy/bench.sh store --fsync always
+refuses "--fsync must be" bash deploy/bench.sh fenced --fsync sometimes
 refuses "--cases must be names" bash deploy/bench.sh proxy --cases "1k; ls"
 refuses "--runs-each must be" bash deploy/fuzz.sh --runs-each 0
 refuses "--runs must be" bash deploy/fuzz.sh --runs 0

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -224,16 +225,22 @@ class Visitor:
 
     def __init__(self, port):
         self.port = port
-        self.cookies = {}
+        self.jar = {}  # (path, name): value
         self.location = ""
         self.node = ""  # That answered last, if it says so.
+
+    @property
+    def cookies(self):
+        return {name: value for (_, name), value in self.jar.items()}
 
     def get(self, path, headers=None, method="GET", body=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             fields = dict(headers or {})
-            if self.cookies:
-                fields["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            # The longest path first (RFC 6265 section 5.4).
+            cookies = sorted((item for item in self.jar.items() if path.startswith(item[0][0])), key=lambda item: -len(item[0][0]))
+            if cookies:
+                fields["Cookie"] = "; ".join(f"{name}={value}" for (_, name), value in cookies)
             connection.request(method, path, body=body, headers=fields)
             response = connection.getresponse()
             text = response.read().decode("utf-8", "replace")
@@ -241,7 +248,8 @@ class Visitor:
             self.node = response.getheader("X-Node", "")
             for field in response.headers.get_all("Set-Cookie") or []:
                 name, _, value = field.split(";")[0].partition("=")
-                self.cookies[name.strip()] = value.strip()
+                at = re.search(r";\s*path=([^;]+)", field, re.IGNORECASE)
+                self.jar[(at.group(1).strip() if at else "/", name.strip())] = value.strip()
             return response.status, text
         except (OSError, http.client.HTTPException):
             return 0, ""
@@ -249,20 +257,22 @@ class Visitor:
             connection.close()
 
 
-def count_lost(port, visitors=30, requests=10, path_of=lambda turn: "/"):
+def count_lost(port, visitors=30, requests=10, path_of=lambda turn: "/", apps=("",)):
     """Visitors of an application that answers with how often it has seen them in this session: (lost, all).
 
-    A request is lost if the answer is not one more than the last: the session was not found where the request went.
+    A request is lost if the answer is not one more than the last: the session was not found where the request went. With several
+    `apps`, the paths of applications that count for themselves, each visitor uses all of them by turns.
     """
     people = [Visitor(port) for _ in range(visitors)]
-    seen = [0] * visitors
+    seen = {}
     lost = total = 0
     for turn in range(requests):
         for i in random.sample(range(visitors), visitors):
-            _, text = people[i].get(path_of(turn))
+            app = apps[turn % len(apps)]
+            _, text = people[i].get(app + path_of(turn))
             count = int(text) if text.strip().isdigit() else 0
             total += 1
-            if count != seen[i] + 1:
+            if count != seen.get((i, app), 0) + 1:
                 lost += 1
-            seen[i] = count
+            seen[i, app] = count
     return lost, total

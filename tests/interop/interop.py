@@ -106,7 +106,7 @@ TOMCAT_HOME = "/usr/share/tomcat10"
 class Tomcats:
     """One Tomcat 10 per node, each with the servlet Counter."""
 
-    def __init__(self, run, with_routes=True, jars=None, servlet=None, folder="tomcat", files=None, ready="/"):
+    def __init__(self, run, with_routes=True, jars=None, servlet=None, folder="tomcat", files=None, ready="/", apps=("",)):
         if not os.path.exists(os.path.join(TOMCAT_HOME, "lib", "catalina.jar")):
             harness.need_packages("tomcat10-common")
         need_program("javac", "default-jdk-headless")
@@ -114,6 +114,7 @@ class Tomcats:
         self.with_routes = with_routes
         self.files = files or {}  # Place in WEB-INF: what to copy there.
         self.ready = ready
+        self.apps = apps  # Paths of the same application, which are sessions of their own.
         self.servlet = servlet or "<servlet><servlet-name>c</servlet-name><servlet-class>Counter</servlet-class></servlet>" \
             "<servlet-mapping><servlet-name>c</servlet-name><url-pattern>/*</url-pattern></servlet-mapping>"
         self.jars = glob.glob(os.path.join(jars, "*.jar")) if jars else []
@@ -127,14 +128,28 @@ class Tomcats:
         ports = free_ports(NODES)
         self.children = [self.start_one(i, port) for i, port in enumerate(ports)]
         for port in ports:
-            wait_for(lambda p=port: harness.get_status(p, self.ready) in (200, 302), "Tomcat's start")
+            for app in self.apps:
+                wait_for(lambda p=port, path=app + self.ready: harness.get_status(p, path) in (200, 302), "Tomcat's start")
         return ports
 
     def start_one(self, i, port):
         base = os.path.join(self.run.work, f"tomcat-{port}")
-        app = os.path.join(base, "webapps", "ROOT", "WEB-INF")
         for folder in ("conf", "logs", "temp", "work"):
             os.makedirs(os.path.join(base, folder))
+        for path in self.apps:
+            self.deploy(os.path.join(base, "webapps", path.strip("/") or "ROOT", "WEB-INF"))
+        route = f' jvmRoute="n{i + 1}"' if self.with_routes else ""
+        write(os.path.join(base, "conf", "server.xml"),
+              f'<Server port="-1"><Service name="c"><Connector port="{port}" address="127.0.0.1" maxThreads="20"/>'
+              f'<Engine name="c" defaultHost="localhost"{route}><Host name="localhost" appBase="webapps" autoDeploy="false"/></Engine>'
+              "</Service></Server>")
+        environment = dict(os.environ, CATALINA_HOME=TOMCAT_HOME, CATALINA_BASE=base, CATALINA_OUT=os.path.join(base, "out"),
+                           JAVA_OPTS=f"-Xmx96m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dinterop.node=n{i + 1} "
+                                     "-Djava.security.egd=file:/dev/urandom")
+        environment.setdefault("JAVA_HOME", os.path.dirname(os.path.dirname(os.path.realpath(shutil.which("java")))))
+        return self.run.processes.start(f"tomcat{i + 1}", [os.path.join(TOMCAT_HOME, "bin", "catalina.sh"), "run"], env=environment)
+
+    def deploy(self, app):
         shutil.copytree(self.classes, os.path.join(app, "classes"))
         os.makedirs(os.path.join(app, "lib"))
         for jar in self.jars:
@@ -142,18 +157,8 @@ class Tomcats:
         for place, source in self.files.items():
             os.makedirs(os.path.dirname(os.path.join(app, place)), exist_ok=True)
             shutil.copy(source, os.path.join(app, place))
-        route = f' jvmRoute="n{i + 1}"' if self.with_routes else ""
-        write(os.path.join(base, "conf", "server.xml"),
-              f'<Server port="-1"><Service name="c"><Connector port="{port}" address="127.0.0.1" maxThreads="20"/>'
-              f'<Engine name="c" defaultHost="localhost"{route}><Host name="localhost" appBase="webapps" autoDeploy="false"/></Engine>'
-              "</Service></Server>")
         write(os.path.join(app, "web.xml"),
               f'<web-app xmlns="https://jakarta.ee/xml/ns/jakartaee" version="5.0">{self.servlet}</web-app>')
-        environment = dict(os.environ, CATALINA_HOME=TOMCAT_HOME, CATALINA_BASE=base, CATALINA_OUT=os.path.join(base, "out"),
-                           JAVA_OPTS=f"-Xmx96m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dinterop.node=n{i + 1} "
-                                     "-Djava.security.egd=file:/dev/urandom")
-        environment.setdefault("JAVA_HOME", os.path.dirname(os.path.dirname(os.path.realpath(shutil.which("java")))))
-        return self.run.processes.start(f"tomcat{i + 1}", [os.path.join(TOMCAT_HOME, "bin", "catalina.sh"), "run"], env=environment)
 
 
 def write(path, text):
@@ -182,12 +187,13 @@ def httpd(run, targets, sticky):
     return port
 
 
-def httpd_case(run, tomcats, settings, sticky):
+def httpd_case(run, tomcats, settings, sticky, drive=None):
     """httpd follows the routes that Roost reads, or writes; the control: httpd without stickiness, no Roost."""
-    control_lost, control_all = counter_with_login(httpd(run, tomcats.start(), ""))
+    drive = drive or counter_with_login
+    control_lost, control_all = drive(httpd(run, tomcats.start(), ""))
     run.processes.stop_all()
     roost = Roost(run.processes, run.roostd, tomcats.start(), settings)
-    lost, total = counter_with_login(httpd(run, roost.proxies, sticky))
+    lost, total = drive(httpd(run, roost.proxies, sticky))
     forwarded = roost.forwarded()
     # Once the visitor has a route, httpd sends him to the right node by itself.
     good = lost == 0 and control_lost > 0 and forwarded <= total // 20
@@ -204,6 +210,15 @@ def tomcat_httpd_method1(run):
 def tomcat_httpd_method2(run):
     """Apache httpd, stickysession=ROUTEID, Tomcat 10 without a jvmRoute; Roost writes the ROUTEID."""
     return httpd_case(run, Tomcats(run, with_routes=False), "affinity: {preset: tomcat, format: route_cookie}", "stickysession=ROUTEID")
+
+
+@case()
+def ofbiz_shape(run):
+    """OFBiz's shape behind mod_proxy_balancer: one Tomcat with a jvmRoute, several web applications in it, each with a JSESSIONID of its
+    own at its own path, and cookies of both kinds of path in one request. (OFBiz itself is in no package registry.)"""
+    apps = ("/webtools", "/catalog", "")
+    return httpd_case(run, Tomcats(run, apps=apps), "affinity: {preset: ofbiz}", "stickysession=JSESSIONID|jsessionid",
+                      drive=lambda port: count_lost(port, requests=12, apps=apps))
 
 
 @case()

@@ -97,8 +97,8 @@ void LanNode::Watch(grpc::ClientContext* context) {
     if (stopping_) return;
     call_ = context;
   }
-  auto stub = roost::v1::Cluster::NewStub(grpc::CreateChannel(
-      absl::StrCat("unix:", SocketOf(folder_, name_)), grpc::InsecureChannelCredentials()));
+  auto stub = roost::v1::Cluster::NewStub(
+      grpc::CreateChannel(target(), grpc::InsecureChannelCredentials()));
   auto reader = stub->Watch(context, {});
   roost::v1::MembersResponse response;
   while (reader->Read(&response)) Take(response);
@@ -163,9 +163,11 @@ roost::v1::MembersResponse LanNode::List() const {
   return latest_;
 }
 
+std::string LanNode::target() const { return absl::StrCat("unix:", SocketOf(folder_, name_)); }
+
 grpc::Status LanNode::Create(const std::string& id) {
-  const auto stub = roost::v1::Sessions::NewStub(grpc::CreateChannel(
-      absl::StrCat("unix:", SocketOf(folder_, name_)), grpc::InsecureChannelCredentials()));
+  const auto stub = roost::v1::Sessions::NewStub(
+      grpc::CreateChannel(target(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   roost::v1::CreateRequest request;

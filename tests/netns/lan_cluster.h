@@ -44,6 +44,8 @@ class LanNode {
   bool Running() const;
 
   const std::string& name() const { return name_; }
+  // Of gRPC: its session API, reached from any namespace.
+  std::string target() const;
   // As this node sees them now.
   std::map<std::string, roost::v1::Member> Members() const;
   // Names of those alive or suspect.

@@ -16,41 +16,61 @@ void ExpectInvalid(const absl::Status& status, const char* field, const char* pa
   EXPECT_THAT(std::string(status.message()), HasSubstr(part));
 }
 
-store::Options Limits() {
-  store::Options limits;
+ApiRules Rules() {
+  ApiRules rules;
+  store::Options& limits = rules.limits;
   limits.attribute_bytes_max = 100;
   limits.session_bytes_max = 150;
   limits.attributes_max = 3;
-  return limits;
+  return rules;
 }
 
 TEST(KeyOfRequestTest, AnEmptyNamespaceIsTheDefaultOne) {
-  EXPECT_EQ(*KeyOfRequest("", "a"), *KeyOfRequest("default", "a"));
-  EXPECT_NE(*KeyOfRequest("x", "a"), *KeyOfRequest("default", "a"));
+  EXPECT_EQ(*KeyOfRequest("", "a", ApiRules{}), *KeyOfRequest("default", "a", ApiRules{}));
+  EXPECT_NE(*KeyOfRequest("x", "a", ApiRules{}), *KeyOfRequest("default", "a", ApiRules{}));
 }
 
 TEST(KeyOfRequestTest, RefusesBadNames) {
-  ExpectInvalid(KeyOfRequest("", "").status(), "id: ", "empty");
-  ExpectInvalid(KeyOfRequest("", std::string(1'025, 'x')).status(), "id: ", "at most 1024");
-  EXPECT_TRUE(KeyOfRequest("", std::string(1'024, '\xff')).ok());
-  ExpectInvalid(KeyOfRequest(std::string(65, 'x'), "a").status(), "namespace: ", "at most 64");
-  ExpectInvalid(KeyOfRequest(std::string("a\0b", 3), "a").status(), "namespace: ", "only letters");
+  ExpectInvalid(KeyOfRequest("", "", ApiRules{}).status(), "id: ", "empty");
+  ExpectInvalid(KeyOfRequest("", std::string(1'025, 'x'), ApiRules{}).status(),
+                "id: ", "at most 1024");
+  EXPECT_TRUE(KeyOfRequest("", std::string(1'024, '\xff'), ApiRules{}).ok());
+  ExpectInvalid(KeyOfRequest(std::string(65, 'x'), "a", ApiRules{}).status(),
+                "namespace: ", "at most 64");
+  ExpectInvalid(KeyOfRequest(std::string("a\0b", 3), "a", ApiRules{}).status(),
+                "namespace: ", "only letters");
 }
 
 TEST(KeyOfRequestTest, AnErrorNeverShowsTheId) {
   const std::string id = "secret" + std::string(2'000, 'x');
-  EXPECT_EQ(KeyOfRequest("", id).status().message().find("secret"), absl::string_view::npos);
+  EXPECT_EQ(KeyOfRequest("", id, ApiRules{}).status().message().find("secret"),
+            absl::string_view::npos);
+}
+
+TEST(KeyOfRequestTest, TheNamespaceDecidesTheMode) {
+  const ApiRules rules{.fenced = {"seats", "default"}};
+  EXPECT_TRUE(KeyOfRequest("seats", "a", rules)->fenced());
+  EXPECT_TRUE(KeyOfRequest("", "a", rules)->fenced());
+  EXPECT_FALSE(KeyOfRequest("carts", "a", rules)->fenced());
+  EXPECT_FALSE(KeyOfRequest("seats", "a", ApiRules{})->fenced());
+  v1::RotateRequest rotate;
+  rotate.set_namespace_("seats");
+  rotate.set_id("a");
+  const auto operation = ToOperation(rotate, "b", rules);
+  ASSERT_TRUE(operation.ok()) << operation.status();
+  EXPECT_TRUE(operation->key.fenced());
+  EXPECT_TRUE(operation->new_key.fenced());
 }
 
 TEST(KeyOfRequestTest, ResolveTakesAnIdOrAKey) {
   v1::ResolveRequest request;
   request.set_session_key("00112233445566778899aabbccddeeff");
-  EXPECT_EQ(KeyOfRequest(request)->ToHex(), "00112233445566778899aabbccddeeff");
+  EXPECT_EQ(KeyOfRequest(request, ApiRules{})->ToHex(), "00112233445566778899aabbccddeeff");
   request.set_id("a");
-  ExpectInvalid(KeyOfRequest(request).status(), "session_key: ", "give one");
+  ExpectInvalid(KeyOfRequest(request, ApiRules{}).status(), "session_key: ", "give one");
   request.clear_id();
   request.set_session_key("xyz");
-  ExpectInvalid(KeyOfRequest(request).status(), "session_key: ", "32 hexadecimal");
+  ExpectInvalid(KeyOfRequest(request, ApiRules{}).status(), "session_key: ", "32 hexadecimal");
 }
 
 TEST(ToOperationTest, CreateTakesEverything) {
@@ -61,9 +81,9 @@ TEST(ToOperationTest, CreateTakesEverything) {
   request.set_idle_ttl_ms(1'000);
   request.set_absolute_ttl_ms(2'000);
   request.set_ack(v1::ACK_ALL);
-  const auto operation = ToOperation(request, "id", Limits());
+  const auto operation = ToOperation(request, "id", Rules());
   ASSERT_TRUE(operation.ok()) << operation.status();
-  EXPECT_EQ(operation->key, *KeyOfRequest("", "id"));
+  EXPECT_EQ(operation->key, *KeyOfRequest("", "id", ApiRules{}));
   EXPECT_EQ(operation->attributes.at("cart").value, "tea");
   EXPECT_EQ(operation->attributes.at("cart").schema, "v2");
   EXPECT_EQ(operation->principal, "ann");
@@ -76,7 +96,7 @@ TEST(ToOperationTest, CreateRefusesWhatIsOverItsLimit) {
   const auto error = [](auto change) {
     v1::CreateRequest request;
     change(&request);
-    return ToOperation(request, "id", Limits()).status();
+    return ToOperation(request, "id", Rules()).status();
   };
   ExpectInvalid(error([](auto* r) { (*r->mutable_attributes())["a"] = std::string(101, 'x'); }),
                 "attributes: ", "at most 100");
@@ -113,13 +133,13 @@ TEST(ToOperationTest, PutRefusesContradictions) {
   request.set_id("a");
   request.set_create(true);
   request.set_expected_version(3);
-  ExpectInvalid(ToOperation(request, Limits()).status(), "create: ", "expected_version");
+  ExpectInvalid(ToOperation(request, Rules()).status(), "create: ", "expected_version");
   request.clear_expected_version();
   (*request.mutable_set())["x"] = "1";
   request.add_remove("x");
-  ExpectInvalid(ToOperation(request, Limits()).status(), "remove: ", "in set");
+  ExpectInvalid(ToOperation(request, Rules()).status(), "remove: ", "in set");
   request.set_remove(0, "y");
-  const auto operation = ToOperation(request, Limits());
+  const auto operation = ToOperation(request, Rules());
   ASSERT_TRUE(operation.ok()) << operation.status();
   EXPECT_THAT(operation->remove, ElementsAre("y"));
   EXPECT_TRUE(operation->create);
@@ -130,18 +150,49 @@ TEST(IncrementTest, NamesTheCounterAndWhatIsAdded) {
   request.set_id("a");
   request.set_delta(-3);
   request.set_initial(9);
-  ExpectInvalid(ToOperation(request).status(), "name: ", "empty");
+  ExpectInvalid(ToOperation(request, Rules()).status(), "name: ", "empty");
   request.set_name(std::string(257, 'n'));
-  ExpectInvalid(ToOperation(request).status(), "name: ", "at most 256");
+  ExpectInvalid(ToOperation(request, Rules()).status(), "name: ", "at most 256");
   request.set_name("visits");
-  const auto operation = ToOperation(request);
+  const auto operation = ToOperation(request, Rules());
   ASSERT_TRUE(operation.ok()) << operation.status();
   EXPECT_EQ(operation->key, store::MakeSessionKey("default", "a"));
   EXPECT_EQ(operation->name, "visits");
   EXPECT_EQ(operation->delta, -3);
   EXPECT_EQ(operation->initial, 9);
   request.set_ack(static_cast<v1::Ack>(9));
-  ExpectInvalid(ToOperation(request).status(), "ack: ", "not a known value");
+  ExpectInvalid(ToOperation(request, Rules()).status(), "ack: ", "not a known value");
+}
+
+TEST(ShowTest, TokensOrderAsEpochsDo) {
+  const auto token = [](uint64_t n, uint64_t node) {
+    v1::WriteReceipt shown;
+    Show(store::Receipt{.epoch = {n, membership::NodeId{node}}}, &shown);
+    return shown.fencing_token();
+  };
+  EXPECT_EQ(token(10, 0xa1), "000000000000000a00000000000000a1");
+  EXPECT_LT(token(9, 0xffff), token(10, 1));
+  EXPECT_LT(token(10, 1), token(10, 2));
+}
+
+TEST(ShowTest, ASessionSaysWhetherItIsFencedAndWhetherItsIdWasRotated) {
+  for (const store::Mode mode : {store::Mode::kAvailable, store::Mode::kFenced}) {
+    store::Session session;
+    session.key = store::MakeSessionKey("default", "a", mode);
+    session.epoch = {3, membership::NodeId{1}};
+    store::OperationResult result;
+    result.session = std::make_shared<const store::Session>(session);
+    v1::GetRequest request;
+    request.set_id("a");
+    v1::GetResponse shown;
+    Fill(result, request, nullptr, &shown);
+    EXPECT_EQ(shown.session().fenced(), mode == store::Mode::kFenced);
+    EXPECT_FALSE(shown.session().rotated());
+    EXPECT_EQ(shown.session().fencing_token(), "00000000000000030000000000000001");
+    request.set_id("b");
+    Fill(result, request, nullptr, &shown);
+    EXPECT_TRUE(shown.session().rotated());
+  }
 }
 
 TEST(ShowTest, NodesAreShownByNameWhereTheViewHasThem) {

@@ -114,7 +114,7 @@ class ApiTest : public ::testing::Test {
   std::vector<store::ListEntry> entries_;
   static constexpr uint64_t kRun = 1;
   WatchHub watch_hub_{kRun};
-  SessionsApi sessions_api_{store::Options{}, &store_, &board_, &watch_hub_};
+  SessionsApi sessions_api_{ApiRules{}, &store_, &board_, &watch_hub_};
   BroadcastHub hub_{&board_};
   membership::BroadcastLoop broadcasts_{
       {.cluster = "shop",
@@ -128,20 +128,21 @@ class ApiTest : public ::testing::Test {
                             attributes_ = std::move(changed);
                           },
                           &broadcasts_, &hub_};
-  OperatorApi operator_api_{{.status = [](v1::StatusResponse* out) { out->set_name("web-1"); },
-                             .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
-                             .list =
-                                 [this](auto, store::ListOf, size_t limit, auto done) {
-                                   auto page = entries_;
-                                   if (page.size() > limit) page.resize(limit);
-                                   done(page);
-                                 },
-                             .explain =
-                                 [](const std::string& head, v1::ExplainRouteResponse* out) {
-                                   out->set_action(head);
-                                   return absl::OkStatus();
-                                 }},
-                            &board_};
+  OperatorApi operator_api_{
+      {.status = [](const store::StoreStats&, v1::StatusResponse* out) { out->set_name("web-1"); },
+       .stats = [](auto done) { done(store::StoreStats{.owned = 5}); },
+       .list =
+           [this](auto, store::ListOf, size_t limit, auto done) {
+             auto page = entries_;
+             if (page.size() > limit) page.resize(limit);
+             done(page);
+           },
+       .explain =
+           [](const std::string& head, v1::ExplainRouteResponse* out) {
+             out->set_action(head);
+             return absl::OkStatus();
+           }},
+      &board_};
   const ShortDir dir_;
   const std::string socket_ = dir_.File("api.sock");
   ApiServerOptions options_;

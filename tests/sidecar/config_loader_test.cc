@@ -282,6 +282,45 @@ TEST(ConfigLoaderTest, DiscoveryFieldsAreChecked) {
   }
 }
 
+TEST(ConfigLoaderTest, FencedIsRefusedWhereItWouldNotHold) {
+  EXPECT_THAT(ErrorsAfterBase("store: {fenced_namespaces: [seats], fsync: always}\n"), IsEmpty());
+  EXPECT_THAT(ErrorsAfterBase("store: {fenced_namespaces: [seats],\n"
+                              "        fenced_failures: killed_processes}\n"),
+              IsEmpty());
+  EXPECT_THAT(ErrorsAfterBase("store:\n  fsync: interval\n  fenced_namespaces: [seats]\n"),
+              ElementsAre(StartsWith("f.yaml:5: store.fsync: must be always")));
+  EXPECT_THAT(ErrorsAfterBase("store: {witness: true}\n"),
+              ElementsAre(StartsWith("f.yaml:4: store.witness: a witness has a part in fenced")));
+  EXPECT_THAT(ErrorsAfterBase("store: {fenced_namespaces: [a, b, a], fsync: always}\n"),
+              ElementsAre("f.yaml:4: store.fenced_namespaces: holds a name twice"));
+  EXPECT_THAT(ErrorsAfterBase("store: {fenced_namespaces: [\"a b\"], fsync: always}\n"),
+              ElementsAre(HasSubstr("may hold only letters, digits")));
+  EXPECT_THAT(ErrorsAfterBase(absl::StrCat("store: {fsync: always, fenced_namespaces: [",
+                                           std::string(65, 'n'), "]}\n")),
+              ElementsAre(HasSubstr("longer than 64 characters")));
+}
+
+TEST(ConfigLoaderTest, TooFewPlacesAreRefusedWithTheArithmetic) {
+  const auto errors =
+      ErrorsAfterBase("store: {fenced_namespaces: [a], fsync: always, fenced_copies: 1}\n");
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_THAT(errors[0],
+              StartsWith("f.yaml:4: store.fenced_copies: with 1 a fenced session has 2 places, of "
+                         "which a majority is 2: it would survive the loss of 0 nodes. Set it to 2 "
+                         "(3 places, majority 2, survives 1)"));
+  EXPECT_THAT(errors[0], HasSubstr("store.witness: true"));
+}
+
+TEST(ConfigLoaderTest, VisitorsOfFencedSessionsWaitForTheirTakeover) {
+  const auto wait_ms = [](const std::string& yaml) {
+    return ParseConfig(kBase + yaml, "f.yaml", {}).config.grace().wait_ms();
+  };
+  EXPECT_EQ(wait_ms("store: {fenced_namespaces: [seats]}\n"), 2'000) << "another namespace";
+  EXPECT_EQ(wait_ms("store: {fenced_namespaces: [default]}\n"), 4'000);
+  EXPECT_EQ(wait_ms("store: {fenced_namespaces: [default], lease_ms: 500ms}\n"), 2'000);
+  EXPECT_EQ(wait_ms("store: {fenced_namespaces: [default]}\ngrace: {wait_ms: 1s}\n"), 1'000);
+}
+
 TEST(ConfigLoaderTest, TheEnvironmentOverridesTheFile) {
   const LoadedConfig loaded =
       ParseConfig(absl::StrCat(kBase, "node: {name: file}\nproxy: {threads: 3}"), "f.yaml",

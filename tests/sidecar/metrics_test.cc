@@ -52,6 +52,7 @@ class MetricsTest : public ::testing::Test {
                           .rejected = 2,
                           .earliest_expiry_unix_s = 1'800'000'000},
          .stats = {.owned = 8, .copied = 9, .tombstones = 10, .under_replicated = 11},
+         .fenced_places = fenced_places_,
          .view = std::make_shared<membership::View>(12, membership::NodeId{1}, members),
          .process = ReadProcessUsage(),
          .tls = tls_});
@@ -63,6 +64,7 @@ class MetricsTest : public ::testing::Test {
   store::Counters store_;
   proxy::Counters loops_[2];
   const PeerTls* tls_ = nullptr;
+  int fenced_places_ = 0;
 };
 
 TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
@@ -78,6 +80,12 @@ TEST_F(MetricsTest, CountersOfAllLoopsAreAddedUp) {
         "roost_ready 1\n"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line));
   }
+}
+
+TEST_F(MetricsTest, FencedSessionsAreShownWhereThereAreSome) {
+  EXPECT_THAT(Render(), Not(HasSubstr("roost_fenced_")));
+  fenced_places_ = 3;  // One member lives, one is dead.
+  EXPECT_THAT(Render(), HasSubstr("\nroost_fenced_failures_survived -1\n"));
 }
 
 TEST_F(MetricsTest, TlsIsShownWhereItIsOn) {

@@ -47,6 +47,28 @@ TEST(OptionsTest, DefaultsAreThoseOfTheModules) {
   EXPECT_EQ(timing.rejoin_interval, timing_default.rejoin_interval);
 }
 
+TEST(OptionsTest, FencedFieldsArrive) {
+  const store::Options standard = ToStoreOptions(Load("")), store_default;
+  EXPECT_EQ(standard.fenced_copies, store_default.fenced_copies);
+  EXPECT_EQ(standard.witness, store_default.witness);
+  EXPECT_EQ(standard.lease, store_default.lease);
+  EXPECT_DOUBLE_EQ(standard.clock_drift, store_default.clock_drift);
+  EXPECT_TRUE(FencedNamespaces(Load("")).empty());
+  EXPECT_EQ(ToProxyOptions(Load("")).mode, store::Mode::kAvailable);
+  const auto config = Load(
+      "store: {fenced_namespaces: [seats, tokens], fsync: always, fenced_copies: 4,\n"
+      "        witness: true, lease_ms: 1s, clock_drift_ppm: 500}\n"
+      "proxy: {namespace: seats}");
+  EXPECT_TRUE(CheckOptions(config).ok()) << CheckOptions(config);
+  const store::Options given = ToStoreOptions(config);
+  EXPECT_EQ(given.fenced_copies, 4);
+  EXPECT_TRUE(given.witness);
+  EXPECT_EQ(given.lease, milliseconds(1'000));
+  EXPECT_DOUBLE_EQ(given.clock_drift, 0.0005);
+  EXPECT_EQ(FencedNamespaces(config), (std::set<std::string>{"seats", "tokens"}));
+  EXPECT_EQ(ToProxyOptions(config).mode, store::Mode::kFenced);
+}
+
 TEST(OptionsTest, AttributesOfTheNodeAreNamesAndValues) {
   const membership::Options options =
       ToMembershipOptions(Load("node: {attributes: [\"rack=r7\", \"formula=a=b\", \"empty=\"]}"));

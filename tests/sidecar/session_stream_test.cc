@@ -131,7 +131,7 @@ class SessionStreamTest : public ::testing::Test {
   ViewBoard board_;
   BatchStore store_;
   WatchHub watch_hub_{1};
-  SessionsApi api_{store::Options{}, &store_, &board_, &watch_hub_};
+  SessionsApi api_{ApiRules{}, &store_, &board_, &watch_hub_};
   const ShortDir dir_;
   const std::string socket_ = dir_.File("api.sock");
   std::unique_ptr<grpc::Server> server_;

@@ -20,6 +20,15 @@ TEST(OptionsTest, ErrorsNameTheFieldAndTheLimit) {
   options = Options();
   options.touch_replicate_fraction = 0;
   EXPECT_FALSE(options.Validate().ok());
+  options = Options();
+  options.fenced_copies = 1;
+  EXPECT_EQ(options.Validate().message(), "store.fenced_copies is 1; it must be 2 to 8");
+  options = Options();
+  options.lease = std::chrono::milliseconds(99);
+  EXPECT_EQ(options.Validate().message(), "store.lease_ms is 99; it must be 100 to 60000");
+  options = Options();
+  options.clock_drift = 0.3;
+  EXPECT_EQ(options.Validate().message(), "store.clock_drift must be 0 to 0.2");
 }
 
 }  // namespace

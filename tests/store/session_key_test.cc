@@ -11,6 +11,14 @@ TEST(SessionKeyTest, IsTheFirstHalfOfTheDigestOfNamespaceNulAndId) {
   EXPECT_NE(MakeSessionKey("a", "bc"), MakeSessionKey("ab", "c"));
 }
 
+TEST(SessionKeyTest, TellsItsMode) {
+  const SessionKey fenced = MakeSessionKey("default", "abc", Mode::kFenced);
+  EXPECT_EQ(fenced.ToHex(), "fa597ab61003724b893071f546454e43");
+  EXPECT_EQ(fenced.mode(), Mode::kFenced);
+  EXPECT_EQ(MakeSessionKey("default", "abc").mode(), Mode::kAvailable);
+  EXPECT_FALSE(SessionKey{}.fenced());
+}
+
 TEST(SessionKeyTest, BytesAndHexRoundTripAndOrderAsKeysDo) {
   const SessionKey key{0x0102030405060708, 0xfffefdfcfbfaf9f8};
   EXPECT_EQ(SessionKey::FromBytes(key.ToBytes()), key);

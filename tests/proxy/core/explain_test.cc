@@ -33,11 +33,12 @@ class ExplainTest : public ::testing::Test {
                     .index = index_,
                     .view = *view_,
                     .name_space = options_.name_space,
+                    .mode = options_.mode,
                     .unknown_session = options_.grace.unknown_session,
                     .app_up = app_up_});
   }
   store::SessionKey Key(absl::string_view id) {
-    return store::MakeSessionKey(options_.name_space, id);
+    return store::MakeSessionKey(options_.name_space, id, options_.mode);
   }
   // "rule: outcome" of every step, and the verdict.
   std::string Said(absl::string_view fields, absl::string_view target = "/") {
@@ -56,6 +57,15 @@ class ExplainTest : public ::testing::Test {
   bool app_up_ = true;
   std::unique_ptr<membership::View> view_;
 };
+
+TEST_F(ExplainTest, SaysThatAFencedSessionsLeasesAreAskedFor) {
+  options_.mode = store::Mode::kFenced;
+  index_.SetHeld(Key("abc"), NodeId{1});
+  EXPECT_EQ(Said("Cookie: JSESSIONID=abc\r\n"),
+            absl::StrCat("id: 1 id, the first in the cookie\nsession: ", Key("abc").ToHex(),
+                         " is held here and owned by n1\ndecision: the application here, if this "
+                         "node has leases of a majority then\nlocal n1"));
+}
 
 TEST_F(ExplainTest, SaysWhatIsReadAndWhoIsAsked) {
   index_.SetLearned(Key("abc"), NodeId{2});

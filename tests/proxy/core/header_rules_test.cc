@@ -52,6 +52,14 @@ TEST(HeaderRulesTest, ClientCannotSpeakForNodesOrProxies) {
             absl::StrCat(kForwarding, "\r\n"));
 }
 
+TEST(HeaderRulesTest, TheFencingTokenIsTheNodesOwn) {
+  RequestHop hop = kHop;
+  hop.fencing_token = "0000000000000002000000000000000a";
+  EXPECT_EQ(Forward(Get("X-Roost-Fencing-Token: ffff\r\nX_Roost_Fencing_Token: ffff\r\n"), hop),
+            absl::StrCat("GET / HTTP/1.1\r\nHost: a\r\n", kForwarding,
+                         "X-Roost-Fencing-Token: 0000000000000002000000000000000a\r\n\r\n"));
+}
+
 // CGI, WSGI and their like take '_' and '-' in a name for the same.
 TEST(HeaderRulesTest, NamesThatApplicationsTakeForOursAreDropped) {
   EXPECT_EQ(

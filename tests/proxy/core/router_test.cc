@@ -95,6 +95,22 @@ TEST(RouterTest, AnswersOfTheStore) {
             (Decision{Action::kUnavailable, Reason::kUnknown, {}}));
 }
 
+TEST(RouterTest, AFencedSessionsOwnerIsAskedBeforeItServes) {
+  constexpr RequestFacts kFenced{.has_session = true, .fenced = true};
+  constexpr RequestFacts kFencedPeer{.has_session = true, .from_peer = true, .fenced = true};
+  for (const RequestFacts& facts : {kFenced, kFencedPeer}) {
+    EXPECT_EQ(Route(facts, {Kind::kHeld, kSelf}, View()),
+              (Decision{Action::kHold, Reason::kOwnedHere, {}}));
+    EXPECT_EQ(RouteAnswer(facts, Answer(State::kOwned, kSelf), View(), UnknownSession::kApp),
+              (Decision{Action::kLocal, Reason::kOwnedHere, {}}));
+    EXPECT_EQ(
+        RouteAnswer(facts, Answer(State::kOrphaned, kSelf), View(), UnknownSession::kApp).action,
+        Action::kHold);
+  }
+  EXPECT_EQ(Route(kFenced, {Kind::kLearned, kAlive}, View()).action, Action::kForward);
+  EXPECT_EQ(Route(kFencedPeer, {Kind::kLearned, kAlive}, View()).action, Action::kNotOwner);
+}
+
 TEST(RetryPolicyTest, NeverRunsARequestWithEffectsTwice) {
   EXPECT_TRUE(MayRetry({.bytes_sent = 0}));
   EXPECT_FALSE(MayRetry({.bytes_sent = 1, .replayable = true}));
@@ -166,6 +182,22 @@ TEST(StandInTest, AllNodesChooseTheSameForASessionAndSpreadDifferentOnes) {
     chosen.insert(seen_by(1));
   }
   EXPECT_EQ(chosen.size(), 3u);
+}
+
+TEST(StandInTest, NobodyStandsInForTheOwnerOfAFencedSession) {
+  constexpr RequestFacts kFenced{.has_session = true, .fenced = true};
+  const auto view = AppsView({kFailing, kFailing, kOk, kOk});
+  EXPECT_EQ(AroundDeadApp(kHere, kFenced, {.up_here = false, .key = kKey}, view), kHere);
+  const Decision to_owner{Action::kForward, Reason::kOwnedElsewhere, NodeId{2}};
+  EXPECT_EQ(AroundDeadApp(to_owner, kFenced, {.key = kKey}, view), to_owner);
+  const std::vector<NodeId> tried = {NodeId{2}};
+  EXPECT_EQ(AroundDeadApp(to_owner, kFenced, {.key = kKey, .tried = tried}, view).action,
+            Action::kAppDown);
+  // A peer that thinks otherwise is told so.
+  EXPECT_EQ(Route({.has_session = true, .from_peer = true, .stand_in = true, .fenced = true},
+                  {Kind::kHeld, kAlive}, View())
+                .action,
+            Action::kAppDown);
 }
 
 TEST(StandInTest, APeerIsToldToLookFurther) {

@@ -66,7 +66,7 @@ class ProxyFixture : public ::testing::Test {
   }
   Stream PeerClient() { return Stream::Connect(server_->forward_address()); }
   store::SessionKey Key(absl::string_view id) {
-    return store::MakeSessionKey(options_.name_space, id);
+    return store::MakeSessionKey(options_.name_space, id, options_.mode);
   }
   uint64_t Count(Counter Counters::*counter) const {
     uint64_t sum = 0;

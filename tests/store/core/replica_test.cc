@@ -498,6 +498,39 @@ TEST_F(BodyTest, BodyLostFromDiskIsForgottenAndCounted) {
   EXPECT_EQ(lone_.replica().Stats().copied, 20u);
 }
 
+TEST_F(BodyTest, WhatAStreamAskedForAheadIsAskedForAgainOnceACallerWaits) {
+  LoneReplica lone(1);
+  for (uint64_t i = 0; i < 20; ++i) {
+    CreateOp create{.key = {100 + i, 1}, .ack = Ack::kLocal};
+    create.attributes = Cart(std::string(1 << 20, 'x'));
+    ASSERT_TRUE(lone.Call(create).status.ok());
+  }
+  // Another member comes, to which the sessions are to be copied: the oldest is not at hand.
+  lone.SetMembers(2);
+  lone.StreamUp(2);
+  lone.Advance(5'000);
+  ASSERT_FALSE(lone.loads.empty());
+  const Load ahead = lone.loads[0];
+  const SessionKey key = ahead.key;
+  EXPECT_TRUE(ahead.ahead);
+  const size_t asked = lone.loads.size();
+
+  const uint64_t get = lone.Execute(GetOp{key});
+  ASSERT_EQ(lone.loads.size(), asked + 1);
+  const Load urgent = lone.loads.back();
+  EXPECT_EQ(urgent.key, key);
+  EXPECT_EQ(urgent.ticket, ahead.ticket) << "one answer is enough";
+  EXPECT_FALSE(urgent.ahead);
+  lone.Execute(GetOp{key});
+  EXPECT_EQ(lone.loads.size(), asked + 1) << "two callers, one read";
+
+  lone.Loaded(urgent, lone.disk.at(key));
+  ASSERT_TRUE(lone.replies.contains(get));
+  EXPECT_TRUE(lone.replies.at(get).status.ok());
+  lone.Loaded(ahead, lone.disk.at(key));
+  EXPECT_EQ(lone.counters().corrupt_records.load(), 0u);
+}
+
 TEST_F(BodyTest, LoadThatNobodyAskedForIsIgnored) {
   lone_.Loaded({.ticket = 77, .key = kKey}, nullptr);
   EXPECT_EQ(lone_.replica().Stats().copied, 21u);

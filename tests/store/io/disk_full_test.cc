@@ -100,7 +100,7 @@ class DiskFullTest : public testing::Test {
     std::vector<Persist> batches(1);
     batches[0].ticket = ticket;
     batches[0].mutations.push_back(PutSession{.session = Sample(ticket), .sequence = 0});
-    pool_->Persist(&batches);
+    if (pool_->Persist(&batches)) pool_->WriteHere();
   }
   // Tells what is persisted. Ends the process: by RocksDB's abort, or with kErrorTold.
   [[noreturn]] void WriteUntilTheDiskIsFull(int told) {

@@ -92,7 +92,7 @@ TEST(RocksTableTest, ReopenFindsSessionsChangesAndCursors) {
     batch.mutations.push_back(PutCursor{.sender = membership::NodeId{8}, .sequence = 1});
     const std::vector<Persist> batches = {std::move(batch), PutBatch(2, two, 11),
                                           PutBatch(3, one_newer, 12)};
-    ASSERT_TRUE(table->Write(batches, false).ok());
+    ASSERT_TRUE(table->Write(batches, {}).ok());
   }
   auto table = OpenOrDie(dir.path());
   const auto recovered = table->Recover();
@@ -113,6 +113,30 @@ TEST(RocksTableTest, ReopenFindsSessionsChangesAndCursors) {
   EXPECT_EQ(**loaded, one_newer);
 }
 
+TEST(RocksTableTest, FindsEveryKeyOnceAndInOrderWhoeverReadsIt) {
+  const TestDirectory dir;
+  auto table = OpenOrDie(dir.path());
+  Persist batch{.ticket = 1, .mutations = {}};
+  std::vector<SessionKey> keys;
+  for (uint64_t first = 0; first < 256; ++first) {
+    for (const uint64_t rest : {uint64_t{0}, ~uint64_t{0} >> 8}) {
+      Session session = SampleSession(first);
+      session.key = {first << 56 | rest, rest};
+      keys.push_back(session.key);
+      batch.mutations.push_back(
+          PutSession{std::make_shared<Session>(session), 1'000 - first, 0, 0});
+    }
+  }
+  ASSERT_TRUE(table->Write({&batch, 1}, {}).ok());
+  const auto recovered = table->Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  std::vector<SessionKey> found;
+  for (const StoredSession& session : recovered->sessions) found.push_back(session.key);
+  EXPECT_EQ(found, keys);
+  EXPECT_EQ(recovered->changes.size(), keys.size());
+  EXPECT_TRUE(std::is_sorted(recovered->changes.begin(), recovered->changes.end()));
+}
+
 TEST(RocksTableTest, EraseForgetsTheSessionAndItsChange) {
   const TestDirectory dir;
   auto table = OpenOrDie(dir.path());
@@ -120,7 +144,7 @@ TEST(RocksTableTest, EraseForgetsTheSessionAndItsChange) {
   Persist erase{.ticket = 2, .mutations = {}};
   erase.mutations.push_back(EraseSession{.key = session.key});
   const std::vector<Persist> batches = {PutBatch(1, session, 5), std::move(erase)};
-  ASSERT_TRUE(table->Write(batches, true).ok());
+  ASSERT_TRUE(table->Write(batches, {.sync = true}).ok());
   const auto recovered = table->Recover();
   ASSERT_TRUE(recovered.ok());
   EXPECT_TRUE(recovered->sessions.empty());
@@ -201,7 +225,7 @@ TEST(RocksTableTest, PrincipalIndexIsPagedAndFollowsTheRecords) {
     batch.mutations.push_back(
         PutSession{std::make_shared<Session>(SampleSession(n)), n, n == 4 ? 8u : 7u, 0});
   }
-  ASSERT_TRUE(table->Write({&batch, 1}, false).ok());
+  ASSERT_TRUE(table->Write({&batch, 1}, {}).ok());
   bool more = false;
   auto page = table->ScanPrincipal({1, 7, std::nullopt, 3}, &more);
   ASSERT_TRUE(page.ok());
@@ -221,9 +245,41 @@ TEST(RocksTableTest, PrincipalIndexIsPagedAndFollowsTheRecords) {
       PutSession{std::make_shared<Session>(SampleSession(3)), 8, 7, 7},
       EraseSession{SampleSession(5).key, 7},
   };
-  ASSERT_TRUE(table->Write({&change, 1}, false).ok());
+  ASSERT_TRUE(table->Write({&change, 1}, {}).ok());
   EXPECT_EQ(KeysOf(*table, 7), (std::vector<SessionKey>{SampleSession(3).key}));
   EXPECT_EQ(KeysOf(*table, 9), (std::vector<SessionKey>{SampleSession(1).key}));
+}
+
+TEST(RocksTableTest, OfSeveralChangesInOneWriteTheLastCounts) {
+  const TestDirectory dir;
+  auto table = OpenOrDie(dir.path());
+  Session session = SampleSession(2);
+  const auto version = [&](uint64_t number) {
+    session.version = number;
+    return std::make_shared<Session>(session);
+  };
+  const auto other = std::make_shared<Session>(SampleSession(1));
+  std::vector<Persist> batches(3);
+  batches[0].mutations = {PutSession{version(5), 10, 7, 0}, PutSession{other, 11, 7, 0},
+                          PutCursor{membership::NodeId{9}, 1}};
+  batches[1].mutations = {EraseSession{session.key, 7}, PutSession{version(6), 12, 8, 0}};
+  batches[2].mutations = {PutCursor{membership::NodeId{9}, 2}, PutSession{version(7), 13, 9, 8},
+                          EraseSession{other->key, 7}};
+  ASSERT_TRUE(table->Write(batches, {}).ok());
+  const auto loaded = table->Load(session.key);
+  ASSERT_TRUE(loaded.ok() && *loaded != nullptr);
+  EXPECT_EQ((*loaded)->version, 7u);
+  EXPECT_EQ(**table->Load(session.key), *version(7));
+  EXPECT_EQ(*table->Load(other->key), nullptr);
+  EXPECT_TRUE(KeysOf(*table, 7).empty());
+  EXPECT_TRUE(KeysOf(*table, 8).empty());
+  EXPECT_EQ(KeysOf(*table, 9), (std::vector<SessionKey>{session.key}));
+  const auto recovered = table->Recover();
+  ASSERT_TRUE(recovered.ok());
+  const std::vector<std::pair<uint64_t, SessionKey>> changes = {{13, session.key}};
+  EXPECT_EQ(recovered->changes, changes);
+  const std::vector<std::pair<membership::NodeId, uint64_t>> cursors = {{membership::NodeId{9}, 2}};
+  EXPECT_EQ(recovered->cursors, cursors);
 }
 
 TEST(RocksTableTest, ADirectoryOfFormatOneGetsItsPrincipalIndex) {
@@ -234,7 +290,7 @@ TEST(RocksTableTest, ADirectoryOfFormatOneGetsItsPrincipalIndex) {
     nobodys.principal.clear();
     nobodys.name_space.clear();
     for (const Persist& batch : {PutBatch(1, SampleSession(1), 1), PutBatch(2, nobodys, 2)}) {
-      ASSERT_TRUE(table->Write({&batch, 1}, false).ok());
+      ASSERT_TRUE(table->Write({&batch, 1}, {}).ok());
     }
   }
   Tamper(dir.path(), [](rocksdb::DB* db, auto& families) {
@@ -348,7 +404,7 @@ TEST(RocksTableTest, ARecordThatCannotBeReadIsLeftOutAndCounted) {
   {
     auto table = OpenOrDie(dir.path());
     const std::vector<Persist> batches = {PutBatch(1, good, 1)};
-    ASSERT_TRUE(table->Write(batches, false).ok());
+    ASSERT_TRUE(table->Write(batches, {}).ok());
   }
   Tamper(dir.path(), [&](rocksdb::DB* db, auto& families) {
     ASSERT_TRUE(
@@ -369,7 +425,7 @@ int WriteAndWait(const char* dir) {
   if (!table.ok()) return 1;
   for (uint64_t i = 1; i <= 1'000; ++i) {
     const std::vector<Persist> batches = {PutBatch(i, SampleSession(i), i)};
-    if (!(*table)->Write(batches, false).ok()) return 1;
+    if (!(*table)->Write(batches, {}).ok()) return 1;
   }
   if (write(STDOUT_FILENO, "R", 1) != 1) return 1;
   // The parent kills this process; the alarm is for a parent that died first.
