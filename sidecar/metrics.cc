@@ -263,6 +263,10 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
               Type::kCounter);
   out->Sample(c.deltas_in, {{"result", "applied"}});
   out->Sample(c.deltas_refused, {{"result", "refused"}});
+  out->Counter(
+      "roost_store_divergences_total",
+      "Records that a copy had lost, or had older than it had acknowledged, and got again.",
+      c.divergences);
   out->Counter("roost_store_resolves_total", "Lookups of owners.", c.resolves);
   out->Counter("roost_store_resolve_unknown_total", "Lookups that nobody could answer.",
                c.resolve_unknown);

@@ -30,6 +30,7 @@ class SentRecords {
   };
   void Note(SessionKey key, Sent sent);
   std::optional<Sent> Find(SessionKey key) const;
+  void Forget(SessionKey key) { sent_.erase(key); }
   void Clear();
 
  private:

@@ -16,6 +16,7 @@
 
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
+#include "store/core/comparison.h"
 #include "store/operations.h"
 #include "store/session.h"
 #include "store/session_event.h"
@@ -60,14 +61,6 @@ struct Drop {
   uint64_t version = 0;
   std::vector<Ancestor> ancestors;
 };
-// "You have the session under a higher epoch, and may lack what I have." Repeated until the owner
-// sends what contains it.
-struct Offer {
-  SessionKey key;
-  Epoch epoch;
-  uint64_t line = 0;
-  uint64_t version = 0;
-};
 // kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
 // kMerge: "send me what you have; I own the session."
 enum class QueryPurpose : uint8_t {
@@ -86,7 +79,7 @@ struct Query {
   QueryPurpose purpose = QueryPurpose::kResolve;
   std::vector<SessionKey> keys;
 };
-using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query, Offer>;
+using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query, Offer, Digests, Listing>;
 
 // --- From the node that accepted a stream to the one that opened it.
 
@@ -119,7 +112,7 @@ struct QueryResult {
   uint64_t id = 0;
   std::vector<Answer> answers;
 };
-using ToSender = std::variant<ReplicateResult, QueryResult>;
+using ToSender = std::variant<ReplicateResult, QueryResult, Different, Wanted>;
 
 struct Send {
   Send(membership::NodeId peer, ToReceiver&& what) : to(peer), message(std::move(what)) {}

@@ -20,6 +20,15 @@ Outbox::Entry Outbox::After(uint64_t sequence) const {
   return entry->first > durable_ ? index_.end() : entry;
 }
 
+std::optional<std::vector<SessionKey>> Outbox::KeysAfter(uint64_t sequence, size_t keys_max) const {
+  std::vector<SessionKey> keys;
+  for (auto it = index_.upper_bound(sequence); it != index_.end(); ++it) {
+    if (keys.size() == keys_max) return std::nullopt;
+    keys.push_back(it->second);
+  }
+  return keys;
+}
+
 void Outbox::StreamUp(NodeId peer, uint64_t last_sequence, uint64_t own_sequence) {
   PeerStream& stream = streams_[peer];
   uint64_t start = last_sequence > own_sequence ? 0 : last_sequence;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -43,13 +44,16 @@ struct PeerStream {
   int64_t bytes = 0;
   // When a lagging cursor is told to the peer.
   membership::SteadyTime tell_at = membership::kNever;
-  // The peer takes records without the attributes that it has.
+  // The peer takes records without the attributes that it has, and compares digests.
   bool deltas = false;
   SentRecords records;
   // Records that go as a whole although the peer had them, since a guess was wrong; twice as many
   // each time.
   uint32_t whole_next = 0;
   uint32_t whole_after_misfit = 1;
+  // When what both ends have is compared next, and where a listing of each range goes on.
+  membership::SteadyTime compare_at = membership::kNever;
+  absl::btree_map<uint8_t, SessionKey> listed;
 };
 
 class Outbox {
@@ -64,6 +68,8 @@ class Outbox {
   // First durable entry after `sequence`, or End().
   Entry After(uint64_t sequence) const;
   Entry End() const { return index_.end(); }
+  // Also those that are not durable; none if there are more than `keys_max`.
+  std::optional<std::vector<SessionKey>> KeysAfter(uint64_t sequence, size_t keys_max) const;
 
   // `last_sequence` is what the peer has persisted, at most `own_sequence` or the peer is from
   // another life and starts anew. What was sent before and not answered goes again: the answer may

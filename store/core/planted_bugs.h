@@ -37,6 +37,7 @@ enum class Bug {
   kVersionStays,
   kDeleteStaysLocal,
   kDeltaOnAnyBase,
+  kDigestSkipsRanges,
   kEnd,
   // Of the mode `fenced`.
   kLeaseFromAnswer = kEnd,

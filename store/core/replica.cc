@@ -154,6 +154,7 @@ void Replica::State::Recover(Recovered recovered) {
       aliases_[stored.key] = stored.alias;
     }
     Recount(&(FindOrAdd(stored.key) = std::move(summary)));
+    CountIn(stored.key, *Find(stored.key), true);
     Reindex(stored.key);
     ScheduleExpiry(stored.key);
   }
@@ -225,7 +226,7 @@ SteadyTime Replica::State::NextDeadline() const {
   if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
   if (!write_deadlines_.empty()) next = std::min(next, write_deadlines_.front().first);
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
-    if (stream.up) next = std::min(next, stream.tell_at);
+    if (stream.up) next = std::min({next, stream.tell_at, stream.compare_at});
   }
   if (const WallMs at = expiry_.next(); at != ExpiryQueue::kNever) {
     const auto wait =
@@ -321,8 +322,12 @@ void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
   state_->Begin(now, out);
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     state_->OnReplicateResult(from, *result);
+  } else if (const auto* answers = std::get_if<QueryResult>(&message)) {
+    state_->OnQueryResult(from, *answers);
+  } else if (const auto* different = std::get_if<Different>(&message)) {
+    state_->OnDifferent(from, *different);
   } else {
-    state_->OnQueryResult(from, std::get<QueryResult>(message));
+    state_->OnWanted(from, std::get<Wanted>(message));
   }
 }
 
@@ -336,6 +341,10 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->OnDrop(*drop);
   } else if (const auto* offer = std::get_if<Offer>(&message)) {
     state_->OnOffer(from, *offer);
+  } else if (const auto* digests = std::get_if<Digests>(&message)) {
+    state_->OnDigests(from, *digests);
+  } else if (const auto* listing = std::get_if<Listing>(&message)) {
+    state_->OnListing(from, *listing);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }

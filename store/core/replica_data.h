@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "store/core/body_cache.h"
 #include "store/core/claims.h"
+#include "store/core/digests.h"
 #include "store/core/expiry_queue.h"
 #include "store/core/held.h"
 #include "store/core/locks.h"
@@ -57,6 +58,9 @@ struct ReplicaData {
   StoreStats stats_;
   BodyCache bodies_;
   Outbox outbox_;
+  // Of what this node owns, by copy; and of the copies here, by owner.
+  RangeDigests placed_;
+  RangeDigests copied_;
   WriteWaits writes_;
   Locks locks_;
   absl::flat_hash_map<uint64_t, Rotation> rotations_;
@@ -136,6 +140,17 @@ struct ReplicaData {
   bool draining_ = false;
   DiskSpace space_ = DiskSpace::kAmple;
   absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
+
+  // How long a started node waits to be in the member list before it takes a session for unknown:
+  // it may not have met who knows it.
+  static constexpr std::chrono::milliseconds kJoiningMax{1'000};
+  bool Joining() const {
+    return view_->list().lineage == 0 && now_.steady < started_ + kJoiningMax;
+  }
+  bool OwnedHere(const SessionSummary& summary) const {
+    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded &&
+           (summary.wakes == wakes_ || summary.tombstone);
+  }
 };
 
 }  // namespace roost::store

@@ -20,13 +20,6 @@ struct Replica::State : ReplicaData {
   State(const Options& options, NodeId self, Counters* counters)
       : ReplicaData(options, self, counters) {}
 
-  // How long a started node waits to be in the member list before it takes a session for unknown:
-  // it may not have met who knows it.
-  static constexpr std::chrono::milliseconds kJoiningMax{1'000};
-  bool Joining() const {
-    return view_->list().lineage == 0 && now_.steady < started_ + kJoiningMax;
-  }
-
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);
   void Flush();
@@ -39,10 +32,6 @@ struct Replica::State : ReplicaData {
   void SealBatch();
   SessionSummary* Find(SessionKey key);
   SessionSummary& FindOrAdd(SessionKey key);
-  bool OwnedHere(const SessionSummary& summary) const {
-    return summary.owner() == self_ && !summary.unvalidated && !summary.superseded &&
-           (summary.wakes == wakes_ || summary.tombstone);
-  }
   bool Gone(NodeId node) const;
   NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
   // Who takes the session over, or owns it.
@@ -200,6 +189,16 @@ struct Replica::State : ReplicaData {
   void CloseSurvey(SessionKey key);
   void FlushQueries();
   Ownership OwnershipOf(SessionKey key, Place::Kind kind, NodeId owner, Epoch epoch);
+
+  // compare.cc: what both ends of a stream have.
+  void CountIn(SessionKey key, const SessionSummary& summary, bool there);
+  void SendDigests(NodeId peer, PeerStream* stream);
+  void OnDifferent(NodeId from, const Different& message);
+  void SendListing(NodeId peer, PeerStream* stream, uint8_t range);
+  void OnWanted(NodeId from, const Wanted& message);
+  void SendAgain(SessionKey key);
+  void OnDigests(NodeId from, const Digests& digests);
+  void OnListing(NodeId from, const Listing& listing);
 
   // streams.cc: replication, both ends.
   void OnStreamUp(NodeId peer, uint64_t last_sequence, bool deltas);

@@ -20,6 +20,8 @@ constexpr uint64_t kSkippedMax = 1'024;
 constexpr milliseconds kTellAfter{1'000};
 // Bodies asked of the disk ahead of a stream.
 constexpr int kPrefetch = 32;
+// From a stream's begin until both ends compare what they have: most is resumed by then.
+constexpr milliseconds kCompareFirst{2'000};
 constexpr size_t kUndeliveredDropsMax = 100'000;
 
 }  // namespace
@@ -30,6 +32,7 @@ void Replica::State::OnStreamUp(NodeId peer, uint64_t last_sequence, bool deltas
   outbox_.StreamUp(peer, last_sequence, last_sequence_);
   PeerStream& stream = *outbox_.Find(peer);
   stream.deltas = deltas;
+  if (deltas) stream.compare_at = now_.steady + kCompareFirst;
   // Whatever did not fit on an earlier stream.
   if (deltas) out_->sends.emplace_back(peer, ToReceiver(CursorUpdate{stream.sent}));
   // It may have started again, with less than it had, before anybody missed it: until it has got
@@ -64,6 +67,7 @@ void Replica::State::Pump(NodeId peer, PeerStream* stream) {
     break;
   }
   if (!blocked) stream->sent = std::max(stream->sent, outbox_.durable());
+  if (now_.steady >= stream->compare_at) SendDigests(peer, stream);
   if (stream->sent == stream->told) {
     stream->tell_at = membership::kNever;
     return;
@@ -339,9 +343,11 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
         absl::c_any_of(held->copy_set,
                        [&](NodeId node) { return !absl::c_linear_search(next.copy_set, node); })) {
       // Who deleted it does not know all who hold this line of it.
+      CountIn(key, *held, false);
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
       }
+      CountIn(key, *held, true);
       FailWaits(key, "the session was deleted");
       WriteTombstone(key, next.epoch.n);
       return Settle(key);

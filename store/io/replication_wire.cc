@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "store/core/digests.h"
 #include "store/io/record_proto.h"
 
 namespace roost::store {
@@ -134,6 +135,45 @@ absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
   return query;
 }
 
+absl::StatusOr<ToReceiver> DecodeDigests(const peer::v1::Digests& message) {
+  if (message.sums_size() > RangeDigests::kRanges) return Bad("digests of more than 256 ranges");
+  Digests digests;
+  digests.sums.reserve(message.sums_size());
+  for (const peer::v1::Digests::Sum& sum : message.sums()) {
+    if (sum.range() >= RangeDigests::kRanges) return Bad("digests.range is above 255");
+    digests.sums.push_back({static_cast<uint8_t>(sum.range()), sum.sum()});
+  }
+  return digests;
+}
+
+absl::StatusOr<ToReceiver> DecodeListing(const peer::v1::Listing& message) {
+  if (static_cast<size_t>(message.entries_size()) > kListingEntriesMax) {
+    return Bad(absl::StrCat("listing of more than ", kListingEntriesMax, " sessions"));
+  }
+  Listing listing;
+  const auto first = DecodeKey(message.first());
+  if (!first.ok()) return first.status();
+  listing.first = *first;
+  listing.to_the_end = message.end().empty();
+  if (!listing.to_the_end) {
+    const auto end = DecodeKey(message.end());
+    if (!end.ok()) return end.status();
+    listing.end = *end;
+  }
+  listing.entries.reserve(message.entries_size());
+  for (const peer::v1::Listing::Entry& entry : message.entries()) {
+    const auto key = DecodeKey(entry.key());
+    if (!key.ok()) return key.status();
+    const bool ascends =
+        listing.entries.empty() ? *key >= listing.first : *key > listing.entries.back().key;
+    if (!ascends || (!listing.to_the_end && *key >= listing.end)) {
+      return Bad("listing.entries are not ascending from first to end");
+    }
+    listing.entries.push_back({*key, DecodeEpoch(entry.epoch()), entry.version()});
+  }
+  return listing;
+}
+
 absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
   using Body = peer::v1::SenderMessage;
   switch (message->body_case()) {
@@ -162,6 +202,10 @@ absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
     }
     case Body::kCursor:
       return CursorUpdate{.sequence = message->cursor().sequence()};
+    case Body::kDigests:
+      return DecodeDigests(message->digests());
+    case Body::kListing:
+      return DecodeListing(message->listing());
     case Body::kHello:
       return Bad("a second hello");
     default:
@@ -224,6 +268,31 @@ absl::StatusOr<ToSender> DecodeQueryResult(peer::v1::QueryResult* message) {
   return result;
 }
 
+absl::StatusOr<ToSender> DecodeDifferent(const peer::v1::Different& message) {
+  if (static_cast<size_t>(message.ranges_size()) > kDifferentRangesMax) {
+    return Bad(absl::StrCat("more than ", kDifferentRangesMax, " different ranges"));
+  }
+  Different different;
+  for (const uint32_t range : message.ranges()) {
+    if (range >= RangeDigests::kRanges) return Bad("different.ranges: above 255");
+    different.ranges.push_back(static_cast<uint8_t>(range));
+  }
+  return different;
+}
+
+absl::StatusOr<ToSender> DecodeWanted(const peer::v1::Wanted& message) {
+  if (static_cast<size_t>(message.keys_size()) > kWantedKeysMax) {
+    return Bad(absl::StrCat("more than ", kWantedKeysMax, " keys wanted"));
+  }
+  Wanted wanted;
+  for (const std::string& bytes : message.keys()) {
+    const auto key = DecodeKey(bytes);
+    if (!key.ok()) return key.status();
+    wanted.keys.push_back(*key);
+  }
+  return wanted;
+}
+
 absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
   using Body = peer::v1::ReceiverMessage;
   switch (message->body_case()) {
@@ -231,6 +300,10 @@ absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
       return DecodeReplicateResult(message->result());
     case Body::kQueryResult:
       return DecodeQueryResult(message->mutable_query_result());
+    case Body::kDifferent:
+      return DecodeDifferent(message->different());
+    case Body::kWanted:
+      return DecodeWanted(message->wanted());
     case Body::kHello:
       return Bad("a second hello");
     default:
@@ -265,6 +338,18 @@ void EncodeAnswer(const Answer& answer, peer::v1::QueryResult::Answer* out) {
   EncodeTravelling(*answer.session, answer.remaining, out->mutable_record());
 }
 
+void EncodeListing(const Listing& listing, peer::v1::Listing* out) {
+  out->set_first(listing.first.ToBytes());
+  if (!listing.to_the_end) out->set_end(listing.end.ToBytes());
+  for (const Listing::Entry& entry : listing.entries) {
+    peer::v1::Listing::Entry* added = out->add_entries();
+    added->set_key(entry.key.ToBytes());
+    if (entry.version == 0) continue;
+    EncodeEpoch(entry.epoch, added->mutable_epoch());
+    added->set_version(entry.version);
+  }
+}
+
 }  // namespace
 
 size_t WireBytes(const ToReceiver& message) {
@@ -273,6 +358,10 @@ size_t WireBytes(const ToReceiver& message) {
   }
   if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
   if (const auto* drop = std::get_if<Drop>(&message)) return 80 + 24 * drop->ancestors.size();
+  if (const auto* digests = std::get_if<Digests>(&message)) return 32 + 16 * digests->sums.size();
+  if (const auto* listing = std::get_if<Listing>(&message)) {
+    return 80 + 56 * listing->entries.size();
+  }
   return 80;
 }
 
@@ -280,6 +369,10 @@ size_t WireBytes(const ToSender& message) {
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     return 32 + 64 * result->fenced.size();
   }
+  if (const auto* different = std::get_if<Different>(&message)) {
+    return 32 + 3 * different->ranges.size();
+  }
+  if (const auto* wanted = std::get_if<Wanted>(&message)) return 32 + 18 * wanted->keys.size();
   size_t bytes = 32;
   for (const Answer& answer : std::get<QueryResult>(message).answers) {
     bytes += 80 + SessionBytes(answer.session);
@@ -306,6 +399,15 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
     EncodeEpoch(offer->epoch, out->mutable_offer()->mutable_epoch());
     out->mutable_offer()->set_line(offer->line);
     out->mutable_offer()->set_version(offer->version);
+  } else if (const auto* digests = std::get_if<Digests>(&message)) {
+    peer::v1::Digests* encoded = out->mutable_digests();
+    for (const auto& [range, sum] : digests->sums) {
+      peer::v1::Digests::Sum* added = encoded->add_sums();
+      added->set_range(range);
+      added->set_sum(sum);
+    }
+  } else if (const auto* listing = std::get_if<Listing>(&message)) {
+    EncodeListing(*listing, out->mutable_listing());
   } else {
     const auto& query = std::get<Query>(message);
     peer::v1::Query* encoded = out->mutable_query();
@@ -327,6 +429,12 @@ void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
       item->set_owner(fenced.owner.value);
       item->set_sequence(fenced.sequence);
     }
+  } else if (const auto* different = std::get_if<Different>(&message)) {
+    peer::v1::Different* encoded = out->mutable_different();
+    for (const uint8_t range : different->ranges) encoded->add_ranges(range);
+  } else if (const auto* wanted = std::get_if<Wanted>(&message)) {
+    peer::v1::Wanted* encoded = out->mutable_wanted();
+    for (const SessionKey key : wanted->keys) encoded->add_keys(key.ToBytes());
   } else {
     const auto& answers = std::get<QueryResult>(message);
     out->mutable_query_result()->set_id(answers.id);

@@ -178,6 +178,7 @@ class ClusterScenario {
       checks().Sometimes("a node came back with old data");
     }
     if (data == Data::kLost) checks().Sometimes("a node came back empty");
+    if (dice == 2 && cluster_.DamageCopy(node)) checks().Sometimes("a disk lost a copy silently");
     // The first two are the seeds, so their addresses are known.
     cluster_.Restart(node, data, node >= 2 && network_.Chance(0.2));
   }

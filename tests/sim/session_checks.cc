@@ -266,8 +266,17 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
 void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), 100 + message.index());
   const auto* result = std::get_if<store::ReplicateResult>(&message);
-  if (result == nullptr && trace_) {
-    for (const store::Answer& answer : std::get<store::QueryResult>(message).answers) {
+  if (std::holds_alternative<store::Wanted>(message)) {
+    Sometimes("a copy asked for what it had lost");
+    if (trace_) {
+      for (const SessionKey key : std::get<store::Wanted>(message).keys) {
+        Note(absl::StrCat(from, " to ", to, ": wants ", NameOf(key)));
+      }
+    }
+  }
+  const auto* answers = std::get_if<store::QueryResult>(&message);
+  if (answers != nullptr && trace_) {
+    for (const store::Answer& answer : answers->answers) {
       Note(absl::StrCat(
           from, " to ", to, ": ", NameOf(answer.key), " ",
           answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/", answer.epoch.node.value,
