@@ -60,8 +60,7 @@ class StoreLoop::Loop {
     thread_ = std::thread([this, found = *std::move(recovered)]() mutable {
       replica_.Recover(ReadClocks(), std::move(found), &effects_);
       CarryOut();
-      // Had room for every session that was found.
-      effects_ = {};
+      effects_ = {};  // Had room for every session.
       Run();
     });
     return absl::OkStatus();
@@ -90,15 +89,12 @@ class StoreLoop::Loop {
     const auto count = static_cast<uint32_t>(batch->operations.size());
     const bool writes = absl::c_any_of(batch->operations, IsWrite);
     if (absl::Status room = Admit(static_cast<int>(count), writes); !room.ok()) {
-      for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(room));
-      return batch->Flush();
+      return Refuse(*batch, count, room);
     }
     InputQueue::Input input = [this, count, batch = std::move(batch)]() mutable {
       if (ended_.load()) {
         outstanding_ -= static_cast<int>(count);
-        const absl::Status stopping = absl::UnavailableError("the node is stopping");
-        for (uint32_t i = 0; i < count; ++i) batch->Done(i, Failure(stopping));
-        return batch->Flush();
+        return Refuse(*batch, count, absl::UnavailableError("the node is stopping"));
       }
       std::vector<Operation> operations = std::move(batch->operations);
       const RunningBatches::Place running = batches_.Add(std::move(batch), count);
@@ -324,6 +320,11 @@ class StoreLoop::Loop {
     CarryOut();
   }
 
+  static void Refuse(CallBatch& batch, uint32_t count, const absl::Status& why) {
+    for (uint32_t i = 0; i < count; ++i) batch.Done(i, Failure(why));
+    batch.Flush();
+  }
+
   // Takes `count` of pending_max places, each given back by Leave.
   absl::Status Admit(int count, bool write) {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
@@ -337,9 +338,8 @@ class StoreLoop::Loop {
   void Leave() { --outstanding_; }
 
   void Run() {
-    std::vector<InputQueue::Input> batch;
     EndTurn();
-    while (queue_.Take(&batch)) RunTurn(&batch);
+    for (std::vector<InputQueue::Input> batch; queue_.Take(&batch);) RunTurn(&batch);
   }
 
   void RunTurn(std::vector<InputQueue::Input>* batch) {
@@ -353,7 +353,7 @@ class StoreLoop::Loop {
     EndTurn();
   }
 
-  // What this turn has to write is written once others can have theirs.
+  // What it has to write is written once others can have their turn.
   void EndTurn() {
     Flush();
     const bool writes = std::exchange(writes_here_, false);
@@ -433,16 +433,14 @@ class StoreLoop::Loop {
 
   void OnReply(Reply reply) {
     Call* const call = calls_.Find(reply.operation_id);
-    // Given up already.
-    if (call == nullptr) return;
+    if (call == nullptr) return;  // Given up already.
     const bool elsewhere = absl::IsUnavailable(reply.result.status) && reply.result.owner &&
                            reply.result.owner != self_.id;
     if (!elsewhere || call->remote || reply.operation == nullptr) {
       return Finish(reply.operation_id, std::move(reply.result));
     }
     call->operation = std::move(reply.operation);
-    // Rotated meanwhile, perhaps.
-    call->key = KeyOf(*call->operation);
+    call->key = KeyOf(*call->operation);  // Rotated meanwhile, perhaps.
     Forward(reply.operation_id, call, reply.result.owner);
   }
 
@@ -537,8 +535,7 @@ class StoreLoop::Loop {
   // The loop's own.
   Effects effects_;
   std::vector<store::Persist> persists_;
-  // The disk's turn is this turn's.
-  bool writes_here_ = false;
+  bool writes_here_ = false;  // This turn has the disk's.
   std::vector<store::Load> loads_;
   std::vector<store::Scan> scans_;
   membership::ViewPtr view_;
@@ -571,14 +568,8 @@ void StoreLoop::Execute(Operation operation, ResultCallback done) {
   loop_->Execute(std::move(operation), false, std::move(done));
 }
 
-void StoreLoop::ExecuteAll(std::shared_ptr<CallBatch> batch) {
-  loop_->ExecuteAll(std::move(batch));
-}
-
-void StoreLoop::Resolve(SessionKey key, OwnershipCallback done) {
-  loop_->Resolve(key, std::move(done));
-}
-
+void StoreLoop::ExecuteAll(std::shared_ptr<CallBatch> all) { loop_->ExecuteAll(std::move(all)); }
+void StoreLoop::Resolve(SessionKey key, OwnershipCallback f) { loop_->Resolve(key, std::move(f)); }
 void StoreLoop::Touch(std::vector<SessionKey> keys) { loop_->Touch(std::move(keys)); }
 const OwnershipIndex& StoreLoop::index() const { return loop_->index(); }
 bool StoreLoop::recovered() const { return loop_->recovered(); }

@@ -66,8 +66,8 @@ void SessionCluster::OnReply(int index, store::Reply reply) {
   if (found == calls.end()) return;
   Call& call = found->second;
   const NodeId self = members_.id(index);
-  const bool elsewhere =
-      absl::IsUnavailable(reply.result.status) && reply.result.owner && reply.result.owner != self;
+  const bool elsewhere = absl::IsUnavailable(reply.result.status) && reply.result.owner &&
+                         reply.result.owner != self;
   if (!elsewhere || call.remote || reply.operation == nullptr) {
     return Finish(index, reply.operation_id, std::move(reply.result));
   }
@@ -148,10 +148,10 @@ void SessionCluster::OnForwarded(int index, uint64_t id, Forwarded outcome,
     Later(index, pause, [this, index, id] {
       const auto again = nodes_[index].calls.find(id);
       if (again == nodes_[index].calls.end()) return;
-      Do(index,
-         [this, index, id, operation = *again->second.operation](Replica& replica, Effects* out) {
-           replica.Execute(now(index), id, operation, false, out);
-         });
+      Do(index, [this, index, id, operation = *again->second.operation](Replica& replica,
+                                                                       Effects* out) {
+        replica.Execute(now(index), id, operation, false, out);
+      });
     });
   }
   Do(index, [this, index, key](Replica& replica, Effects* out) {

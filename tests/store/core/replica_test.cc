@@ -501,9 +501,8 @@ TEST_F(BodyTest, BodyLostFromDiskIsForgottenAndCounted) {
 TEST_F(BodyTest, WhatAStreamAskedForAheadIsAskedForAgainOnceACallerWaits) {
   LoneReplica lone(1);
   for (uint64_t i = 0; i < 20; ++i) {
-    CreateOp create{.key = {100 + i, 1}, .ack = Ack::kLocal};
-    create.attributes = Cart(std::string(1 << 20, 'x'));
-    ASSERT_TRUE(lone.Call(create).status.ok());
+    ASSERT_TRUE(
+        lone.Call(Create({100 + i, 1}, std::string(1 << 20, 'x'), Ack::kLocal)).status.ok());
   }
   // Another member comes, to which the sessions are to be copied: the oldest is not at hand.
   lone.SetMembers(2);
@@ -523,7 +522,6 @@ TEST_F(BodyTest, WhatAStreamAskedForAheadIsAskedForAgainOnceACallerWaits) {
   EXPECT_FALSE(urgent.ahead);
   lone.Execute(GetOp{key});
   EXPECT_EQ(lone.loads.size(), asked + 1) << "two callers, one read";
-
   lone.Loaded(urgent, lone.disk.at(key));
   ASSERT_TRUE(lone.replies.contains(get));
   EXPECT_TRUE(lone.replies.at(get).status.ok());
