@@ -384,12 +384,10 @@ void MembershipCluster::Restart(int index, Comeback comeback) {
 
 void MembershipCluster::Pause(int index, SteadyDuration duration) {
   Note(absl::StrCat(index, " sleeps"));
+  // Who sleeps already does not wake sooner for it.
   Node& node = nodes_[index];
-  const SteadyTime until = network_.now() + duration;
-  // What waits for the end of a sleep must not come after what happens once it is awake.
-  if (until <= node.paused_until) return;
-  if (network_.now() >= node.paused_until) node.paused_since = network_.now();
-  node.paused_until = until;
+  if (node.paused_until <= network_.now()) node.paused_since = network_.now();
+  node.paused_until = std::max(node.paused_until, network_.now() + duration);
 }
 
 void MembershipCluster::SetDraining(int index, bool draining) {

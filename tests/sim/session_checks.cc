@@ -249,6 +249,11 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
     } else if (const auto* offer = std::get_if<store::Offer>(&message)) {
       Sometimes("a superseded record was offered");
       if (trace_) Note(absl::StrCat(from, " to ", to, ": offers ", NameOf(offer->key)));
+    } else if (const auto* query = std::get_if<store::Query>(&message); query && trace_) {
+      for (const SessionKey key : query->keys) {
+        Note(absl::StrCat(from, " to ", to, ": asks for ", NameOf(key), ", purpose ",
+                          static_cast<int>(query->purpose)));
+      }
     }
     return;
   }
@@ -401,8 +406,9 @@ void SessionChecks::OnRead(SessionKey key, SteadyTime started,
       continue;
     }
     if (before.ended >= started || before.destroyed >= before.copies) continue;
-    // Acknowledged by its owner alone: those who are asked may not have heard of the session yet.
-    if (missing && before.copies < 2) continue;
+    // Acknowledged by its owner alone: those who are asked may not have heard of the session yet,
+    // and another may have made it too.
+    if ((missing || MadeTwice(key)) && before.copies < 2) continue;
     if (missing || result.session->attributes.count(AttributeOf(write)) == 0) {
       Violation(
           absl::StrCat("a read of ", NameOf(key), " lacks write ", write, ", acknowledged before"));

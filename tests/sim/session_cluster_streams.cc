@@ -155,6 +155,7 @@ void SessionCluster::Connect(int from, int to) {
     opened.back = std::make_shared<Pipe<store::ToSender>>();
     if (applied > 0) checks_.Sometimes("a stream was resumed");
     checks_.Hash(number, applied);
+    checks_.Note(absl::StrCat(from, "'s stream to ", to, " is up"));
     Do(from, [this, from, to, applied](Replica& replica, Effects* out) {
       replica.OnStreamUp(now(from), members_.id(to), applied, true, out);
     });
@@ -168,6 +169,7 @@ void SessionCluster::BreakStream(int from, int to) {
   auto& on_way = stream.forward->messages;
   on_way.resize(Linked(from, to) ? network().Uniform(on_way.size() + 1) : 0);
   stream = Stream{};
+  checks_.Note(absl::StrCat(from, "'s stream to ", to, " breaks"));
   Do(from, [this, from, to](Replica& replica, Effects* out) {
     replica.OnStreamDown(now(from), members_.id(to), out);
   });
