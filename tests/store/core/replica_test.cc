@@ -329,6 +329,12 @@ SessionKey KeyFor(uint64_t peer, uint64_t* from) {
 
 class CursorTest : public testing::Test {
  protected:
+  // A stream begins with a cursor.
+  void SetUp() override {
+    lone_.StreamUp(3);
+    (void)lone_.TakeSent<CursorUpdate>();
+    Change();
+  }
   // A session with its one copy at peer 2.
   void Change() {
     Session session;
@@ -353,8 +359,6 @@ class CursorTest : public testing::Test {
 };
 
 TEST_F(CursorTest, PeerIsToldOfSkippedChangesAfterAWhile) {
-  lone_.StreamUp(3);
-  Change();
   // Sequences leap at a start, which is told at once.
   ASSERT_EQ(lone_.TakeSent<CursorUpdate>().size(), 1u);
   for (int i = 0; i < 10; ++i) Change();
@@ -368,8 +372,6 @@ TEST_F(CursorTest, PeerIsToldOfSkippedChangesAfterAWhile) {
 }
 
 TEST_F(CursorTest, PeerIsToldAtOnceOfManySkippedChanges) {
-  lone_.StreamUp(3);
-  Change();
   const auto first = lone_.TakeSent<CursorUpdate>();
   ASSERT_EQ(first.size(), 1u);
   // Two each: what was handed over is written anew, then deleted.
