@@ -329,10 +329,9 @@ SessionKey KeyFor(uint64_t peer, uint64_t* from) {
 
 class CursorTest : public testing::Test {
  protected:
-  // A stream begins with a cursor.
   void SetUp() override {
     lone_.StreamUp(3);
-    (void)lone_.TakeSent<CursorUpdate>();
+    (void)lone_.TakeSent<CursorUpdate>();  // A stream begins with one.
     Change();
   }
   // A session with its one copy at peer 2.
