@@ -1,5 +1,6 @@
 // What is stored: every change of a session's record, bodies, accesses and expiry.
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "store/core/lineage.h"
@@ -74,7 +75,8 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   summary.copy_set.assign(body->copy_set.begin(), body->copy_set.end());
   summary.absolute_deadline_ms = body->absolute_deadline_ms;
   summary.idle_ttl_ms = body->idle_ttl_ms;
-  summary.last_access_ms = summary.written_access_ms = body->last_access_ms;
+  summary.last_access_ms = body->last_access_ms;
+  summary.unwritten_access_ms = 0;
   summary.size_bytes = static_cast<uint32_t>(SizeOf(*body));
   summary.tombstone = body->tombstone;
   summary.renewal_due_ms = body->renewal_ttl_ms == 0 ? 0 : body->renewed_ms + body->renewal_ttl_ms;
@@ -262,15 +264,20 @@ void Replica::State::SetClocks(const Remaining& remaining, Session* session) con
 
 void Replica::State::NoteAccess(SessionKey key) {
   SessionSummary* summary = Find(key);
-  summary->last_access_ms = std::max(summary->last_access_ms, now_.wall);
+  if (now_.wall > summary->last_access_ms) {
+    summary->unwritten_access_ms = static_cast<uint32_t>(
+        std::min<int64_t>(summary->unwritten_access_ms + (now_.wall - summary->last_access_ms),
+                          std::numeric_limits<uint32_t>::max()));
+    summary->last_access_ms = now_.wall;
+  }
   const auto step = static_cast<int64_t>(options_.touch_replicate_fraction * summary->idle_ttl_ms);
-  if (summary->last_access_ms - summary->written_access_ms >= step) WriteAccess(key);
+  if (summary->unwritten_access_ms >= step) WriteAccess(key);
 }
 
 void Replica::State::WriteAccess(SessionKey key) {
   const SessionSummary* summary = Find(key);
   if (summary == nullptr || summary->tombstone || !OwnedHere(*summary)) return;
-  if (summary->written_access_ms == summary->last_access_ms) return;
+  if (summary->unwritten_access_ms == 0) return;
   const SessionPtr body = Body(key);
   if (body == nullptr) {
     WantBody(key).write_access = true;
@@ -316,10 +323,11 @@ void Replica::State::ScheduleExpiry(SessionKey key) {
   WallMs at = summary.absolute_deadline_ms + options_.clock_bound.count();
   if (!summary.tombstone && now_.wall < summary.absolute_deadline_ms) {
     at = summary.absolute_deadline_ms;
-    // Only the owner decides idle expiry.
-    if (OwnedHere(summary) || Planted(Bug::kCopyExpiresAlone)) {
-      at = std::min(at, summary.last_access_ms + summary.idle_ttl_ms);
-    }
+    // Only the owner decides idle expiry. Who will be it soon looks no later, so that the entry
+    // stays right.
+    const WallMs idle = summary.last_access_ms + summary.idle_ttl_ms;
+    const bool soon = summary.owner() == self_ && idle > now_.wall;
+    if (OwnedHere(summary) || soon || Planted(Bug::kCopyExpiresAlone)) at = std::min(at, idle);
   } else if (summary.tombstone && Planted(Bug::kTombstoneForgottenEarly)) {
     at = now_.wall + 50;
   } else if (aliases_.contains(key)) {

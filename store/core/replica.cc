@@ -136,7 +136,7 @@ void Replica::State::Recover(Recovered recovered) {
     summary.copy_set.assign(stored.copy_set.begin(), stored.copy_set.end());
     summary.absolute_deadline_ms = stored.absolute_deadline_ms;
     summary.idle_ttl_ms = stored.idle_ttl_ms;
-    summary.last_access_ms = summary.written_access_ms = stored.last_access_ms;
+    summary.last_access_ms = stored.last_access_ms;
     summary.size_bytes = static_cast<uint32_t>(stored.size_bytes);
     summary.tombstone = stored.tombstone;
     summary.renewal_due_ms = stored.renewal_due_ms;

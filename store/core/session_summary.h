@@ -34,8 +34,6 @@ struct SessionSummary {
   int64_t idle_ttl_ms = 0;
   // By this node's clock; ahead of the body's, since touches coalesce.
   WallMs last_access_ms = 0;
-  // `last_access_ms` as the body has it.
-  WallMs written_access_ms = 0;
   // Change index entry; 0 if none.
   uint64_t sequence = 0;
   // When the expiry queue looks at it next.
@@ -46,23 +44,25 @@ struct SessionSummary {
   WallMs renewal_due_ms = 0;
   // Session::line.
   uint64_t line = 0;
+  // Of `last_access_ms`, what the body lacks.
+  uint32_t unwritten_access_ms = 0;
   uint32_t size_bytes = 0;
   // Entries of its conflict journal.
   uint16_t conflicts = 0;
   // ReplicaData::wakes_ as of the last look at it.
   uint16_t wakes = 0;
-  bool tombstone = false;
   // Owned before a start and not yet compared with the other holders: not served.
   bool unvalidated = false;
-  // May be older than what other holders have: compared with them.
-  bool doubtful = false;
-  // Its owner lives, but does not know it any more.
-  bool ownerless = false;
   // A higher epoch is known, which may lack what is here: not served, kept until it does not.
   bool superseded = false;
-  // The next write here begins a line of its own: the former may have gone on elsewhere.
-  bool line_ended = false;
   Standing standing = Standing::kNone;
+  bool tombstone : 1 = false;
+  // May be older than what other holders have: compared with them.
+  bool doubtful : 1 = false;
+  // Its owner lives, but does not know it any more.
+  bool ownerless : 1 = false;
+  // The next write here begins a line of its own: the former may have gone on elsewhere.
+  bool line_ended : 1 = false;
 
   membership::NodeId owner() const {
     return copy_set.empty() ? membership::NodeId{} : copy_set.front();
@@ -73,6 +73,8 @@ struct SessionSummary {
     return wall >= std::min(last_access_ms + idle_ttl_ms, absolute_deadline_ms);
   }
 };
+// There may be millions, each allocated by itself, and the allocator's next size is 160.
+static_assert(sizeof(SessionSummary) <= 128);
 
 // Ordered, so that sweeps and listings go on where they stopped. By pointer: a node of the tree
 // then holds ten keys instead of two, and a lookup reads three or four nodes instead of a dozen.

@@ -61,7 +61,7 @@ class FrameStream : public Base {
     unprocessed_bytes_ -= static_cast<ptrdiff_t>(bytes);
     if (!read_paused_ || closed_ || unprocessed_bytes_ > kUnprocessedBytesMax) return;
     read_paused_ = false;
-    this->StartRead(&in_);
+    StartReading();
   }
 
   // Idempotent; the first status counts.
@@ -92,7 +92,12 @@ class FrameStream : public Base {
     }
     WriteNext();
   }
-  void StartReading() { this->StartRead(&in_); }
+  // Nothing of the frame before is needed any more.
+  void StartReading() {
+    in_arena_.Reset();
+    in_ = google::protobuf::Arena::CreateMessage<InFrame>(&in_arena_);
+    this->StartRead(in_);
+  }
 
   // Makes a stuck write fail.
   virtual void CancelCall() = 0;
@@ -108,10 +113,10 @@ class FrameStream : public Base {
     if (!ok) return Close(grpc::Status(grpc::StatusCode::UNAVAILABLE, "peer closed the stream"));
     if (!greeted_) {
       greeted_ = true;
-      if (grpc::Status status = OnHello(in_); !status.ok()) return Close(std::move(status));
+      if (grpc::Status status = OnHello(*in_); !status.ok()) return Close(std::move(status));
       return ReadNext(0);
     }
-    absl::StatusOr<std::vector<In>> messages = DecodeFrame(&in_);
+    absl::StatusOr<std::vector<In>> messages = DecodeFrame(in_);
     if (!messages.ok()) {
       OnMalformed();
       return Close(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
@@ -128,7 +133,7 @@ class FrameStream : public Base {
     unprocessed_bytes_ += static_cast<ptrdiff_t>(unprocessed);
     if (closed_) return;
     read_paused_ = unprocessed_bytes_ > kUnprocessedBytesMax;
-    if (!read_paused_) this->StartRead(&in_);
+    if (!read_paused_) StartReading();
   }
 
   void OnWriteDone(bool ok) final {
@@ -183,10 +188,11 @@ class FrameStream : public Base {
   grpc::Status close_status_;
   // Only touched by the one write, or read, under way.
   std::vector<Out> taken_;
-  // Hundreds of small objects, freed in one go.
+  // Hundreds of small objects each, freed in one go.
   google::protobuf::Arena out_arena_;
   OutFrame* out_ = nullptr;
-  InFrame in_;
+  google::protobuf::Arena in_arena_;
+  InFrame* in_ = nullptr;
   bool greeted_ = false;
 };
 
