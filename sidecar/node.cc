@@ -142,10 +142,6 @@ struct Node::Parts {
 
 absl::Status Node::Parts::Build() {
   uint16_t peer_port = 0;
-  if (HasFenced()) {
-    return absl::UnimplementedError(
-        "store.fenced_namespaces: the store of this version does not fence yet; leave it out");
-  }
   if (absl::Status status = LoadKeys(); !status.ok()) return status;
   if (absl::Status status = LoadTls(); !status.ok()) return status;
   if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;

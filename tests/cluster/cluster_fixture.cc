@@ -174,6 +174,13 @@ void Node::Signal(int signal) {
   kill(pid_, signal);
 }
 
+void Node::Freeze() {
+  Signal(SIGSTOP);
+  int status = 0;
+  ASSERT_EQ(waitpid(pid_, &status, WUNTRACED), pid_);
+  ASSERT_TRUE(WIFSTOPPED(status));
+}
+
 void Node::Kill() {
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);

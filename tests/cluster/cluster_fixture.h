@@ -59,6 +59,8 @@ class Node {
   void Start();
   // Sends `signal`; the process is not waited for.
   void Signal(int signal);
+  // SIGSTOP, and waits until no thread of it runs.
+  void Freeze();
   // SIGKILL, and waits.
   void Kill();
   // Exit code, or nothing if it does not end in time (it goes on).

@@ -39,12 +39,14 @@ std::unique_ptr<roost::v1::Sessions::Stub> StubOf(const std::string& target) {
 
 bool Writes(Kind kind) { return kind != Kind::kGet; }
 
-// Nothing was done: the node said so, or the call never left. Else it may have been.
-bool IsRefused(const grpc::Status& status, const grpc::ClientContext& context) {
+// Nothing was done: the node said so, or the call never left. Else it may have been; gRPC's own
+// UNAVAILABLE, of a connection that broke, says nothing.
+bool IsRefused(const grpc::Status& status) {
   if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) return true;
   if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return false;
-  return absl::StrContains(context.debug_error_string(), "Error received from peer") ||
-         absl::StrContains(status.error_message(), "failed to connect");
+  const std::string& message = status.error_message();
+  return absl::StartsWith(message, "fenced: ") || message == "the owner is not known yet" ||
+         absl::StrContains(message, "failed to connect");
 }
 
 }  // namespace
@@ -93,7 +95,7 @@ class HistoryLoad::Worker {
     call.invoked = load_->Now();
     const grpc::Status status = Send(stub, *session, &context, heard);
     call.returned = load_->Now();
-    call.answer = AnswerOf(call.kind, status, context);
+    call.answer = AnswerOf(call.kind, status);
     if (call.answer == Answer::kDone) {
       session->last_version = call.version;
       ++load_->done_;
@@ -107,7 +109,7 @@ class HistoryLoad::Worker {
     if (status.error_code() == grpc::StatusCode::UNAVAILABLE) std::this_thread::sleep_for(kPause);
   }
 
-  Answer AnswerOf(Kind kind, const grpc::Status& status, const grpc::ClientContext& context) {
+  Answer AnswerOf(Kind kind, const grpc::Status& status) {
     switch (status.error_code()) {
       case grpc::StatusCode::OK:
         return Answer::kDone;
@@ -120,7 +122,7 @@ class HistoryLoad::Worker {
       case grpc::StatusCode::DEADLINE_EXCEEDED:
       case grpc::StatusCode::RESOURCE_EXHAUSTED:
       case grpc::StatusCode::CANCELLED:
-        return !Writes(kind) || IsRefused(status, context) ? Answer::kRefused : Answer::kUnknown;
+        return !Writes(kind) || IsRefused(status) ? Answer::kRefused : Answer::kUnknown;
       default: {
         absl::MutexLock lock(&load_->mutex_);
         if (load_->surprises_.size() < kSurprisesMax) {
