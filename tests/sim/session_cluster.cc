@@ -164,7 +164,8 @@ void SessionCluster::Backup(int index) {
 }
 
 void SessionCluster::Pause(int index, SteadyDuration duration) {
-  nodes_[index].awake_since = network().now() + duration;
+  nodes_[index].awake_since =
+      std::max(nodes_[index].awake_since, SteadyTime(network().now() + duration));
   nodes_[index].slept |= duration > Replica::kSleepMin;
   members_.Pause(index, duration);
 }
