@@ -22,6 +22,7 @@
 #include "sidecar/admin_server.h"
 #include "sidecar/broadcast_hub.h"
 #include "sidecar/cluster_api.h"
+#include "sidecar/config_checks.h"
 #include "sidecar/fenced_status.h"
 #include "sidecar/gossip_keys.h"
 #include "sidecar/grpc_servers.h"
@@ -142,10 +143,7 @@ struct Node::Parts {
 
 absl::Status Node::Parts::Build() {
   uint16_t peer_port = 0;
-  if (HasFenced()) {
-    return absl::UnimplementedError(
-        "store.fenced_namespaces: this version does not serve fenced sessions yet; leave it out");
-  }
+  if (absl::Status status = CheckSupported(config); !status.ok()) return status;
   if (absl::Status status = LoadKeys(); !status.ok()) return status;
   if (absl::Status status = LoadTls(); !status.ok()) return status;
   if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;

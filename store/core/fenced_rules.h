@@ -23,8 +23,8 @@ struct FencedRules : ReplicaData {
     return summary == nullptr || summary->stub() ? nullptr : summary;
   }
 
-  // fenced.cc, fenced_copies.cc: who owns a session and may serve it; its copies. These take summaries with a
-  // `fenced` part only.
+  // fenced.cc, fenced_copies.cc: who owns a session and may serve it; its copies. These take
+  // summaries with a `fenced` part only.
   bool Owns(const SessionSummary& summary) const;
   bool Serves(const SessionSummary& summary) const;
   bool LeasedBy(const SessionSummary& summary, absl::Span<const NodeId> set) const;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "sidecar/config_checks.h"
 #include "sidecar/config_fields.h"
 #include "sidecar/config_rules.h"
 #include "sidecar/config_values.h"
@@ -280,6 +281,15 @@ TEST(ConfigLoaderTest, DiscoveryFieldsAreChecked) {
         "cluster: {seeds: [\"srv:a b\"]}"}) {
     EXPECT_EQ(Errors(base + bad).size(), 1u) << bad;
   }
+}
+
+TEST(ConfigLoaderTest, WhatThisVersionCannotDoIsNamed) {
+  config::v1::Config config;
+  EXPECT_TRUE(CheckSupported(config).ok());
+  config.mutable_store()->add_fenced_namespaces("seats");
+  const absl::Status status = CheckSupported(config);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), StartsWith("store.fenced_namespaces: "));
 }
 
 TEST(ConfigLoaderTest, FencedIsRefusedWhereItWouldNotHold) {
