@@ -257,6 +257,16 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
   out->Sample(c.replicated_in, {{"direction", "in"}});
   out->Counter("roost_store_replication_bytes_total", "Bytes of records sent to copies.",
                c.bytes_out);
+  out->Family("roost_store_deltas_total",
+              "Records without the attributes that a copy has already: put together here, or "
+              "sent from here to a copy that lacked one and got the whole.",
+              Type::kCounter);
+  out->Sample(c.deltas_in, {{"result", "applied"}});
+  out->Sample(c.deltas_refused, {{"result", "refused"}});
+  out->Counter(
+      "roost_store_divergences_total",
+      "Records that a copy had lost, or had older than it had acknowledged, and got again.",
+      c.divergences);
   out->Counter("roost_store_resolves_total", "Lookups of owners.", c.resolves);
   out->Counter("roost_store_resolve_unknown_total", "Lookups that nobody could answer.",
                c.resolve_unknown);

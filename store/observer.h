@@ -53,6 +53,11 @@ struct Counters {
   std::atomic<uint64_t> replicated_out{0};
   std::atomic<uint64_t> replicated_in{0};
   std::atomic<uint64_t> bytes_out{0};
+  // Records that came without attributes that were here, and that went so but did not fit there.
+  std::atomic<uint64_t> deltas_in{0};
+  std::atomic<uint64_t> deltas_refused{0};
+  // Sessions of this node that a copy had lost, or had older, without a change on its way.
+  std::atomic<uint64_t> divergences{0};
   std::atomic<uint64_t> resolves{0};
   std::atomic<uint64_t> resolve_unknown{0};
   std::atomic<uint64_t> corrupt_records{0};

@@ -73,6 +73,9 @@ struct Options {
   std::chrono::milliseconds lease{3'000};
   // Bound on how much a node's CLOCK_BOOTTIME may run fast or slow, as a part of the time.
   double clock_drift = 0.01;
+  // Of a record that a copy has an earlier version of, unchanged attributes whose values take at
+  // least so much are not sent again.
+  int64_t delta_value_bytes_min = 64;
   // Rebalance and takeover work off this many sessions per step, so that requests get in between.
   int slice = 256;
 

@@ -164,10 +164,7 @@ void Replica::State::AnswerOffer(NodeId from, SessionKey key, const Session& our
   if (summary.sequence == 0 || (passed && summary.HasCopyAt(from))) {
     // Never sent to the copies by this node, or not taken by that one: again.
     refused_.erase({from, key});
-    const bool line_ended = summary.line_ended;
-    Store(Body(key), ++last_sequence_);
-    Find(key)->line_ended = line_ended;
-    return;
+    return SendAgain(key);
   }
   if (summary.HasCopyAt(from) || !Safe(key, summary)) return;
   out_->sends.emplace_back(from, ToReceiver(DropOf(ours)));

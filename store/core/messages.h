@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "membership/node_id.h"
+#include "store/core/comparison.h"
 #include "store/core/lease_messages.h"
 #include "store/session.h"
 
@@ -30,6 +32,9 @@ struct Replicate {
   uint64_t sequence = 0;
   SessionPtr session;
   Remaining remaining;
+  // Attributes of `session`, in order, of which only name, line and version travel: the receiver
+  // has them.
+  std::vector<std::string> kept = {};
 };
 // The receiver's cursor may move up to here: what lies between was not for it.
 struct CursorUpdate {
@@ -42,14 +47,6 @@ struct Drop {
   uint64_t line = 0;
   uint64_t version = 0;
   std::vector<Ancestor> ancestors;
-};
-// "You have the session under a higher epoch, and may lack what I have." Repeated until the owner
-// sends what contains it.
-struct Offer {
-  SessionKey key;
-  Epoch epoch;
-  uint64_t line = 0;
-  uint64_t version = 0;
 };
 // kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
 // kMerge: "send me what you have; I own the session."
@@ -92,7 +89,8 @@ struct ValidateAsk {
 };
 inline constexpr size_t kFencedItemsMax = 512;
 using ToReceiver =
-    std::variant<Replicate, CursorUpdate, Drop, Query, Offer, LeaseAsk, PromiseAsk, ValidateAsk>;
+    std::variant<Replicate, CursorUpdate, Drop, Query, Offer, Digests, Listing, LeaseAsk, PromiseAsk,
+                 ValidateAsk>;
 
 // --- From the node that accepted a stream to the one that opened it.
 
@@ -105,6 +103,9 @@ struct Fenced {
 struct ReplicateResult {
   uint64_t sequence = 0;
   std::vector<Fenced> fenced;
+  // This change keeps an attribute that the receiver lacks. It goes on once the sender has begun
+  // anew from there, with a CursorUpdate to what lies before. 0: none.
+  uint64_t misfit = 0;
 };
 struct Answer {
   SessionKey key;
@@ -155,8 +156,8 @@ struct ValidateResult {
   Term term;
   std::vector<Item> items;
 };
-using ToSender =
-    std::variant<ReplicateResult, QueryResult, LeaseGrant, PromiseResult, ValidateResult>;
+using ToSender = std::variant<ReplicateResult, QueryResult, Different, Wanted, LeaseGrant,
+                              PromiseResult, ValidateResult>;
 
 struct Send {
   Send(membership::NodeId peer, ToReceiver&& what) : to(peer), message(std::move(what)) {}

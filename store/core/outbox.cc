@@ -8,10 +8,25 @@ namespace roost::store {
 
 using membership::NodeId;
 
+namespace {
+
+constexpr uint32_t kWholeMax = 1'024;
+
+}  // namespace
+
 Outbox::Entry Outbox::After(uint64_t sequence) const {
   const Entry entry = index_.upper_bound(sequence);
   if (entry == index_.end() || Planted(Bug::kSendBeforePersist)) return entry;
   return entry->first > durable_ ? index_.end() : entry;
+}
+
+std::optional<std::vector<SessionKey>> Outbox::KeysAfter(uint64_t sequence, size_t keys_max) const {
+  std::vector<SessionKey> keys;
+  for (auto it = index_.upper_bound(sequence); it != index_.end(); ++it) {
+    if (keys.size() == keys_max) return std::nullopt;
+    keys.push_back(it->second);
+  }
+  return keys;
 }
 
 void Outbox::StreamUp(NodeId peer, uint64_t last_sequence, uint64_t own_sequence) {
@@ -49,11 +64,25 @@ void Outbox::Sent(PeerStream* stream, const InFlight& item) {
   stream->sent = stream->told = item.sequence;
 }
 
+bool Outbox::Rewind(PeerStream* stream, uint64_t sequence) {
+  if (sequence <= stream->acked || sequence > stream->sent) return false;
+  while (!stream->in_flight.empty() && stream->in_flight.back().sequence >= sequence) {
+    stream->bytes -= stream->in_flight.back().bytes;
+    stream->in_flight.pop_back();
+  }
+  stream->sent = stream->told = sequence - 1;
+  stream->records.Clear();
+  stream->whole_next = stream->whole_after_misfit;
+  stream->whole_after_misfit = std::min(2 * stream->whole_after_misfit, kWholeMax);
+  return true;
+}
+
 std::vector<InFlight> Outbox::Acked(PeerStream* stream, uint64_t sequence) {
   std::vector<InFlight> items;
   stream->acked = std::max(stream->acked, std::min(sequence, stream->told));
   while (!stream->in_flight.empty() && stream->in_flight.front().sequence <= stream->acked) {
     stream->bytes -= stream->in_flight.front().bytes;
+    if (stream->in_flight.front().delta) stream->whole_after_misfit = 1;
     items.push_back(stream->in_flight.front());
     stream->in_flight.pop_front();
   }

@@ -8,11 +8,13 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "absl/container/btree_map.h"
 #include "membership/node_id.h"
 #include "membership/steady_time.h"
+#include "store/core/delta.h"
 #include "store/epoch.h"
 #include "store/session_key.h"
 
@@ -24,6 +26,8 @@ struct InFlight {
   Epoch epoch;
   uint64_t version = 0;
   int64_t bytes = 0;
+  // Without attributes that the peer has.
+  bool delta = false;
 };
 
 struct PeerStream {
@@ -40,6 +44,16 @@ struct PeerStream {
   int64_t bytes = 0;
   // When a lagging cursor is told to the peer.
   membership::SteadyTime tell_at = membership::kNever;
+  // The peer takes records without the attributes that it has, and compares digests.
+  bool deltas = false;
+  SentRecords records;
+  // Records that go as a whole although the peer had them, since a guess was wrong; twice as many
+  // each time.
+  uint32_t whole_next = 0;
+  uint32_t whole_after_misfit = 1;
+  // When what both ends have is compared next, and where a listing of each range goes on.
+  membership::SteadyTime compare_at = membership::kNever;
+  absl::btree_map<uint8_t, SessionKey> listed;
 };
 
 class Outbox {
@@ -54,6 +68,8 @@ class Outbox {
   // First durable entry after `sequence`, or End().
   Entry After(uint64_t sequence) const;
   Entry End() const { return index_.end(); }
+  // Also those that are not durable; none if there are more than `keys_max`.
+  std::optional<std::vector<SessionKey>> KeysAfter(uint64_t sequence, size_t keys_max) const;
 
   // `last_sequence` is what the peer has persisted, at most `own_sequence` or the peer is from
   // another life and starts anew. What was sent before and not answered goes again: the answer may
@@ -68,6 +84,8 @@ class Outbox {
   // May `bytes` more be sent? One oversize record may go alone.
   static bool HasRoom(const PeerStream& stream, int64_t bytes, int64_t bytes_max);
   static void Sent(PeerStream* stream, const InFlight& item);
+  // The peer could not take `sequence`: it goes again, and all after it. False if that can't be.
+  static bool Rewind(PeerStream* stream, uint64_t sequence);
   // Takes what `sequence` answers out of flight. Answers beyond what was sent are cut.
   static std::vector<InFlight> Acked(PeerStream* stream, uint64_t sequence);
 

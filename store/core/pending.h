@@ -28,6 +28,7 @@ struct Want {
   bool ahead = false;
   bool write_access = false;
   bool change_copies = false;
+  bool send_again = false;
   // Take over with a counter above this; 0: do not.
   uint64_t takeover_above = 0;
   // To be merged into it.

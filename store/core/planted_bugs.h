@@ -36,6 +36,8 @@ enum class Bug {
   kNoReview,
   kVersionStays,
   kDeleteStaysLocal,
+  kDeltaOnAnyBase,
+  kDigestSkipsRanges,
   kEnd,
   // Of the mode `fenced`.
   kLeaseFromAnswer = kEnd,

@@ -57,6 +57,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   const bool shown =
       summary.version != 0 && !summary.unvalidated && !summary.superseded && !summary.tombstone;
   const NodeId former_owner = summary.owner();
+  CountIn(key, summary, false);
   const uint64_t replaced = std::exchange(summary.sequence, sequence);
   if (replaced != 0) outbox_.Remove(replaced);
   if (sequence != 0) outbox_.Add(sequence, key);
@@ -79,6 +80,7 @@ void Replica::State::Store(SessionPtr body, uint64_t sequence) {
   summary.last_access_ms = summary.written_access_ms = body->last_access_ms;
   summary.size_bytes = static_cast<uint32_t>(SizeOf(*body));
   summary.tombstone = body->tombstone;
+  CountIn(key, summary, true);
   summary.renewal_due_ms = body->renewal_ttl_ms == 0 ? 0 : body->renewed_ms + body->renewal_ttl_ms;
   const uint64_t principal =
       body->principal.empty() ? 0 : PrincipalHash(body->name_space, body->principal);
@@ -104,6 +106,7 @@ void Replica::State::EraseRecord(SessionKey key) {
   const auto it = sessions_.find(key);
   if (it == sessions_.end()) return;
   const SessionSummary& summary = *it->second;
+  CountIn(key, summary, false);
   batch_.push_back(EraseSession{key, summary.principal});
   if (summary.sequence != 0) {
     outbox_.Remove(summary.sequence);
@@ -260,6 +263,9 @@ void Replica::State::OnLoaded(uint64_t ticket, SessionPtr body) {
   if (want.merge != nullptr) MergeHere(key, want.merge);
   if (want.takeover_above != 0) TakeOver(key, want.takeover_above - 1);
   if (want.change_copies) Review(key, 2);
+  if (const SessionSummary* held = Find(key); want.send_again && held && OwnedHere(*held)) {
+    SendAgain(key);
+  }
   if (want.write_access) WriteAccess(key);
   if (want.review) ReviewFenced(key, 1);
   if (want.repeat) Repeat(key);

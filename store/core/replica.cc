@@ -166,6 +166,7 @@ void Replica::State::Recover(Recovered recovered) {
       aliases_[stored.key] = stored.alias;
     }
     Recount(&(FindOrAdd(stored.key) = std::move(summary)));
+    CountIn(stored.key, *Find(stored.key), true);
     Reindex(stored.key);
     ScheduleExpiry(stored.key);
   }
@@ -246,7 +247,7 @@ SteadyTime Replica::State::NextDeadline() const {
   if (!timers_.empty()) next = std::min(next, std::get<SteadyTime>(*timers_.begin()));
   if (!write_deadlines_.empty()) next = std::min(next, write_deadlines_.front().first);
   for (const auto& [peer, stream] : const_cast<Outbox&>(outbox_).streams()) {
-    if (stream.up) next = std::min(next, stream.tell_at);
+    if (stream.up) next = std::min({next, stream.tell_at, stream.compare_at});
   }
   if (const WallMs at = expiry_.next(); at != ExpiryQueue::kNever) {
     const auto wait =
@@ -326,9 +327,9 @@ void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   }
 }
 
-void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, Effects* out) {
+void Replica::OnStreamUp(Now now, NodeId peer, uint64_t last_sequence, bool deltas, Effects* out) {
   state_->Begin(now, out);
-  state_->OnStreamUp(peer, last_sequence);
+  state_->OnStreamUp(peer, last_sequence, deltas);
 }
 
 void Replica::OnStreamDown(Now now, NodeId peer, Effects* out) {
@@ -343,6 +344,10 @@ void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
   state_->Begin(now, out);
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     state_->OnReplicateResult(from, *result);
+  } else if (const auto* answers = std::get_if<QueryResult>(&message)) {
+    state_->OnQueryResult(from, *answers);
+  } else if (const auto* different = std::get_if<Different>(&message)) {
+    state_->OnDifferent(from, *different);
   } else if (const auto* grant = std::get_if<LeaseGrant>(&message)) {
     state_->OnLeaseGrant(from, *grant);
   } else if (const auto* promised = std::get_if<PromiseResult>(&message)) {
@@ -350,16 +355,16 @@ void Replica::OnToSender(Now now, NodeId from, ToSender message, Effects* out) {
   } else if (const auto* validated = std::get_if<ValidateResult>(&message)) {
     state_->OnValidateResult(from, *validated);
   } else {
-    state_->OnQueryResult(from, std::get<QueryResult>(message));
+    state_->OnWanted(from, std::get<Wanted>(message));
   }
 }
 
 void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* out) {
   state_->Begin(now, out);
-  if (const auto* replicate = std::get_if<Replicate>(&message)) {
-    state_->OnReplicate(from, *replicate);
+  if (auto* replicate = std::get_if<Replicate>(&message)) {
+    state_->OnReplicate(from, std::move(*replicate));
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
-    state_->Acknowledge(from, cursor->sequence, {});
+    if (state_->InStep(from, cursor->sequence)) state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
     state_->OnDrop(*drop);
   } else if (const auto* offer = std::get_if<Offer>(&message)) {
@@ -370,6 +375,10 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->OnPromiseAsk(from, *promise);
   } else if (const auto* validate = std::get_if<ValidateAsk>(&message)) {
     state_->OnValidateAsk(from, *validate);
+  } else if (const auto* digests = std::get_if<Digests>(&message)) {
+    state_->OnDigests(from, *digests);
+  } else if (const auto* listing = std::get_if<Listing>(&message)) {
+    state_->OnListing(from, *listing);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }

@@ -56,8 +56,10 @@ class Replica {
   void OnForwardRefused(Now now, SessionKey key, Effects* out);
 
   // The stream that this node opened to `peer` is up; `last_sequence` is what the peer says it has
-  // applied of ours.
-  void OnStreamUp(Now now, membership::NodeId peer, uint64_t last_sequence, Effects* out);
+  // applied of ours. `deltas`: it takes records without the attributes that it has,
+  // and compares digests.
+  void OnStreamUp(Now now, membership::NodeId peer, uint64_t last_sequence, bool deltas,
+                  Effects* out);
   void OnStreamDown(Now now, membership::NodeId peer, Effects* out);
   void OnToSender(Now now, membership::NodeId from, ToSender message, Effects* out);
   void OnToReceiver(Now now, membership::NodeId from, ToReceiver message, Effects* out);

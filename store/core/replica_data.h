@@ -14,6 +14,7 @@
 #include "membership/view.h"
 #include "store/core/body_cache.h"
 #include "store/core/claims.h"
+#include "store/core/digests.h"
 #include "store/core/expiry_queue.h"
 #include "store/core/fenced.h"
 #include "store/core/held.h"
@@ -64,6 +65,9 @@ struct ReplicaData {
   StoreStats stats_;
   BodyCache bodies_;
   Outbox outbox_;
+  // Of what this node owns, by copy; and of the copies here, by owner.
+  RangeDigests placed_;
+  RangeDigests copied_;
   WriteWaits writes_;
   Locks locks_;
   absl::flat_hash_map<uint64_t, Rotation> rotations_;
@@ -80,6 +84,9 @@ struct ReplicaData {
   std::vector<Mutation> batch_;
   Unpersisted sealing_;
   std::deque<Unpersisted> unpersisted_;
+  // By sender: the change that did not fit. What comes after it is not heard until the sender has
+  // begun anew before it.
+  absl::flat_hash_map<NodeId, uint64_t> misfits_;
   // By sender: last sequence that is applied and on disk here.
   absl::flat_hash_map<NodeId, uint64_t> cursors_;
 
@@ -141,6 +148,13 @@ struct ReplicaData {
   DiskSpace space_ = DiskSpace::kAmple;
   FencedState fenced_;
   absl::flat_hash_set<SessionKey> handing_over_;  // Not acknowledged by the heir yet.
+
+  // How long a started node waits to be in the member list before it takes a session for unknown:
+  // it may not have met who knows it.
+  static constexpr std::chrono::milliseconds kJoiningMax{1'000};
+  bool Joining() const {
+    return view_->list().lineage == 0 && now_.steady < started_ + kJoiningMax;
+  }
 };
 
 }  // namespace roost::store

@@ -20,13 +20,6 @@ struct Replica::State final : FencedRules {
   State(const Options& options, NodeId self, Counters* counters)
       : FencedRules(options, self, counters) {}
 
-  // How long a started node waits to be in the member list before it takes a session for unknown:
-  // it may not have met who knows it.
-  static constexpr std::chrono::milliseconds kJoiningMax{1'000};
-  bool Joining() const {
-    return view_->list().lineage == 0 && now_.steady < started_ + kJoiningMax;
-  }
-
   // replica.cc: the frame.
   void Begin(Now now, Effects* out);
   void Flush();
@@ -191,6 +184,7 @@ struct Replica::State final : FencedRules {
   bool TryHeld(SessionKey key, Held& held, bool nowhere);
   void ExpireHeld(SessionKey key);
   void GiveUp(SessionKey key, const Held& held);
+  void PassOver(SessionKey key, const Survey& survey);
   void Learn(SessionKey key, NodeId owner, Epoch epoch) override;
   void ForgetLearned(SessionKey key) override;
   Answer AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker);
@@ -201,14 +195,26 @@ struct Replica::State final : FencedRules {
   void FlushQueries();
   Ownership OwnershipOf(SessionKey key, Place::Kind kind, NodeId owner, Epoch epoch);
 
+  // compare.cc: what both ends of a stream have.
+  void CountIn(SessionKey key, const SessionSummary& summary, bool there);
+  void SendDigests(NodeId peer, PeerStream* stream);
+  void OnDifferent(NodeId from, const Different& message);
+  void SendListing(NodeId peer, PeerStream* stream, uint8_t range);
+  void OnWanted(NodeId from, const Wanted& message);
+  void SendAgain(SessionKey key);
+  void OnDigests(NodeId from, const Digests& digests);
+  void OnListing(NodeId from, const Listing& listing);
+
   // streams.cc: replication, both ends.
-  void OnStreamUp(NodeId peer, uint64_t last_sequence);
+  void OnStreamUp(NodeId peer, uint64_t last_sequence, bool deltas);
   void Pump(NodeId peer, PeerStream* stream);
   bool SendRecord(NodeId peer, PeerStream* stream, uint64_t sequence, SessionKey key);
   void Prefetch(NodeId peer, Outbox::Entry entry);
   void OnReplicateResult(NodeId from, const ReplicateResult& result);
   void OnFenced(const Fenced& fenced);
-  void OnReplicate(NodeId from, const Replicate& message);
+  void OnMisfit(NodeId peer, PeerStream* stream, uint64_t sequence);
+  bool InStep(NodeId from, uint64_t sequence);
+  void OnReplicate(NodeId from, Replicate message);
   void Accept(const Replicate& message, SessionSummary* held, std::vector<Fenced>* fenced);
   void OnDrop(const Drop& drop);
   void Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fenced> fenced);

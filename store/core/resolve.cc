@@ -143,8 +143,9 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
       return Settle(key);
     }
     // The heir of a session whose owner is gone may have placed its copies elsewhere.
-    const bool moved = best.known && !best.tombstone && best.epoch > summary->epoch &&
-                       !summary->tombstone && summary->owner() != self_ && best.owner != self_;
+    if (!best.known) return PassOver(key, survey);
+    const bool moved = !best.tombstone && best.epoch > summary->epoch && !summary->tombstone &&
+                       summary->owner() != self_ && best.owner != self_;
     return moved ? Supersede(key, best.epoch, best.owner) : Settle(key);
   }
   if (!best.known) {
@@ -197,6 +198,19 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
   }
   // An orphan that others hold: one of them takes over; ask again.
   RetrySoon(key);
+}
+
+// The heir of an orphan lives, but never got it, or lost it: the next in line takes it over.
+void Replica::State::PassOver(SessionKey key, const Survey& survey) {
+  SessionSummary& summary = *Find(key);
+  const NodeId heir = HeirOf(summary);
+  const bool orphan = !summary.tombstone && !summary.superseded && Gone(summary.owner());
+  if (orphan && heir != self_ && survey.complete() &&
+      absl::c_linear_search(survey.ignorant, heir)) {
+    summary.copy_set.erase(absl::c_find(summary.copy_set, heir));
+    if (HeirOf(summary) == self_) return StartTakeover(key);
+  }
+  Settle(key);
 }
 
 void Replica::State::Learn(SessionKey key, NodeId owner, Epoch epoch) {

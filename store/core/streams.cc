@@ -20,14 +20,21 @@ constexpr uint64_t kSkippedMax = 1'024;
 constexpr milliseconds kTellAfter{1'000};
 // Bodies asked of the disk ahead of a stream.
 constexpr int kPrefetch = 32;
+// From a stream's begin until both ends compare what they have: most is resumed by then.
+constexpr milliseconds kCompareFirst{2'000};
 constexpr size_t kUndeliveredDropsMax = 100'000;
 
 }  // namespace
 
 // --- The sender.
 
-void Replica::State::OnStreamUp(NodeId peer, uint64_t last_sequence) {
+void Replica::State::OnStreamUp(NodeId peer, uint64_t last_sequence, bool deltas) {
   outbox_.StreamUp(peer, last_sequence, last_sequence_);
+  PeerStream& stream = *outbox_.Find(peer);
+  stream.deltas = deltas;
+  if (deltas) stream.compare_at = now_.steady + kCompareFirst;
+  // Whatever did not fit on an earlier stream.
+  if (deltas) out_->sends.emplace_back(peer, ToReceiver(CursorUpdate{stream.sent}));
   // It may have started again, with less than it had, before anybody missed it: until it has got
   // back what it lacks, others are asked besides.
   unsettled_until_ = now_.steady + kPlacementMax;
@@ -60,6 +67,7 @@ void Replica::State::Pump(NodeId peer, PeerStream* stream) {
     break;
   }
   if (!blocked) stream->sent = std::max(stream->sent, outbox_.durable());
+  if (now_.steady >= stream->compare_at) SendDigests(peer, stream);
   if (stream->sent == stream->told) {
     stream->tell_at = membership::kNever;
     return;
@@ -76,14 +84,26 @@ bool Replica::State::SendRecord(NodeId peer, PeerStream* stream, uint64_t sequen
                                 SessionKey key) {
   SessionPtr body = Body(key);
   if (body == nullptr) return false;
-  const int64_t bytes = SizeOf(*body);
+  std::vector<std::string> kept;
+  int64_t bytes = SizeOf(*body);
+  const auto sent = stream->records.Find(key);
+  if (sent.has_value() && stream->whole_next == 0) {
+    kept = KeptSince(*body, *sent, options_.delta_value_bytes_min);
+    for (const std::string& name : kept) {
+      const Attribute& attribute = body->attributes.at(name);
+      bytes -= static_cast<int64_t>(attribute.value.size() + attribute.schema.size());
+    }
+  }
   if (!Outbox::HasRoom(*stream, bytes, options_.in_flight_bytes)) return false;
-  Outbox::Sent(stream,
-               {sequence, key, body->epoch, key.fenced() ? body->line : body->version, bytes});
+  Outbox::Sent(stream, {sequence, key, body->epoch, key.fenced() ? body->line : body->version, bytes,
+                        !kept.empty()});
+  if (sent.has_value() && stream->whole_next > 0) --stream->whole_next;
+  if (stream->deltas && !key.fenced()) stream->records.Note(key, {body->line, body->version});
   counters_->replicated_out.fetch_add(1, std::memory_order_relaxed);
   counters_->bytes_out.fetch_add(bytes, std::memory_order_relaxed);
   const Remaining remaining = RemainingOf(*Find(key), body.get());
-  out_->sends.emplace_back(peer, ToReceiver(Replicate{sequence, std::move(body), remaining}));
+  out_->sends.emplace_back(
+      peer, ToReceiver(Replicate{sequence, std::move(body), remaining, std::move(kept)}));
   return true;
 }
 
@@ -130,6 +150,13 @@ void Replica::State::OnReplicateResult(NodeId from, const ReplicateResult& resul
   }
   CheckWaits(&reached);
   for (const Fenced& fenced : result.fenced) OnFenced(fenced);
+  if (result.misfit != 0) OnMisfit(from, stream, result.misfit);
+}
+
+void Replica::State::OnMisfit(NodeId peer, PeerStream* stream, uint64_t sequence) {
+  if (!Outbox::Rewind(stream, sequence)) return;
+  counters_->deltas_refused.fetch_add(1, std::memory_order_relaxed);
+  out_->sends.emplace_back(peer, ToReceiver(CursorUpdate{stream->sent}));
 }
 
 void Replica::State::OnFenced(const Fenced& fenced) {
@@ -137,8 +164,15 @@ void Replica::State::OnFenced(const Fenced& fenced) {
     Overtake(fenced.key, fenced.epoch);
     return Settle(fenced.key);
   }
-  const SessionSummary* summary = Find(fenced.key);
-  if (summary == nullptr || summary->epoch >= fenced.epoch || Planted(Bug::kForgetFenced)) return;
+  SessionSummary* summary = Find(fenced.key);
+  if (summary == nullptr || Planted(Bug::kForgetFenced)) return;
+  if (summary->epoch >= fenced.epoch) {
+    // It has another line, and offers it here; unless it finds a higher epoch first, which this
+    // node must hear of then.
+    if (summary->tombstone) return;
+    summary->doubtful = true;
+    return CompareSoon(fenced.key);
+  }
   if (summary->tombstone && Planted(Bug::kDeleteGivesUp)) {
     return StepDown(fenced.key, fenced.epoch, fenced.owner);
   }
@@ -238,10 +272,32 @@ void Replica::State::Acknowledge(NodeId peer, uint64_t sequence, std::vector<Fen
   absl::c_move(fenced, std::back_inserter(ack->second.fenced));
 }
 
-void Replica::State::OnReplicate(NodeId from, const Replicate& message) {
+// Sequences only grow along a stream, but for one that begins anew.
+bool Replica::State::InStep(NodeId from, uint64_t sequence) {
+  const auto misfit = misfits_.find(from);
+  if (misfit == misfits_.end()) return true;
+  if (sequence >= misfit->second) return false;
+  misfits_.erase(misfit);
+  return true;
+}
+
+void Replica::State::OnReplicate(NodeId from, Replicate message) {
   if (message.session == nullptr || message.session->copy_set.empty()) {
     counters_->corrupt_records.fetch_add(1, std::memory_order_relaxed);
     return;
+  }
+  if (!InStep(from, message.sequence)) return;
+  if (!message.kept.empty()) {
+    const SessionPtr held = Body(message.session->key);
+    auto whole = std::make_shared<Session>(*message.session);
+    if (held == nullptr || !FillIn(*held, message.kept, whole.get())) {
+      misfits_[from] = message.sequence;
+      const auto applied = cursors_.find(from);
+      return SendResult(from,
+                        {applied == cursors_.end() ? 0 : applied->second, {}, message.sequence});
+    }
+    counters_->deltas_in.fetch_add(1, std::memory_order_relaxed);
+    message.session = std::move(whole);
   }
   counters_->replicated_in.fetch_add(1, std::memory_order_relaxed);
   if (Planted(Bug::kResultBeforePersist)) SendResult(from, {message.sequence, {}});
@@ -303,9 +359,11 @@ void Replica::State::Accept(const Replicate& message, SessionSummary* held,
         absl::c_any_of(held->copy_set,
                        [&](NodeId node) { return !absl::c_linear_search(next.copy_set, node); })) {
       // Who deleted it does not know all who hold this line of it.
+      CountIn(key, *held, false);
       for (const NodeId node : next.copy_set) {
         if (!held->HasCopyAt(node)) held->copy_set.push_back(node);
       }
+      CountIn(key, *held, true);
       FailWaits(key, "the session was deleted");
       WriteTombstone(key, next.epoch.n);
       return Settle(key);

@@ -213,7 +213,14 @@ void Replica::State::Review(SessionKey key, int pass) {
   if (revalidate_ && pass == 2 && !summary->tombstone) summary->doubtful = true;
   if (summary->owner() == self_) return ReviewOwned(key, pass);
   if (summary->tombstone) return;
-  if (Gone(summary->owner()) && HeirOf(*summary) == self_) return StartTakeover(key);
+  if (Gone(summary->owner())) {
+    const NodeId heir = HeirOf(*summary);
+    if (heir == self_) return StartTakeover(key);
+    // It has had its time.
+    if (sweep_calm_ && !summary->doubtful && heir && !surveys_.IsOpen(key)) {
+      return StartLookup(key, QueryPurpose::kResolve, {heir});
+    }
+  }
   // Also an orphan: its heir may know that it was deleted, and then takes nothing over.
   if (summary->doubtful) Validate(key);
 }

@@ -76,8 +76,8 @@ class OpenedStream final
     hello->set_cluster(client_->cluster_);
     hello->set_node(client_->self_.id.value);
     hello->set_boot_epoch(client_->self_.boot_epoch);
-    hello->set_protocol_min(kPeerProtocol);
-    hello->set_protocol_max(kPeerProtocol);
+    hello->set_protocol_min(kPeerProtocolMin);
+    hello->set_protocol_max(kPeerProtocolMax);
     SendHello(std::move(frame));
     StartReading();
     StartCall();
@@ -98,11 +98,14 @@ class OpenedStream final
     }
     const peer::v1::ReceiverHello& hello = frame.messages(0).hello();
     // Another node at a known address: a view will tell its id.
-    if (NodeId{hello.node()} != peer_ || hello.protocol() != kPeerProtocol) {
+    const uint32_t protocol = hello.protocol();
+    if (NodeId{hello.node()} != peer_ || protocol < kPeerProtocolMin ||
+        protocol > kPeerProtocolMax) {
       return {grpc::StatusCode::FAILED_PRECONDITION, "not the node or protocol expected"};
     }
-    client_->post_([client = client_, self = self_, last = hello.last_sequence()] {
-      client->StreamUp(self.get(), last);
+    const bool deltas = protocol >= kDeltaProtocol;
+    client_->post_([client = client_, self = self_, last = hello.last_sequence(), deltas] {
+      client->StreamUp(self.get(), last, deltas);
     });
     return grpc::Status::OK;
   }
@@ -218,12 +221,12 @@ PeerClient::Peer* PeerClient::PeerOf(const OpenedStream* stream) {
   return it != peers_.end() && it->second.stream.get() == stream ? &it->second : nullptr;
 }
 
-void PeerClient::StreamUp(OpenedStream* stream, uint64_t last_sequence) {
+void PeerClient::StreamUp(OpenedStream* stream, uint64_t last_sequence, bool deltas) {
   Peer* peer = PeerOf(stream);
   if (peer == nullptr) return;
   peer->up = true;
   peer->pause = milliseconds(0);
-  events_.on_up(stream->peer(), last_sequence);
+  events_.on_up(stream->peer(), last_sequence, deltas);
 }
 
 void PeerClient::StreamMessages(OpenedStream* stream, std::vector<ToSender> messages) {

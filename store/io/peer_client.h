@@ -50,7 +50,7 @@ class PeerClient {
  public:
   // All run on the store's loop.
   struct Events {
-    std::function<void(membership::NodeId, uint64_t last_sequence)> on_up;
+    std::function<void(membership::NodeId, uint64_t last_sequence, bool deltas)> on_up;
     std::function<void(membership::NodeId)> on_down;
     std::function<void(membership::NodeId, std::vector<ToSender>)> on_messages;
     std::function<void(membership::NodeId)> on_refused;
@@ -81,7 +81,7 @@ class PeerClient {
   void AwaitClosed();
 
   // For OpenedStream, on the store's loop.
-  void StreamUp(OpenedStream* stream, uint64_t last_sequence);
+  void StreamUp(OpenedStream* stream, uint64_t last_sequence, bool deltas);
   void StreamMessages(OpenedStream* stream, std::vector<ToSender> messages);
   void StreamDone(OpenedStream* stream, bool refused);
   void StreamMalformed() { events_.on_malformed(); }

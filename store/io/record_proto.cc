@@ -182,6 +182,7 @@ absl::StatusOr<std::map<std::string, Attribute>> DecodeAttributes(
     if (attribute.schema().size() > kAttributeSchemaBytesMax) {
       return Bad(absl::StrCat("attribute schema above ", kAttributeSchemaBytesMax, " bytes"));
     }
+    if (attribute.kept()) return Bad("attribute.kept is set where all attributes must be whole");
     // Writers go through a map, so names arrive sorted and the hint is right.
     const size_t before = decoded.size();
     decoded.emplace_hint(decoded.end(), std::move(*attribute.mutable_name()),

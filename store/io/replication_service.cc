@@ -32,7 +32,7 @@ class ServedStream final
     peer::v1::ReceiverHello* hello = frame.add_messages()->mutable_hello();
     hello->set_node(receiver.id.value);
     hello->set_boot_epoch(receiver.boot_epoch);
-    hello->set_protocol(kPeerProtocol);
+    hello->set_protocol(protocol_);
     hello->set_last_sequence(last_sequence);
     SendHello(std::move(frame));
   }
@@ -50,7 +50,8 @@ class ServedStream final
     if (hello.cluster() != service_->cluster_) {
       return {grpc::StatusCode::FAILED_PRECONDITION, "cluster.name differs"};
     }
-    if (hello.protocol_min() > kPeerProtocol || hello.protocol_max() < kPeerProtocol) {
+    protocol_ = std::min(hello.protocol_max(), kPeerProtocolMax);
+    if (protocol_ < std::max(hello.protocol_min(), kPeerProtocolMin)) {
       return {grpc::StatusCode::FAILED_PRECONDITION, "no protocol version in common"};
     }
     sender_ = NodeId{hello.node()};
@@ -89,6 +90,7 @@ class ServedStream final
   // Set by the hello, before anything is posted.
   NodeId sender_;
   uint64_t boot_epoch_ = 0;
+  uint32_t protocol_ = 0;
   // gRPC's own share of the object, until OnDone.
   std::shared_ptr<ServedStream> self_;
 };

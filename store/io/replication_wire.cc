@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "store/core/digests.h"
 #include "store/io/fenced_wire.h"
 #include "store/io/record_proto.h"
 
@@ -20,13 +21,53 @@ absl::Status Bad(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("peer message: ", what));
 }
 
+size_t KeptBytes(const Replicate& message) {
+  size_t bytes = 0;
+  for (const std::string& name : message.kept) {
+    const Attribute& attribute = message.session->attributes.at(name);
+    bytes += attribute.value.size() + attribute.schema.size();
+  }
+  return bytes;
+}
+
+// REQUIRES: `kept` is in order, as the record's attributes are.
+void LeaveOut(const std::vector<std::string>& kept, peer::v1::Record* record) {
+  auto next = kept.begin();
+  for (peer::v1::Attribute& attribute : *record->mutable_attributes()) {
+    if (next == kept.end()) return;
+    if (attribute.name() != *next) continue;
+    attribute.clear_value();
+    attribute.clear_schema();
+    attribute.clear_stamp();
+    attribute.set_kept(true);
+    ++next;
+  }
+}
+
+absl::StatusOr<std::vector<std::string>> TakeKept(peer::v1::Record* record) {
+  std::vector<std::string> kept;
+  for (peer::v1::Attribute& attribute : *record->mutable_attributes()) {
+    if (!attribute.kept()) continue;
+    if (!attribute.value().empty() || !attribute.schema().empty() || attribute.stamp() != 0) {
+      return Bad("an attribute that is kept has a value, schema or stamp");
+    }
+    attribute.clear_kept();
+    kept.push_back(attribute.name());
+  }
+  std::sort(kept.begin(), kept.end());
+  return kept;
+}
+
 absl::StatusOr<ToReceiver> DecodeReplicate(peer::v1::Replicate* message) {
   if (message->sequence() == 0) return Bad("replicate.sequence is 0");
+  auto kept = TakeKept(message->mutable_record());
+  if (!kept.ok()) return kept.status();
   auto session = DecodeTravelling(message->mutable_record());
   if (!session.ok()) return session.status();
   return Replicate{.sequence = message->sequence(),
                    .session = *std::move(session),
-                   .remaining = DecodeRemaining(message->record())};
+                   .remaining = DecodeRemaining(message->record()),
+                   .kept = *std::move(kept)};
 }
 
 absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
@@ -59,6 +100,45 @@ absl::StatusOr<ToReceiver> DecodeQuery(const peer::v1::Query& message) {
     query.keys.push_back(*key);
   }
   return query;
+}
+
+absl::StatusOr<ToReceiver> DecodeDigests(const peer::v1::Digests& message) {
+  if (message.sums_size() > RangeDigests::kRanges) return Bad("digests of more than 256 ranges");
+  Digests digests;
+  digests.sums.reserve(message.sums_size());
+  for (const peer::v1::Digests::Sum& sum : message.sums()) {
+    if (sum.range() >= RangeDigests::kRanges) return Bad("digests.range is above 255");
+    digests.sums.push_back({static_cast<uint8_t>(sum.range()), sum.sum()});
+  }
+  return digests;
+}
+
+absl::StatusOr<ToReceiver> DecodeListing(const peer::v1::Listing& message) {
+  if (static_cast<size_t>(message.entries_size()) > kListingEntriesMax) {
+    return Bad(absl::StrCat("listing of more than ", kListingEntriesMax, " sessions"));
+  }
+  Listing listing;
+  const auto first = DecodeKey(message.first());
+  if (!first.ok()) return first.status();
+  listing.first = *first;
+  listing.to_the_end = message.end().empty();
+  if (!listing.to_the_end) {
+    const auto end = DecodeKey(message.end());
+    if (!end.ok()) return end.status();
+    listing.end = *end;
+  }
+  listing.entries.reserve(message.entries_size());
+  for (const peer::v1::Listing::Entry& entry : message.entries()) {
+    const auto key = DecodeKey(entry.key());
+    if (!key.ok()) return key.status();
+    const bool ascends =
+        listing.entries.empty() ? *key >= listing.first : *key > listing.entries.back().key;
+    if (!ascends || (!listing.to_the_end && *key >= listing.end)) {
+      return Bad("listing.entries are not ascending from first to end");
+    }
+    listing.entries.push_back({*key, DecodeEpoch(entry.epoch()), entry.version()});
+  }
+  return listing;
 }
 
 absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
@@ -95,6 +175,10 @@ absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
       return Decode(message->validate_ask());
     case Body::kCursor:
       return CursorUpdate{.sequence = message->cursor().sequence()};
+    case Body::kDigests:
+      return DecodeDigests(message->digests());
+    case Body::kListing:
+      return DecodeListing(message->listing());
     case Body::kHello:
       return Bad("a second hello");
     default:
@@ -106,7 +190,7 @@ absl::StatusOr<ToSender> DecodeReplicateResult(const peer::v1::ReplicateResult& 
   if (message.fenced_size() > kFencedMax) {
     return Bad(absl::StrCat("result refuses more than ", kFencedMax, " changes"));
   }
-  ReplicateResult result{.sequence = message.sequence(), .fenced = {}};
+  ReplicateResult result{.sequence = message.sequence(), .fenced = {}, .misfit = message.misfit()};
   result.fenced.reserve(message.fenced_size());
   for (const peer::v1::Fenced& fenced : message.fenced()) {
     const auto key = DecodeKey(fenced.key());
@@ -157,6 +241,31 @@ absl::StatusOr<ToSender> DecodeQueryResult(peer::v1::QueryResult* message) {
   return result;
 }
 
+absl::StatusOr<ToSender> DecodeDifferent(const peer::v1::Different& message) {
+  if (static_cast<size_t>(message.ranges_size()) > kDifferentRangesMax) {
+    return Bad(absl::StrCat("more than ", kDifferentRangesMax, " different ranges"));
+  }
+  Different different;
+  for (const uint32_t range : message.ranges()) {
+    if (range >= RangeDigests::kRanges) return Bad("different.ranges: above 255");
+    different.ranges.push_back(static_cast<uint8_t>(range));
+  }
+  return different;
+}
+
+absl::StatusOr<ToSender> DecodeWanted(const peer::v1::Wanted& message) {
+  if (static_cast<size_t>(message.keys_size()) > kWantedKeysMax) {
+    return Bad(absl::StrCat("more than ", kWantedKeysMax, " keys wanted"));
+  }
+  Wanted wanted;
+  for (const std::string& bytes : message.keys()) {
+    const auto key = DecodeKey(bytes);
+    if (!key.ok()) return key.status();
+    wanted.keys.push_back(*key);
+  }
+  return wanted;
+}
+
 absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
   using Body = peer::v1::ReceiverMessage;
   switch (message->body_case()) {
@@ -170,6 +279,10 @@ absl::StatusOr<ToSender> DecodeMessage(peer::v1::ReceiverMessage* message) {
       return Decode(message->validate_result());
     case Body::kQueryResult:
       return DecodeQueryResult(message->mutable_query_result());
+    case Body::kDifferent:
+      return DecodeDifferent(message->different());
+    case Body::kWanted:
+      return DecodeWanted(message->wanted());
     case Body::kHello:
       return Bad("a second hello");
     default:
@@ -204,11 +317,23 @@ void EncodeAnswer(const Answer& answer, peer::v1::QueryResult::Answer* out) {
   EncodeTravelling(*answer.session, answer.remaining, out->mutable_record());
 }
 
+void EncodeListing(const Listing& listing, peer::v1::Listing* out) {
+  out->set_first(listing.first.ToBytes());
+  if (!listing.to_the_end) out->set_end(listing.end.ToBytes());
+  for (const Listing::Entry& entry : listing.entries) {
+    peer::v1::Listing::Entry* added = out->add_entries();
+    added->set_key(entry.key.ToBytes());
+    if (entry.version == 0) continue;
+    EncodeEpoch(entry.epoch, added->mutable_epoch());
+    added->set_version(entry.version);
+  }
+}
+
 }  // namespace
 
 size_t WireBytes(const ToReceiver& message) {
   if (const auto* replicate = std::get_if<Replicate>(&message)) {
-    return 32 + SessionBytes(replicate->session);
+    return 32 + SessionBytes(replicate->session) - KeptBytes(*replicate);
   }
   if (const auto* query = std::get_if<Query>(&message)) return 32 + 18 * query->keys.size();
   if (const auto* promise = std::get_if<PromiseAsk>(&message)) return WireBytesOf(*promise);
@@ -216,6 +341,10 @@ size_t WireBytes(const ToReceiver& message) {
     return 32 + 48 * validate->items.size();
   }
   if (const auto* drop = std::get_if<Drop>(&message)) return 80 + 24 * drop->ancestors.size();
+  if (const auto* digests = std::get_if<Digests>(&message)) return 32 + 16 * digests->sums.size();
+  if (const auto* listing = std::get_if<Listing>(&message)) {
+    return 80 + 56 * listing->entries.size();
+  }
   return 80;
 }
 
@@ -228,6 +357,10 @@ size_t WireBytes(const ToSender& message) {
   if (const auto* validated = std::get_if<ValidateResult>(&message)) {
     return 48 + 96 * validated->items.size();
   }
+  if (const auto* different = std::get_if<Different>(&message)) {
+    return 32 + 3 * different->ranges.size();
+  }
+  if (const auto* wanted = std::get_if<Wanted>(&message)) return 32 + 18 * wanted->keys.size();
   size_t bytes = 32;
   for (const Answer& answer : std::get<QueryResult>(message).answers) {
     bytes += 80 + SessionBytes(answer.session);
@@ -240,6 +373,7 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
     peer::v1::Replicate* encoded = out->mutable_replicate();
     encoded->set_sequence(replicate->sequence);
     EncodeTravelling(*replicate->session, replicate->remaining, encoded->mutable_record());
+    LeaveOut(replicate->kept, encoded->mutable_record());
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
     out->mutable_cursor()->set_sequence(cursor->sequence);
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
@@ -259,6 +393,15 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
     Encode(*promise, out->mutable_promise_ask());
   } else if (const auto* validate = std::get_if<ValidateAsk>(&message)) {
     Encode(*validate, out->mutable_validate_ask());
+  } else if (const auto* digests = std::get_if<Digests>(&message)) {
+    peer::v1::Digests* encoded = out->mutable_digests();
+    for (const auto& [range, sum] : digests->sums) {
+      peer::v1::Digests::Sum* added = encoded->add_sums();
+      added->set_range(range);
+      added->set_sum(sum);
+    }
+  } else if (const auto* listing = std::get_if<Listing>(&message)) {
+    EncodeListing(*listing, out->mutable_listing());
   } else {
     const auto& query = std::get<Query>(message);
     peer::v1::Query* encoded = out->mutable_query();
@@ -272,6 +415,7 @@ void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
   if (const auto* result = std::get_if<ReplicateResult>(&message)) {
     peer::v1::ReplicateResult* encoded = out->mutable_result();
     encoded->set_sequence(result->sequence);
+    encoded->set_misfit(result->misfit);
     for (const Fenced& fenced : result->fenced) {
       peer::v1::Fenced* item = encoded->add_fenced();
       item->set_key(fenced.key.ToBytes());
@@ -285,6 +429,12 @@ void EncodeToSender(const ToSender& message, peer::v1::ReceiverMessage* out) {
     Encode(*promised, out->mutable_promise_result());
   } else if (const auto* validated = std::get_if<ValidateResult>(&message)) {
     Encode(*validated, out->mutable_validate_result());
+  } else if (const auto* different = std::get_if<Different>(&message)) {
+    peer::v1::Different* encoded = out->mutable_different();
+    for (const uint8_t range : different->ranges) encoded->add_ranges(range);
+  } else if (const auto* wanted = std::get_if<Wanted>(&message)) {
+    peer::v1::Wanted* encoded = out->mutable_wanted();
+    for (const SessionKey key : wanted->keys) encoded->add_keys(key.ToBytes());
   } else {
     const auto& answers = std::get<QueryResult>(message);
     out->mutable_query_result()->set_id(answers.id);

@@ -16,7 +16,10 @@
 
 namespace roost::store {
 
-inline constexpr uint32_t kPeerProtocol = 1;
+inline constexpr uint32_t kPeerProtocolMin = 1;
+inline constexpr uint32_t kPeerProtocolMax = 2;
+// From this one on a record may come without attributes that the receiver has.
+inline constexpr uint32_t kDeltaProtocol = 2;
 inline constexpr int kFrameMessagesMax = 1'024;
 inline constexpr int kMessageBytesMax = 8 << 20;
 

@@ -265,8 +265,8 @@ class StoreLoop::Loop {
 
   PeerClient::Events PeerEvents() {
     return {.on_up =
-                [this](NodeId peer, uint64_t last_sequence) {
-                  replica_.OnStreamUp(ReadClocks(), peer, last_sequence, &effects_);
+                [this](NodeId peer, uint64_t last_sequence, bool deltas) {
+                  replica_.OnStreamUp(ReadClocks(), peer, last_sequence, deltas, &effects_);
                   CarryOut();
                 },
             .on_down =

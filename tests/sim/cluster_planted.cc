@@ -41,6 +41,8 @@ constexpr const char* kNames[] = {
     "lost copies are not replaced",
     "a write does not raise the version",
     "a delete is not replicated",
+    "a delta is applied to whatever is there",
+    "every other range is not compared",
 };
 static_assert(std::size(kNames) == static_cast<size_t>(Bug::kEnd));
 

@@ -31,6 +31,8 @@ store::Options StoreOptions(uint64_t seed) {
   options.clock_bound = milliseconds(kClockBoundMs);
   options.ack_timeout = milliseconds(1'500);
   options.slice = 16;
+  // Their values are small.
+  options.delta_value_bytes_min = seed % 5 == 4 ? 64 : 1;
   return options;
 }
 
@@ -62,6 +64,9 @@ class ClusterScenario {
     }
     for (const std::string& violation : cluster_.members().result().violations) {
       result.violations.push_back(violation);
+    }
+    for (int node = 0; node < cluster_.nodes(); ++node) {
+      if (cluster_.counters(node).deltas_in > 0) checks().Sometimes("a delta was applied");
     }
     result.trace_hash = checks().hash() ^ cluster_.members().result().trace_hash;
     result.sometimes = checks().sometimes();
@@ -173,6 +178,7 @@ class ClusterScenario {
       checks().Sometimes("a node came back with old data");
     }
     if (data == Data::kLost) checks().Sometimes("a node came back empty");
+    if (dice == 2 && cluster_.DamageCopy(node)) checks().Sometimes("a disk lost a copy silently");
     // The first two are the seeds, so their addresses are known.
     cluster_.Restart(node, data, node >= 2 && network_.Chance(0.2));
   }

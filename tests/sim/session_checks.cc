@@ -93,11 +93,18 @@ void SessionChecks::Hash(uint64_t a, uint64_t b) {
 void SessionChecks::OnPersist(int node, const store::Persist& batch) {
   Hash(static_cast<uint64_t>(node), batch.mutations.size());
   for (const store::Mutation& mutation : batch.mutations) {
-    if (const auto* put = std::get_if<store::PutSession>(&mutation)) CheckStored(node, *put);
-    if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
-      forgotten_.insert({node, erase->key});
+    if (const auto* put = std::get_if<store::PutSession>(&mutation)) {
+      CheckStored(node, *put);
+      pending_[{node, put->session->key}] = {batch.ticket, put->session};
+    } else if (const auto* erase = std::get_if<store::EraseSession>(&mutation)) {
+      pending_[{node, erase->key}] = {batch.ticket, nullptr};
     }
   }
+}
+
+void SessionChecks::OnStop(int node) {
+  const auto of_node = [node](const auto& pending) { return pending.first.first == node; };
+  std::erase_if(pending_, of_node);
 }
 
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
@@ -118,10 +125,10 @@ void SessionChecks::CheckStored(int node, const store::PutSession& put) {
   if (writer >= 0 && session.owner() != writes_as && session.epoch.node != writes_as) {
     Violation(absl::StrCat("node ", node, " writes what it does not own: ", NameOf(session)));
   }
-  const SessionPtr before = cluster_->disk(node).Find(session.key);
-  // Forgotten in a batch that is not on disk yet, and held anew.
-  const bool forgotten = forgotten_.erase({node, session.key}) > 0;
-  if (before == nullptr || forgotten) return;
+  const auto pending = pending_.find({node, session.key});
+  const SessionPtr before =
+      pending != pending_.end() ? pending->second.body : cluster_->disk(node).Find(session.key);
+  if (before == nullptr) return;
   if (session.epoch < before->epoch) {
     Violation(absl::StrCat("node ", node, " went back from epoch ", before->epoch.n, " to ",
                            NameOf(session)));
@@ -166,6 +173,9 @@ void SessionChecks::CheckFenced(int node, const Session& session) {
 }
 
 void SessionChecks::OnWritten(int node, const store::Persist& batch) {
+  std::erase_if(pending_, [&](const auto& pending) {
+    return pending.first.first == node && pending.second.ticket <= batch.ticket;
+  });
   for (const store::Mutation& mutation : batch.mutations) {
     if (const auto* erase = std::get_if<store::EraseSession>(&mutation); erase && trace_) {
       Note(absl::StrCat(node, " forgets ", NameOf(erase->key)));
@@ -293,9 +303,17 @@ void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
 void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), 100 + message.index());
   const auto* result = std::get_if<store::ReplicateResult>(&message);
-  const auto* found = std::get_if<store::QueryResult>(&message);
-  if (found != nullptr && trace_) {
-    for (const store::Answer& answer : found->answers) {
+  if (std::holds_alternative<store::Wanted>(message)) {
+    Sometimes("a copy asked for what it had lost");
+    if (trace_) {
+      for (const SessionKey key : std::get<store::Wanted>(message).keys) {
+        Note(absl::StrCat(from, " to ", to, ": wants ", NameOf(key)));
+      }
+    }
+  }
+  const auto* answers = std::get_if<store::QueryResult>(&message);
+  if (answers != nullptr && trace_) {
+    for (const store::Answer& answer : answers->answers) {
       Note(absl::StrCat(
           from, " to ", to, ": ", NameOf(answer.key), " ",
           answer.known ? absl::StrCat("at epoch ", answer.epoch.n, "/", answer.epoch.node.value,
@@ -305,9 +323,10 @@ void SessionChecks::OnSend(int from, int to, const store::ToSender& message) {
   }
   if (result == nullptr) return;
   if (!result->fenced.empty()) Sometimes("a copy refused a lower epoch");
+  if (result->misfit != 0) Sometimes("a delta did not fit");
   if (trace_) {
     Note(absl::StrCat(from, " to ", to, ": has ", result->sequence, ", refuses ",
-                      result->fenced.size()));
+                      result->fenced.size(), ", misfit ", result->misfit));
   }
   if (cluster_->disk(from).Cursor(cluster_->members().id(to)) < result->sequence) {
     Violation(

@@ -69,6 +69,8 @@ class SessionChecks {
   // What happens.
   void OnPersist(int node, const store::Persist& batch);
   void OnWritten(int node, const store::Persist& batch);
+  // What its disk has not got by now it never gets.
+  void OnStop(int node);
   void OnSend(int from, int to, const store::ToReceiver& message);
   void OnSend(int from, int to, const store::ToSender& message);
   void AfterFlush(int node);
@@ -131,8 +133,13 @@ class SessionChecks {
     int writer = -1;
   };
   std::map<store::SessionKey, std::map<Version, Content>> ledger_;
-  // By node: in a batch that is not on its disk yet.
-  std::set<std::pair<int, store::SessionKey>> forgotten_;
+  // By node: what the last batch with the session that is not on the disk yet makes of it; null if
+  // it forgets it.
+  struct Pending {
+    uint64_t ticket = 0;
+    store::SessionPtr body;
+  };
+  std::map<std::pair<int, store::SessionKey>, Pending> pending_;
   std::vector<uint64_t> held_before_loss_;
   std::map<std::string, uint64_t> sometimes_;
   std::vector<std::string> violations_;

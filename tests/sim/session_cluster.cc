@@ -95,6 +95,7 @@ void SessionCluster::OnStop(int index) {
     }
   }
   node.unwritten.clear();
+  checks_.OnStop(index);
   node.writing = node.flush_pending = node.draining = node.slept = false;
   node.armed = node.grace_armed = membership::kNever;
   node.stalled_until = SteadyTime{};
@@ -161,6 +162,24 @@ void SessionCluster::Restart(int index, Data data, bool new_address) {
 void SessionCluster::Backup(int index) {
   nodes_[index].backup = nodes_[index].disk;
   nodes_[index].backup->Sync();
+}
+
+bool SessionCluster::DamageCopy(int index) {
+  Node& node = nodes_[index];
+  std::vector<store::SessionPtr> copies;
+  for (const auto& [key, body] : node.disk.sessions()) {
+    if (body->owner() != members_.id(index) && !body->tombstone) copies.push_back(body);
+  }
+  if (copies.empty()) return false;
+  const store::SessionPtr copy = copies[network().Uniform(copies.size())];
+  const store::SessionPtr older = node.backup ? node.backup->Find(copy->key) : nullptr;
+  const bool gone = older == nullptr || older->epoch != copy->epoch || network().Chance(0.5);
+  checks_.BeforeDataLoss();
+  node.disk.Replace(copy->key, gone ? nullptr : older);
+  checks_.AfterDataLoss();
+  checks_.Note(absl::StrCat("disk of ", index, gone ? " loses session " : " has an old session ",
+                            copy->key.lo));
+  return true;
 }
 
 void SessionCluster::Pause(int index, SteadyDuration duration) {

@@ -49,6 +49,9 @@ class SessionCluster {
   enum class Data { kKept, kLost, kOld };  // kOld: as they were at Backup, restored.
   void Restart(int node, Data data, bool new_address);
   void Backup(int node);
+  // A copy on the disk of `node`, which must not run, is gone, or is what it was at Backup; nothing
+  // tells. False if there is none.
+  bool DamageCopy(int node);
   void Pause(int node, SteadyDuration duration);
   // When the node last woke, or will.
   SteadyTime awake_since(int node) const { return nodes_[node].awake_since; }

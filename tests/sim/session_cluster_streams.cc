@@ -1,6 +1,7 @@
 // The network between the stores: streams that keep order and break, and what their ends notice.
 #include <algorithm>
 
+#include "store/core/delta.h"
 #include "tests/sim/session_cluster.h"
 
 namespace roost::sim {
@@ -50,6 +51,10 @@ void SessionCluster::Send(int from, store::Send send) {
     const Stream& stream = streams_[{from, to}];
     if (stream.number == 0) return;
     checks_.OnSend(from, to, *forward);
+    if (auto* replicate = std::get_if<store::Replicate>(forward)) {
+      replicate->session = std::make_shared<const store::Session>(
+          store::WithoutValues(*replicate->session, replicate->kept));
+    }
     stream.forward->messages.emplace_back(at, std::move(*forward));
     return Pump(from, to, stream.number, stream.forward);
   }
@@ -152,7 +157,7 @@ void SessionCluster::Connect(int from, int to) {
     checks_.Hash(number, applied);
     checks_.Note(absl::StrCat(from, "'s stream to ", to, " is up"));
     Do(from, [this, from, to, applied](Replica& replica, Effects* out) {
-      replica.OnStreamUp(now(from), members_.id(to), applied, out);
+      replica.OnStreamUp(now(from), members_.id(to), applied, true, out);
     });
   });
 }

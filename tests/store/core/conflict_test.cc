@@ -121,6 +121,47 @@ TEST(DivergedTest, WhatBothSidesWroteIsMergedWhenTheyMeet) {
 }
 
 // A deleter on the other side of a cut knows only its own copies.
+// A copy that has another line offers it, unless it hears of a higher epoch first.
+TEST(DivergedTest, AnOwnerWhoseCopyRefusesItAsksWhy) {
+  LoneReplica lone(2);
+  lone.StreamUp(2);
+  Session session;
+  session.key = kKey;
+  session.epoch = {2, NodeId{2}};
+  session.version = 1;
+  session.line = 5;
+  session.copy_set = {LoneReplica::kSelf, NodeId{2}};
+  session.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  session.idle_ttl_ms = 3'600'000;
+  lone.Receive(2, Replicate{1, std::make_shared<Session>(session), {3'600'000, 0}});
+  lone.PersistAll();
+  std::vector<Replicate> sent = lone.TakeSent<Replicate>();
+  ASSERT_FALSE(sent.empty());
+  const Epoch mine = sent.back().session->epoch;
+  lone.Advance(100);
+  (void)lone.TakeSent<Query>();
+  // It has a line of its own under a lower epoch.
+  lone.Do([&](Replica& r, Effects* out) {
+    const uint64_t sequence = sent.back().sequence;
+    r.OnToSender(lone.now(), NodeId{2},
+                 ReplicateResult{sequence, {{kKey, {1, NodeId{3}}, NodeId{3}, sequence}}}, out);
+  });
+  lone.Advance(2'000);
+  const std::vector<Query> asked = lone.TakeSent<Query>();
+  ASSERT_FALSE(asked.empty());
+  EXPECT_EQ(asked.back().purpose, QueryPurpose::kValidate);
+  Answer answer;
+  answer.key = kKey;
+  answer.known = true;
+  answer.epoch = {mine.n + 1, NodeId{4}};
+  answer.version = 9;
+  answer.owner = NodeId{4};
+  lone.Do([&](Replica& r, Effects* out) {
+    r.OnToSender(lone.now(), NodeId{2}, QueryResult{asked.back().id, {answer}}, out);
+  });
+  EXPECT_EQ(lone.counters().superseded.load(), 1u);
+}
+
 TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
   LoneReplica lone(4);
   Session handed;

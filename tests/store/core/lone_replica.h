@@ -91,7 +91,7 @@ class LoneReplica {
   }
   void StreamUp(uint64_t peer, uint64_t last_sequence = 0) {
     Do([&](Replica& r, Effects* out) {
-      r.OnStreamUp(now(), membership::NodeId{peer}, last_sequence, out);
+      r.OnStreamUp(now(), membership::NodeId{peer}, last_sequence, true, out);
     });
   }
   void Acknowledge(uint64_t peer, uint64_t sequence) {

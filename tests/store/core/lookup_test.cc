@@ -72,6 +72,19 @@ class OrphanTest : public ::testing::Test {
     return !asked.empty();
   }
 
+  bool AnswerUnknown() {
+    const std::vector<Query> asked = lone_.TakeSent<Query>();
+    for (const Query& query : asked) {
+      Answer answer;
+      answer.key = kKey;
+      lone_.Do([&](Replica& r, Effects* out) {
+        r.OnToSender(lone_.now(), membership::NodeId{2}, QueryResult{query.id, {answer}}, out);
+      });
+    }
+    lone_.PersistAll();
+    return !asked.empty();
+  }
+
   LoneReplica lone_{3};
 };
 
@@ -94,6 +107,26 @@ TEST_F(OrphanTest, WhoHearsOfADeleteWhenItLooksUpTheOwnerTakesIt) {
   EXPECT_TRUE(lone_.disk.at(kKey)->tombstone);
   ASSERT_EQ(lone_.replies.count(read), 1u);
   EXPECT_EQ(lone_.replies.at(read).status.code(), absl::StatusCode::kNotFound);
+}
+
+// 2 lost it with its disk, or died before it came there.
+TEST_F(OrphanTest, AnHeirThatDoesNotHaveItIsPassedOver) {
+  Hold();
+  const uint64_t read = lone_.Execute(GetOp{kKey, true, 0});
+  EXPECT_TRUE(AnswerUnknown());
+  EXPECT_TRUE(AnswerUnknown()) << "that it takes over";
+  EXPECT_EQ(lone_.disk.at(kKey)->owner(), LoneReplica::kSelf);
+  ASSERT_EQ(lone_.replies.count(read), 1u);
+  EXPECT_TRUE(lone_.replies.at(read).status.ok());
+}
+
+TEST_F(OrphanTest, NobodyNeedsToAskForAnOrphanWhoseHeirDoesNotHaveIt) {
+  Hold();
+  for (int s = 0; s < 30; ++s) {
+    lone_.Advance(1'000);
+    AnswerUnknown();
+  }
+  EXPECT_EQ(lone_.disk.at(kKey)->owner(), LoneReplica::kSelf);
 }
 
 // Who has not joined may not have met those who know the session.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "store/core/delta.h"
 #include "store/core/gather.h"
 
 namespace roost::store {
@@ -135,7 +136,7 @@ void ReplicaCluster::Connect(int from, int to) {
   Stream& stream = streams_[{from, to}];
   stream.up = true;
   const uint64_t applied = nodes_[to].replica->AppliedSequence(Id(from));
-  Do(from, [&](Replica& r, Effects* out) { r.OnStreamUp(now(), Id(to), applied, out); });
+  Do(from, [&](Replica& r, Effects* out) { r.OnStreamUp(now(), Id(to), applied, true, out); });
 }
 
 void ReplicaCluster::Disconnect(int from, int to) {
@@ -204,7 +205,11 @@ void ReplicaCluster::Apply(int node, Effects* effects) {
   for (Send& send : effects->sends) {
     const int to = IndexOf(send.to);
     if (auto* forward = std::get_if<ToReceiver>(&send.message)) {
-      if (std::holds_alternative<Replicate>(*forward)) ++nodes_[to].replicates;
+      if (auto* replicate = std::get_if<Replicate>(forward)) {
+        ++nodes_[to].replicates;
+        replicate->session =
+            std::make_shared<const Session>(WithoutValues(*replicate->session, replicate->kept));
+      }
       Stream& stream = streams_[{node, to}];
       if (stream.up) stream.forward.push_back(std::move(*forward));
     } else {

@@ -43,6 +43,10 @@ class ReplicaCluster {
   void Thaw(int node);
   // Loses its disk; it must not run.
   void Wipe(int node) { nodes_[node].disk.Wipe(); }
+  // So that nothing tells of it; null: the record is gone.
+  void Replace(int node, SessionKey key, SessionPtr body) {
+    nodes_[node].disk.Replace(key, std::move(body));
+  }
   // Breaks the streams between two nodes; they reconnect.
   void Break(int a, int b);
 

@@ -42,6 +42,18 @@ void SimulatedDisk::LosePower(size_t kept) {
 
 void SimulatedDisk::Wipe() { *this = SimulatedDisk(); }
 
+void SimulatedDisk::Replace(SessionKey key, SessionPtr body) {
+  Sync();
+  for (Content* content : {&written_, &synced_}) {
+    content->sequences.erase(key);
+    if (body != nullptr) {
+      content->sessions[key] = body;
+    } else {
+      content->sessions.erase(key);
+    }
+  }
+}
+
 SessionPtr SimulatedDisk::Find(SessionKey key) const {
   const auto it = written_.sessions.find(key);
   return it == written_.sessions.end() ? nullptr : it->second;

@@ -22,6 +22,8 @@ class SimulatedDisk {
   // Of the batches that were not synced only the first `kept` are there afterwards.
   void LosePower(size_t kept);
   void Wipe();
+  // What no write did: the record is another one; null: it is gone.
+  void Replace(SessionKey key, SessionPtr body);
 
   // Null if there is no such session.
   SessionPtr Find(SessionKey key) const;

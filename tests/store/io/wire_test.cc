@@ -1,4 +1,5 @@
 #include "gtest/gtest.h"
+#include "store/core/delta.h"
 #include "store/io/record_codec.h"
 #include "store/io/record_proto.h"
 #include "store/io/replication_wire.h"
@@ -171,6 +172,127 @@ TEST(ReplicationWireTest, ToReceiverRoundTrips) {
   EXPECT_EQ(std::get<Query>((*decoded)[5]).keys, std::vector<SessionKey>{session.key});
 }
 
+TEST(ReplicationWireTest, WhatTheReceiverHasIsLeftOut) {
+  Session session = SampleSession(2);
+  session.attributes["large"] = {std::string(100'000, 'x'), "schema", 3, 77, session.line};
+  session.attributes["other"] = {std::string(100'000, 'x'), "", 2, 76, 42};
+  const Replicate whole{.sequence = 7, .session = Shared(session), .remaining = {42, 43}};
+  Replicate delta = whole;
+  delta.kept = {"large", "other"};
+  EXPECT_LT(WireBytes(delta) + 200'000, WireBytes(whole));
+  peer::v1::SenderFrame frame;
+  EncodeToReceiver(delta, frame.add_messages());
+  EXPECT_LT(frame.ByteSizeLong(), WireBytes(delta));
+  peer::v1::SenderFrame again = frame;
+  const auto decoded = DecodeFrame(&frame);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& replicate = std::get<Replicate>(decoded->at(0));
+  EXPECT_EQ(replicate.kept, delta.kept);
+  session.last_access_ms = session.lock_until_ms = 0;  // Do not travel.
+  EXPECT_EQ(*replicate.session, WithoutValues(session, delta.kept));
+
+  for (peer::v1::Attribute& attribute :
+       *again.mutable_messages(0)->mutable_replicate()->mutable_record()->mutable_attributes()) {
+    if (attribute.name() == "large") attribute.set_value("x");
+  }
+  EXPECT_NE(DecodeFrame(&again).status().message().find("kept"), std::string::npos);
+}
+
+// The figure of store/README.md.
+TEST(ReplicationWireTest, AHundredBytesOfAHundredKibibytesAreTwo) {
+  Session session = SampleSession(2);
+  session.attributes.clear();
+  Replicate message;
+  message.sequence = 1 << 20;
+  for (int i = 100; i < 200; ++i) {
+    message.kept.push_back("part" + std::to_string(i));
+    session.attributes[message.kept.back()] = {std::string(1'024, 'x'), "", 1, 77, session.line};
+  }
+  session.attributes["cart"] = {std::string(100, 'c'), "", 2, 78, session.line};
+  message.session = Shared(std::move(session));
+  peer::v1::SenderFrame delta;
+  EncodeToReceiver(message, delta.add_messages());
+  message.kept.clear();
+  peer::v1::SenderFrame whole;
+  EncodeToReceiver(message, whole.add_messages());
+  EXPECT_LT(delta.ByteSizeLong(), 2'500u);
+  EXPECT_GT(whole.ByteSizeLong(), 104'000u);
+}
+
+TEST(ReplicationWireTest, ComparisonsRoundTrip) {
+  peer::v1::SenderFrame sent;
+  EncodeToReceiver(Digests{{{0, 7}, {255, ~uint64_t{0}}}}, sent.add_messages());
+  Listing listing;
+  listing.first = {1, 1};
+  listing.end = {2, 0};
+  listing.entries = {{{1, 1}, {3, NodeId{4}}, 5}, {{1, 2}, {}, 0}};
+  EncodeToReceiver(listing, sent.add_messages());
+  listing.to_the_end = true;
+  listing.entries.clear();
+  EncodeToReceiver(listing, sent.add_messages());
+  const peer::v1::SenderFrame good = sent;
+  const auto decoded = DecodeFrame(&sent);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<Digests>(decoded->at(0)).sums,
+            (std::vector<std::pair<uint8_t, uint64_t>>{{0, 7}, {255, ~uint64_t{0}}}));
+  const auto& listed = std::get<Listing>(decoded->at(1));
+  EXPECT_EQ(listed.end, (SessionKey{2, 0}));
+  EXPECT_FALSE(listed.to_the_end);
+  ASSERT_EQ(listed.entries.size(), 2u);
+  EXPECT_EQ(listed.entries[0].epoch, (Epoch{3, NodeId{4}}));
+  EXPECT_EQ(listed.entries[1].version, 0u);
+  EXPECT_TRUE(std::get<Listing>(decoded->at(2)).to_the_end);
+
+  const auto refused = [&](const std::function<void(peer::v1::SenderFrame*)>& spoil) {
+    peer::v1::SenderFrame bad = good;
+    spoil(&bad);
+    return !DecodeFrame(&bad).ok();
+  };
+  EXPECT_TRUE(refused([](auto* frame) {
+    frame->mutable_messages(0)->mutable_digests()->mutable_sums(0)->set_range(256);
+  }));
+  EXPECT_TRUE(refused([](auto* frame) {
+    auto* entries = frame->mutable_messages(1)->mutable_listing()->mutable_entries();
+    entries->SwapElements(0, 1);
+  }));
+  EXPECT_TRUE(refused([](auto* frame) {
+    frame->mutable_messages(1)->mutable_listing()->set_end(SessionKey{1, 2}.ToBytes());
+  }));
+  EXPECT_TRUE(refused(
+      [](auto* frame) { frame->mutable_messages(1)->mutable_listing()->set_first("short"); }));
+
+  peer::v1::ReceiverFrame answers;
+  EncodeToSender(Different{{3, 200}}, answers.add_messages());
+  EncodeToSender(Wanted{{{1, 2}, {3, 4}}}, answers.add_messages());
+  peer::v1::ReceiverFrame bad = answers;
+  const auto answered = DecodeFrame(&answers);
+  ASSERT_TRUE(answered.ok()) << answered.status();
+  EXPECT_EQ(std::get<Different>(answered->at(0)).ranges, (std::vector<uint8_t>{3, 200}));
+  EXPECT_EQ(std::get<Wanted>(answered->at(1)).keys, (std::vector<SessionKey>{{1, 2}, {3, 4}}));
+  for (size_t i = 0; i < kWantedKeysMax; ++i) {
+    bad.mutable_messages(1)->mutable_wanted()->add_keys(SessionKey{1, i}.ToBytes());
+  }
+  EXPECT_FALSE(DecodeFrame(&bad).ok());
+}
+
+TEST(ReplicationWireTest, NothingIsLeftOutOfAnAnswer) {
+  peer::v1::ReceiverFrame frame;
+  const Session session = SampleSession(2);
+  QueryResult result{.id = 8, .answers = {}};
+  result.answers.emplace_back();
+  result.answers.back().key = session.key;
+  result.answers.back().known = true;
+  result.answers.back().session = Shared(session);
+  EncodeToSender(result, frame.add_messages());
+  frame.mutable_messages(0)
+      ->mutable_query_result()
+      ->mutable_answers(0)
+      ->mutable_record()
+      ->mutable_attributes(0)
+      ->set_kept(true);
+  EXPECT_NE(DecodeFrame(&frame).status().message().find("attribute.kept"), std::string::npos);
+}
+
 TEST(ReplicationWireTest, ToSenderRoundTrips) {
   peer::v1::ReceiverFrame frame;
   Session session = SampleSession(2);
@@ -178,7 +300,8 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
                                  .fenced = {{.key = session.key,
                                              .epoch = session.epoch,
                                              .owner = NodeId{4},
-                                             .sequence = 3}}},
+                                             .sequence = 3}},
+                                 .misfit = 6},
                  frame.add_messages());
   QueryResult result{.id = 8, .answers = {}};
   result.answers.push_back({.key = session.key,
@@ -193,6 +316,7 @@ TEST(ReplicationWireTest, ToSenderRoundTrips) {
   EncodeToSender(result, frame.add_messages());
   const auto decoded = DecodeFrame(&frame);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(std::get<ReplicateResult>((*decoded)[0]).misfit, 6u);
   const auto& fenced = std::get<ReplicateResult>((*decoded)[0]).fenced.at(0);
   EXPECT_EQ(fenced.owner, NodeId{4});
   EXPECT_EQ(fenced.sequence, 3u);
