@@ -48,7 +48,13 @@ struct PutCursor {
   membership::NodeId sender;
   uint64_t sequence = 0;
 };
-using Mutation = std::variant<PutSession, EraseSession, PutCursor>;
+// The session's last access, where nothing else of it changed. A record written later, or an
+// EraseSession, makes it void.
+struct PutAccess {
+  SessionKey key;
+  WallMs last_access_ms = 0;
+};
+using Mutation = std::variant<PutSession, EraseSession, PutCursor, PutAccess>;
 
 struct Persist {
   // Tickets grow by one; OnPersisted(t) means that every batch up to t is persisted.

@@ -48,6 +48,18 @@ struct Drop {
   uint64_t version = 0;
   std::vector<Ancestor> ancestors;
 };
+// Sessions that the sender owns were accessed, and nothing else of them changed. Neither answered
+// nor sent again: the next one tells more.
+struct Accesses {
+  struct Item {
+    SessionKey key;
+    Epoch epoch;
+    // As in Remaining.
+    int64_t idle_ms = 0;
+  };
+  std::vector<Item> items;
+};
+inline constexpr size_t kAccessesMax = 1'024;
 // kClaim: as kResolve, and the asker makes the session if nobody has it and nobody claimed it.
 // kMerge: "send me what you have; I own the session."
 enum class QueryPurpose : uint8_t {
@@ -88,9 +100,8 @@ struct ValidateAsk {
   std::vector<Item> items;
 };
 inline constexpr size_t kFencedItemsMax = 512;
-using ToReceiver =
-    std::variant<Replicate, CursorUpdate, Drop, Query, Offer, Digests, Listing, LeaseAsk, PromiseAsk,
-                 ValidateAsk>;
+using ToReceiver = std::variant<Replicate, CursorUpdate, Drop, Query, Offer, Digests, Listing,
+                                LeaseAsk, PromiseAsk, ValidateAsk, Accesses>;
 
 // --- From the node that accepted a stream to the one that opened it.
 

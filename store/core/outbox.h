@@ -44,7 +44,8 @@ struct PeerStream {
   int64_t bytes = 0;
   // When a lagging cursor is told to the peer.
   membership::SteadyTime tell_at = membership::kNever;
-  // The peer takes records without the attributes that it has, and compares digests.
+  // The peer takes records without the attributes that it has, and accesses without their records;
+  // and compares digests.
   bool deltas = false;
   SentRecords records;
   // Records that go as a whole although the peer had them, since a guess was wrong; twice as many

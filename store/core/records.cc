@@ -31,6 +31,7 @@ uint64_t Replica::State::Commit(Session next) {
     attribute.stamp = stamp;
     attribute.line = next.line;
   }
+  KeepAccess(&next);
   next.promised = std::max(next.promised, next.epoch);
   const uint64_t sequence = ++last_sequence_;
   Store(std::make_shared<const Session>(std::move(next)), sequence);
@@ -47,6 +48,7 @@ void Replica::State::NoteEvent(SessionEvent::Kind kind, SessionEvent::Cause caus
 
 // A record that another node wrote: nothing to replicate.
 void Replica::State::Adopt(Session next) {
+  KeepAccess(&next);
   next.promised = std::max(next.promised, next.epoch);
   Store(std::make_shared<const Session>(std::move(next)), 0);
 }
@@ -293,7 +295,60 @@ void Replica::State::NoteAccess(SessionKey key) {
   SessionSummary* summary = Find(key);
   summary->last_access_ms = std::max(summary->last_access_ms, now_.wall);
   const auto step = static_cast<int64_t>(options_.touch_replicate_fraction * summary->idle_ttl_ms);
-  if (summary->last_access_ms - summary->written_access_ms >= step) WriteAccess(key);
+  if (summary->last_access_ms - summary->written_access_ms < step) return;
+  if (!OwnedHere(*summary) || !TellAccess(key, summary)) WriteAccess(key);
+}
+
+// Without its record, which costs ten times as much. False if a copy can't be told that way: a
+// record is sent again after a stream broke, this is not.
+bool Replica::State::TellAccess(SessionKey key, SessionSummary* summary) {
+  if (key.fenced()) return false;
+  const auto told = [&](NodeId node) {
+    const PeerStream* stream = outbox_.Find(node);
+    return node == self_ || (stream != nullptr && stream->up && stream->deltas);
+  };
+  if (!absl::c_all_of(summary->copy_set, told)) return false;
+  const int64_t idle_ms = RemainingOf(*summary, nullptr).idle_ms;
+  for (const NodeId node : summary->copy_set) {
+    if (node != self_) accesses_[node].items.push_back({key, summary->epoch, idle_ms});
+  }
+  summary->written_access_ms = summary->last_access_ms;
+  batch_.push_back(PutAccess{key, summary->last_access_ms});
+  return true;
+}
+
+void Replica::State::FlushAccesses() {
+  for (auto& [node, accesses] : accesses_) {
+    for (size_t i = 0; i < accesses.items.size(); i += kAccessesMax) {
+      const auto first = accesses.items.begin() + static_cast<ptrdiff_t>(i);
+      const size_t count = std::min(kAccessesMax, accesses.items.size() - i);
+      Accesses part{{first, first + static_cast<ptrdiff_t>(count)}};
+      if (outbox_.IsUp(node)) out_->sends.emplace_back(node, ToReceiver(std::move(part)));
+    }
+  }
+  accesses_.clear();
+}
+
+void Replica::State::OnAccesses(NodeId from, const Accesses& accesses) {
+  for (const Accesses::Item& item : accesses.items) {
+    SessionSummary* summary = Find(item.key);
+    // Else what comes after it, a record or a question, tells how things are.
+    if (summary == nullptr || summary->tombstone || summary->epoch != item.epoch ||
+        summary->owner() != from || item.key.fenced()) {
+      continue;
+    }
+    const WallMs accessed = now_.wall - summary->idle_ttl_ms + item.idle_ms;
+    if (accessed <= summary->last_access_ms) continue;
+    summary->last_access_ms = summary->written_access_ms = accessed;
+    batch_.push_back(PutAccess{item.key, accessed});
+  }
+}
+
+// The body may be older than the last access.
+void Replica::State::KeepAccess(Session* next) {
+  const SessionSummary* held = Find(next->key);
+  if (held == nullptr || held->tombstone || next->tombstone) return;
+  next->last_access_ms = std::max(next->last_access_ms, held->last_access_ms);
 }
 
 void Replica::State::WriteAccess(SessionKey key) {

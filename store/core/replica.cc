@@ -37,6 +37,7 @@ void Replica::State::Begin(Now now, Effects* out) {
 
 void Replica::State::Flush() {
   FlushQueries();
+  FlushAccesses();
   for (auto& [peer, stream] : outbox_.streams()) Pump(peer, &stream);
   FlushFenced();
   SealBatch();
@@ -379,6 +380,8 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
     state_->OnDigests(from, *digests);
   } else if (const auto* listing = std::get_if<Listing>(&message)) {
     state_->OnListing(from, *listing);
+  } else if (const auto* accesses = std::get_if<Accesses>(&message)) {
+    state_->OnAccesses(from, *accesses);
   } else {
     state_->OnQuery(from, std::get<Query>(message));
   }

@@ -80,6 +80,8 @@ struct ReplicaData {
   uint64_t last_ticket_ = 0;
   uint64_t last_load_ = 0;
 
+  // To be told to each peer with this input's messages.
+  absl::flat_hash_map<NodeId, Accesses> accesses_;
   // The batch of this input, and those on their way to the disk.
   std::vector<Mutation> batch_;
   Unpersisted sealing_;

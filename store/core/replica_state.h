@@ -67,6 +67,10 @@ struct Replica::State final : FencedRules {
   Want& WantBody(SessionKey key, bool ahead = false) override;
   void OnLoaded(uint64_t ticket, SessionPtr body);
   void WriteAccess(SessionKey key);
+  bool TellAccess(SessionKey key, SessionSummary* summary);
+  void FlushAccesses();
+  void OnAccesses(NodeId from, const Accesses& accesses);
+  void KeepAccess(Session* next);
   void NoteAccess(SessionKey key) override;
   Session Tombstone(SessionKey key, uint64_t counter_above);
   void WriteTombstone(SessionKey key, uint64_t counter_above) override;

@@ -141,6 +141,21 @@ absl::StatusOr<ToReceiver> DecodeListing(const peer::v1::Listing& message) {
   return listing;
 }
 
+absl::StatusOr<ToReceiver> DecodeAccesses(const peer::v1::Accesses& message) {
+  if (static_cast<size_t>(message.items_size()) > kAccessesMax) {
+    return Bad(absl::StrCat("more than ", kAccessesMax, " accesses"));
+  }
+  Accesses accesses;
+  accesses.items.reserve(message.items_size());
+  for (const peer::v1::Accesses::Item& item : message.items()) {
+    const auto key = DecodeKey(item.key());
+    if (!key.ok()) return key.status();
+    if (item.idle_remaining_ms() < 0) return Bad("accesses.idle_remaining_ms is negative");
+    accesses.items.push_back({*key, DecodeEpoch(item.epoch()), item.idle_remaining_ms()});
+  }
+  return accesses;
+}
+
 absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
   using Body = peer::v1::SenderMessage;
   switch (message->body_case()) {
@@ -179,6 +194,8 @@ absl::StatusOr<ToReceiver> DecodeMessage(peer::v1::SenderMessage* message) {
       return DecodeDigests(message->digests());
     case Body::kListing:
       return DecodeListing(message->listing());
+    case Body::kAccesses:
+      return DecodeAccesses(message->accesses());
     case Body::kHello:
       return Bad("a second hello");
     default:
@@ -329,6 +346,15 @@ void EncodeListing(const Listing& listing, peer::v1::Listing* out) {
   }
 }
 
+void EncodeAccesses(const Accesses& accesses, peer::v1::Accesses* out) {
+  for (const Accesses::Item& item : accesses.items) {
+    peer::v1::Accesses::Item* added = out->add_items();
+    added->set_key(item.key.ToBytes());
+    EncodeEpoch(item.epoch, added->mutable_epoch());
+    added->set_idle_remaining_ms(item.idle_ms);
+  }
+}
+
 }  // namespace
 
 size_t WireBytes(const ToReceiver& message) {
@@ -344,6 +370,9 @@ size_t WireBytes(const ToReceiver& message) {
   if (const auto* digests = std::get_if<Digests>(&message)) return 32 + 16 * digests->sums.size();
   if (const auto* listing = std::get_if<Listing>(&message)) {
     return 80 + 56 * listing->entries.size();
+  }
+  if (const auto* accesses = std::get_if<Accesses>(&message)) {
+    return 32 + 56 * accesses->items.size();
   }
   return 80;
 }
@@ -402,6 +431,8 @@ void EncodeToReceiver(const ToReceiver& message, peer::v1::SenderMessage* out) {
     }
   } else if (const auto* listing = std::get_if<Listing>(&message)) {
     EncodeListing(*listing, out->mutable_listing());
+  } else if (const auto* accesses = std::get_if<Accesses>(&message)) {
+    EncodeAccesses(*accesses, out->mutable_accesses());
   } else {
     const auto& query = std::get<Query>(message);
     peer::v1::Query* encoded = out->mutable_query();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,8 @@ namespace roost::store {
 namespace {
 
 constexpr char kSessions[] = "sessions";
+// Session key -> last access (WallMs), where that is later than its record says.
+constexpr char kAccesses[] = "accesses";
 // Of format 1.
 constexpr char kFormerChanges[] = "changes";
 constexpr char kNode[] = "node";
@@ -143,7 +146,10 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name, const Option
   rocksdb::ColumnFamilyOptions options;
   const bool sessions = name == kSessions;
   // Half, so that one can fill while the other is written out.
-  options.write_buffer_size = static_cast<size_t>(sessions ? store.memtable_bytes / 2 : 1 << 20);
+  const int64_t accesses = std::max<int64_t>(1 << 20, store.memtable_bytes / 16);
+  options.write_buffer_size = static_cast<size_t>(sessions            ? store.memtable_bytes / 2
+                                                  : name == kAccesses ? accesses
+                                                                      : 1 << 20);
   options.max_write_buffer_number = 3;
   // One hint for all keys: they come sorted, see Fill.
   options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(0));
@@ -172,7 +178,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
                                                       const Options& options) {
   std::vector<std::string> names;
   if (!rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok()) names.clear();
-  for (const char* wanted : {"default", kSessions, kPrincipals, kNode}) {
+  for (const char* wanted : {"default", kSessions, kAccesses, kPrincipals, kNode}) {
     if (std::find(names.begin(), names.end(), wanted) == names.end()) names.push_back(wanted);
   }
   const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
@@ -206,6 +212,7 @@ struct RocksTable::Database {
   std::unique_ptr<rocksdb::DB> db;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::ColumnFamilyHandle* sessions = nullptr;
+  rocksdb::ColumnFamilyHandle* accesses = nullptr;
   rocksdb::ColumnFamilyHandle* principals = nullptr;
   // Null unless the directory is of format 1.
   rocksdb::ColumnFamilyHandle* former_changes = nullptr;
@@ -253,6 +260,11 @@ struct RocksTable::Database {
                        : DiskError("node.data_dir can't be brought to format 2", status);
   }
 
+  rocksdb::Status Erase(const std::string& key, rocksdb::WriteBatch* batch) {
+    const rocksdb::Status status = batch->Delete(sessions, key);
+    return status.ok() ? batch->Delete(accesses, key) : status;
+  }
+
   // `last`: no later change of the session is in the same write.
   rocksdb::Status Apply(const Change& change, bool last, rocksdb::WriteBatch* batch) {
     rocksdb::Status status;
@@ -261,7 +273,7 @@ struct RocksTable::Database {
       // The sequence in the record is the change index: what it replaces needs no write.
       status =
           change.put == nullptr
-              ? batch->Delete(sessions, key)
+              ? Erase(key, batch)
               : batch->Put(sessions, key, EncodeStored(*change.put->session, change.put->sequence));
     }
     const uint64_t principal = change.put == nullptr ? 0 : change.put->principal;
@@ -279,6 +291,7 @@ struct RocksTable::Database {
   // memtable then looks for the place of each near that of the one before, which halves its cost.
   absl::Status Fill(absl::Span<const Persist> batches, rocksdb::WriteBatch* batch) {
     std::vector<Change> changes;
+    absl::btree_map<SessionKey, WallMs> accessed;
     absl::flat_hash_map<membership::NodeId, uint64_t> cursors;
     for (const Persist& persist : batches) {
       for (const Mutation& mutation : persist.mutations) {
@@ -286,6 +299,9 @@ struct RocksTable::Database {
           changes.push_back({put->session->key, put, put->replaces_principal});
         } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
           changes.push_back({erase->key, nullptr, erase->replaces_principal});
+          accessed.erase(erase->key);
+        } else if (const auto* access = std::get_if<PutAccess>(&mutation)) {
+          accessed[access->key] = access->last_access_ms;
         } else {
           const auto& cursor = std::get<PutCursor>(mutation);
           cursors[cursor.sender] = cursor.sequence;
@@ -298,6 +314,9 @@ struct RocksTable::Database {
     for (size_t i = 0; i < changes.size() && status.ok(); ++i) {
       const bool last = i + 1 == changes.size() || changes[i + 1].key != changes[i].key;
       status = Apply(changes[i], last, batch);
+    }
+    for (const auto& [key, at] : accessed) {
+      if (status.ok()) status = batch->Put(accesses, key.ToBytes(), EncodeNumber(at));
     }
     for (const auto& [sender, sequence] : cursors) {
       if (status.ok()) status = batch->Put(node, CursorKey(sender), EncodeNumber(sequence));
@@ -325,6 +344,7 @@ absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& 
   for (rocksdb::ColumnFamilyHandle* handle : database->handles) {
     if (handle->GetName() == kSessions) database->sessions = handle;
     if (handle->GetName() == kFormerChanges) database->former_changes = handle;
+    if (handle->GetName() == kAccesses) database->accesses = handle;
     if (handle->GetName() == kPrincipals) database->principals = handle;
     if (handle->GetName() == kNode) database->node = handle;
   }
@@ -435,16 +455,25 @@ RocksTable::Part RocksTable::RecoverPart(int first, int end) const {
   rocksdb::ReadOptions options = ScanOptions();
   if (end < 256) options.iterate_upper_bound = &bound;
   std::unique_ptr<rocksdb::Iterator> it(database_->db->NewIterator(options, database_->sessions));
-  for (first == 0 ? it->SeekToFirst() : it->Seek(from); it->Valid(); it->Next()) {
+  std::unique_ptr<rocksdb::Iterator> accesses(
+      database_->db->NewIterator(options, database_->accesses));
+  accesses->Seek(from);
+  for (it->Seek(from); it->Valid(); it->Next()) {
     auto summary = DecodeStoredSummary(View(it->value()));
     if (!summary.ok() || SessionKey::FromBytes(View(it->key())) != summary->key) {
       ++part.corrupt;
       continue;
     }
+    while (accesses->Valid() && accesses->key().compare(it->key()) < 0) accesses->Next();
+    if (accesses->Valid() && accesses->key() == it->key()) {
+      const auto at = static_cast<WallMs>(DecodeNumber(View(accesses->value())).value_or(0));
+      summary->last_access_ms = std::max(summary->last_access_ms, at);
+    }
     if (summary->sequence != 0) part.changes.emplace_back(summary->sequence, summary->key);
     part.sessions.push_back(*std::move(summary));
   }
   part.status = ScanStatus(*it);
+  if (part.status.ok()) part.status = ScanStatus(*accesses);
   return part;
 }
 

@@ -209,6 +209,8 @@ void ReplicaCluster::Apply(int node, Effects* effects) {
         ++nodes_[to].replicates;
         replicate->session =
             std::make_shared<const Session>(WithoutValues(*replicate->session, replicate->kept));
+      } else if (const auto* accesses = std::get_if<Accesses>(forward)) {
+        nodes_[to].accesses += static_cast<int>(accesses->items.size());
       }
       Stream& stream = streams_[{node, to}];
       if (stream.up) stream.forward.push_back(std::move(*forward));

@@ -84,6 +84,8 @@ class ReplicaCluster {
   void SetDiskRunning(int node, bool running) { nodes_[node].disk_running = running; }
   // Replicate messages that went to `node`.
   int replicates_to(int node) const { return nodes_[node].replicates; }
+  // Accesses that it was told without their records.
+  int accesses_to(int node) const { return nodes_[node].accesses; }
   // What the node told, in all its lives.
   const std::vector<SessionEvent>& events(int node) const { return nodes_[node].events; }
   void Inject(int to, int from, ToReceiver message);
@@ -102,6 +104,7 @@ class ReplicaCluster {
     bool frozen = false;
     uint64_t boots = 0;
     int replicates = 0;
+    int accesses = 0;
     std::vector<SessionEvent> events;
     // Inputs since the last Flush.
     bool unflushed = false;

@@ -9,14 +9,18 @@ void SimulatedDisk::Content::Apply(const Persist& batch) {
   for (const Mutation& mutation : batch.mutations) {
     if (const auto* put = std::get_if<PutSession>(&mutation)) {
       sessions[put->session->key] = put->session;
+      accesses.erase(put->session->key);
       sequences.erase(put->session->key);
       if (put->sequence != 0) sequences[put->session->key] = put->sequence;
       principals.erase({put->replaces_principal, put->session->key});
       if (put->principal != 0) principals.insert({put->principal, put->session->key});
     } else if (const auto* erase = std::get_if<EraseSession>(&mutation)) {
       sessions.erase(erase->key);
+      accesses.erase(erase->key);
       sequences.erase(erase->key);
       principals.erase({erase->replaces_principal, erase->key});
+    } else if (const auto* access = std::get_if<PutAccess>(&mutation)) {
+      accesses[access->key] = access->last_access_ms;
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       cursors[cursor.sender] = cursor.sequence;
@@ -46,6 +50,7 @@ void SimulatedDisk::Replace(SessionKey key, SessionPtr body) {
   Sync();
   for (Content* content : {&written_, &synced_}) {
     content->sequences.erase(key);
+    content->accesses.erase(key);
     if (body != nullptr) {
       content->sessions[key] = body;
     } else {
@@ -75,6 +80,9 @@ Recovered SimulatedDisk::Recover() const {
     stored.absolute_deadline_ms = session->absolute_deadline_ms;
     stored.idle_ttl_ms = session->idle_ttl_ms;
     stored.last_access_ms = session->last_access_ms;
+    if (const auto access = written_.accesses.find(key); access != written_.accesses.end()) {
+      stored.last_access_ms = std::max(stored.last_access_ms, access->second);
+    }
     stored.tombstone = session->tombstone;
     stored.size_bytes = 100;
     if (session->renewal_ttl_ms > 0) {

@@ -39,6 +39,8 @@ class SimulatedDisk {
     std::map<SessionKey, SessionPtr> sessions;
     // The change index, kept with the records.
     std::map<SessionKey, uint64_t> sequences;
+    // Later than the record's.
+    std::map<SessionKey, WallMs> accesses;
     std::map<membership::NodeId, uint64_t> cursors;
     std::set<std::pair<uint64_t, SessionKey>> principals;
 

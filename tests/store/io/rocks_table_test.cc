@@ -113,6 +113,51 @@ TEST(RocksTableTest, ReopenFindsSessionsChangesAndCursors) {
   EXPECT_EQ(**loaded, one_newer);
 }
 
+TEST(RocksTableTest, AccessesOutliveAStartAndGoWithTheirSession) {
+  const TestDirectory dir;
+  std::map<SessionKey, WallMs> expected;
+  std::vector<Session> sessions;
+  {
+    auto table = OpenOrDie(dir.path());
+    Persist batch{.ticket = 1, .mutations = {}};
+    for (uint64_t i = 0; i < 40; ++i) {
+      sessions.push_back(SampleSession(i));
+      sessions.back().key = {i << 58 | i, i};
+      expected[sessions.back().key] = sessions.back().last_access_ms;
+      batch.mutations.push_back(PutSession{std::make_shared<Session>(sessions.back()), 0, 0, 0});
+    }
+    ASSERT_TRUE(table->Write({&batch, 1}, {}).ok());
+    batch.mutations.clear();
+    const auto access = [&](int i, int64_t later_ms) {
+      const SessionKey key = sessions[i].key;
+      batch.mutations.push_back(PutAccess{key, sessions[i].last_access_ms + later_ms});
+      expected[key] = sessions[i].last_access_ms + std::max<int64_t>(later_ms, 0);
+    };
+    for (const int i : {0, 3, 17, 39}) access(i, 5'000);
+    access(3, 9'000);
+    access(20, -5'000);
+    // Of nobody, and of one that goes in the same write.
+    batch.mutations.push_back(PutAccess{{7, 7}, 1});
+    access(10, 5'000);
+    batch.mutations.push_back(EraseSession{sessions[10].key, 0});
+    expected.erase(sessions[10].key);
+    ASSERT_TRUE(table->Write({&batch, 1}, {}).ok());
+    // Gone, and made again under its key.
+    Persist erase{.ticket = 2, .mutations = {EraseSession{sessions[17].key, 0}}};
+    ASSERT_TRUE(table->Write({&erase, 1}, {}).ok());
+    expected[sessions[17].key] = sessions[17].last_access_ms;
+    const Persist again = PutBatch(3, sessions[17], 12);
+    ASSERT_TRUE(table->Write({&again, 1}, {}).ok());
+  }
+  const auto recovered = OpenOrDie(dir.path())->Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  std::map<SessionKey, WallMs> found;
+  for (const StoredSession& session : recovered->sessions) {
+    found[session.key] = session.last_access_ms;
+  }
+  EXPECT_EQ(found, expected);
+}
+
 TEST(RocksTableTest, FindsEveryKeyOnceAndInOrderWhoeverReadsIt) {
   const TestDirectory dir;
   auto table = OpenOrDie(dir.path());

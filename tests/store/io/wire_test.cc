@@ -275,6 +275,32 @@ TEST(ReplicationWireTest, ComparisonsRoundTrip) {
   EXPECT_FALSE(DecodeFrame(&bad).ok());
 }
 
+TEST(ReplicationWireTest, AccessesRoundTrip) {
+  peer::v1::SenderFrame sent;
+  Accesses accesses{{{{1, 2}, {3, NodeId{4}}, 5'000}, {{6, 7}, {8, NodeId{9}}, 0}}};
+  EncodeToReceiver(accesses, sent.add_messages());
+  const peer::v1::SenderFrame good = sent;
+  const auto decoded = DecodeFrame(&sent);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const auto& items = std::get<Accesses>(decoded->at(0)).items;
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0].key, (SessionKey{1, 2}));
+  EXPECT_EQ(items[0].epoch, (Epoch{3, NodeId{4}}));
+  EXPECT_EQ(items[0].idle_ms, 5'000);
+  EXPECT_EQ(items[1].idle_ms, 0);
+
+  peer::v1::SenderFrame bad = good;
+  bad.mutable_messages(0)->mutable_accesses()->mutable_items(1)->set_idle_remaining_ms(-1);
+  EXPECT_FALSE(DecodeFrame(&bad).ok());
+  bad = good;
+  bad.mutable_messages(0)->mutable_accesses()->mutable_items(0)->set_key("short");
+  EXPECT_FALSE(DecodeFrame(&bad).ok());
+  accesses.items.resize(kAccessesMax + 1, accesses.items[0]);
+  bad.Clear();
+  EncodeToReceiver(accesses, bad.add_messages());
+  EXPECT_FALSE(DecodeFrame(&bad).ok());
+}
+
 TEST(ReplicationWireTest, NothingIsLeftOutOfAnAnswer) {
   peer::v1::ReceiverFrame frame;
   const Session session = SampleSession(2);
