@@ -337,7 +337,8 @@ void Replica::State::OnAccesses(NodeId from, const Accesses& accesses) {
         summary->owner() != from || item.key.fenced()) {
       continue;
     }
-    const WallMs accessed = now_.wall - summary->idle_ttl_ms + item.idle_ms;
+    const int64_t idle_ms = std::min(item.idle_ms, summary->idle_ttl_ms);
+    const WallMs accessed = now_.wall - summary->idle_ttl_ms + idle_ms;
     if (accessed <= summary->last_access_ms) continue;
     summary->last_access_ms = summary->written_access_ms = accessed;
     batch_.push_back(PutAccess{item.key, accessed});

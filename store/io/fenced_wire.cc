@@ -1,5 +1,6 @@
 #include "store/io/fenced_wire.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -60,7 +61,10 @@ void EncodeTravelling(const Session& session, const Remaining& remaining, peer::
 }
 
 Remaining DecodeRemaining(const peer::v1::Record& record) {
-  return {.idle_ms = record.idle_remaining_ms(), .lock_ms = record.lock_remaining_ms()};
+  // What the receiver makes of it, a time by its own clock, must be fit for its disk.
+  const auto bounded = [](int64_t ms) { return std::clamp<int64_t>(ms, 0, kMillisecondsMax / 2); };
+  return {.idle_ms = bounded(record.idle_remaining_ms()),
+          .lock_ms = bounded(record.lock_remaining_ms())};
 }
 
 absl::StatusOr<SessionPtr> DecodeTravelling(peer::v1::Record* record) {

@@ -1,6 +1,7 @@
 #include "store/io/record_proto.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,13 @@ std::vector<membership::NodeId> DecodeHolders(
   return holders;
 }
 
+absl::Status CheckTimes(std::initializer_list<int64_t> times) {
+  for (const int64_t ms : times) {
+    if (ms < 0 || ms > kMillisecondsMax) return Bad("a time is negative or above 2^53 ms");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status DecodeClocks(const peer::v1::Record& record, Session* session) {
   if (!record.alias().empty()) {
     const std::optional<SessionKey> alias = SessionKey::FromBytes(record.alias());
@@ -32,10 +40,7 @@ absl::Status DecodeClocks(const peer::v1::Record& record, Session* session) {
   session->renewal_ttl_ms = record.renewal_ttl_ms();
   session->lock_token = record.lock_token();
   session->lock_until_ms = record.lock_until_ms();
-  if (session->renewed_ms < 0 || session->renewal_ttl_ms < 0 || session->lock_until_ms < 0) {
-    return Bad("a time is negative");
-  }
-  return absl::OkStatus();
+  return CheckTimes({session->renewed_ms, session->renewal_ttl_ms, session->lock_until_ms});
 }
 
 void EncodeConflict(const Conflict& conflict, peer::v1::Conflict* out) {
@@ -254,9 +259,7 @@ absl::Status CheckNumbers(SessionKey key, Epoch epoch, Epoch promised, uint64_t 
   }
   if (!promise_only && (epoch.n == 0 || !epoch.node)) return Bad("epoch is missing");
   if (!promise_only && version == 0) return Bad("version is 0");
-  if (absolute_deadline_ms < 0) return Bad("absolute_deadline_ms is negative");
-  if (idle_ttl_ms < 0) return Bad("idle_ttl_ms is negative");
-  return absl::OkStatus();
+  return CheckTimes({absolute_deadline_ms, idle_ttl_ms});
 }
 
 absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
@@ -277,7 +280,9 @@ absl::StatusOr<Session> DecodeRecord(peer::v1::Record* record) {
   absl::Status checked = CheckNumbers(session.key, session.epoch, session.promised, session.version,
                                       session.absolute_deadline_ms, session.idle_ttl_ms);
   if (!checked.ok()) return checked;
-  if (session.created_ms < 0 || session.last_access_ms < 0) return Bad("a time is negative");
+  if (checked = CheckTimes({session.created_ms, session.last_access_ms}); !checked.ok()) {
+    return checked;
+  }
 
   session.copy_set = DecodeHolders(record->copy_set());
   session.next_copy_set = DecodeHolders(record->next_copy_set());

@@ -21,6 +21,8 @@ inline constexpr int kRecordAttributesMax = 65'536;
 inline constexpr size_t kAttributeNameBytesMax = 256;
 inline constexpr size_t kAttributeSchemaBytesMax = 128;
 inline constexpr size_t kPrincipalBytesMax = 256;
+// Of every time and duration: sums of some of them stay far from what an int64 can hold.
+inline constexpr int64_t kMillisecondsMax = int64_t{1} << 53;
 inline constexpr size_t kNamespaceBytesMax = 64;
 // Of fields that this version does not know, in one record.
 inline constexpr size_t kExtraBytesMax = 64 << 10;

@@ -1,3 +1,7 @@
+#include <cstdint>
+#include <functional>
+#include <limits>
+
 #include "gtest/gtest.h"
 #include "store/core/delta.h"
 #include "store/io/record_codec.h"
@@ -299,6 +303,29 @@ TEST(ReplicationWireTest, AccessesRoundTrip) {
   bad.Clear();
   EncodeToReceiver(accesses, bad.add_messages());
   EXPECT_FALSE(DecodeFrame(&bad).ok());
+}
+
+TEST(ReplicationWireTest, TimesThatCannotBeAddedAreRefused) {
+  Replicate message;
+  message.sequence = 7;
+  message.session = Shared(SampleSession(2));
+  message.remaining = {std::numeric_limits<int64_t>::max(), -1};
+  peer::v1::SenderFrame sent;
+  EncodeToReceiver(message, sent.add_messages());
+  for (const auto spoil : {&peer::v1::Record::set_idle_ttl_ms, &peer::v1::Record::set_created_ms,
+                           &peer::v1::Record::set_absolute_deadline_ms}) {
+    for (const int64_t time : {int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+      peer::v1::SenderFrame bad = sent;
+      (bad.mutable_messages(0)->mutable_replicate()->mutable_record()->*spoil)(time);
+      EXPECT_FALSE(DecodeFrame(&bad).ok());
+    }
+  }
+  // What is left is cut.
+  const auto decoded = DecodeFrame(&sent);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  const Remaining remaining = std::get<Replicate>(decoded->at(0)).remaining;
+  EXPECT_EQ(remaining.idle_ms, kMillisecondsMax / 2);
+  EXPECT_EQ(remaining.lock_ms, 0);
 }
 
 TEST(ReplicationWireTest, NothingIsLeftOutOfAnAnswer) {
