@@ -170,6 +170,15 @@ void CheckAffinity(const config::v1::Config& config, std::vector<CrossCheck>* fo
   }
 }
 
+// `roostctl keys remove` takes keys out of the gossip keys' file that records may still need.
+void CheckEncryption(const config::v1::Config& config, std::vector<CrossCheck>* found) {
+  const std::string& file = config.store().encryption_keys_file();
+  if (file.empty() || file != config.security().keys_file()) return;
+  found->push_back({{"store.encryption_keys_file", "security.keys_file"},
+                    "may not be security.keys_file, whose keys change without regard to what "
+                    "records need"});
+}
+
 // What a listener takes that is neither authenticated nor encrypted. Empty if nothing is.
 std::string Unprotected(const std::string& field, const config::v1::Security& security) {
   // The visitors' side is meant to be reached from outside.
@@ -242,6 +251,7 @@ std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
   CheckFenced(config.store(), &found);
   CheckListeners(config, &found);
   CheckAffinity(config, &found);
+  CheckEncryption(config, &found);
   CheckSecurity(config, &found);
   return found;
 }

@@ -91,6 +91,7 @@ constexpr FieldRule kRules[] = {
     {"store.lease_ms", 3 * kSecond, 500, kMinute},
     {"store.clock_drift_ppm", 10'000, 100, 100'000},
     {"store.fenced_failures", config::v1::Store::power_cuts},
+    Text("store.encryption_keys_file", "", 0, 4'000, TextForm::kPath),
     IpAndPort("proxy.listen", "0.0.0.0:8000"),
     IpAndPort("proxy.app", "127.0.0.1:8080"),
     Text("proxy.cookie", "JSESSIONID", 1, 64, TextForm::kCookieName),

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cassert>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -100,6 +101,7 @@ struct Node::Parts {
   std::unique_ptr<PeerTls> tls;  // Null: peers' connections are neither encrypted nor checked.
   std::unique_ptr<AdminServer> admin;  // Outlives the store, which may still deliver a page.
   std::unique_ptr<RocksTable> table;
+  std::optional<uint32_t> encryption_key;  // Id. Of the records on disk.
   WatchHub watch_hub{absl::Uniform<uint64_t>(absl::BitGen())};
   std::unique_ptr<StoreLoop> store;
   std::unique_ptr<membership::SyncService> sync;
@@ -155,8 +157,12 @@ absl::Status Node::Parts::Build() {
 
 absl::Status Node::Parts::BuildStore(uint16_t* peer_port) {
   const store::Options options = ToStoreOptions(config);
-  auto opened = RocksTable::Open(config.node().data_dir(), config.cluster().name(), options);
+  auto encryption = LoadEncryptionKeys(config.store());
+  if (!encryption.ok()) return encryption.status();
+  auto opened =
+      RocksTable::Open(config.node().data_dir(), config.cluster().name(), options, *encryption);
   if (!opened.ok()) return opened.status();
+  if (*encryption != nullptr) encryption_key = (*encryption)->primary().id();
   table = *std::move(opened);
   self = table->identity().id;
   auto created = StoreLoop::Create(
@@ -490,6 +496,12 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::v1::Config& con
 
 absl::Status Node::Start() {
   if (absl::Status status = parts_->store->Start(); !status.ok()) return status;
+  if (parts_->encryption_key.has_value()) {
+    // The others in the file are not needed any more.
+    parts_->log()->Info("records are encrypted",
+                        {{"key", membership::KeyIdText(*parts_->encryption_key)},
+                         {"anew", static_cast<int64_t>(parts_->table->encrypted_anew())}});
+  }
   parts_->broadcasts->Start();
   parts_->gossip->Start();
   parts_->proxy->Start();

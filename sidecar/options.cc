@@ -306,10 +306,18 @@ absl::Status CheckFiles(const config::v1::Config& config) {
   if (!config.security().keys_file().empty()) {
     status.Update(membership::LoadKeysFile(config.security().keys_file()).status());
   }
+  status.Update(LoadEncryptionKeys(config.store()).status());
   if (!config.security().tls_cert_file().empty()) {
     status.Update(PeerTls::Check(ToTlsFiles(config)));
   }
   return status;
+}
+
+absl::StatusOr<membership::KeyringPtr> LoadEncryptionKeys(const config::v1::Store& store) {
+  if (store.encryption_keys_file().empty()) return membership::KeyringPtr();
+  auto keys = membership::LoadKeysFile(store.encryption_keys_file(), "store.encryption_keys_file");
+  if (!keys.ok()) return keys.status();
+  return std::make_shared<const membership::Keyring>(*std::move(keys));
 }
 
 absl::StatusOr<Address> AdvertisedAddress(const config::v1::Cluster& cluster, uint16_t port) {

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "membership/keyring.h"
 #include "membership/options.h"
 #include "proto/config.pb.h"
 #include "proxy/options.h"
@@ -31,6 +32,10 @@ absl::Status CheckOptions(const config::v1::Config& config);
 
 // What the files with secrets say that it names, for `--check`; the node asks again when it starts.
 absl::Status CheckFiles(const config::v1::Config& config);
+
+// Those that records on disk are encrypted with; null: they aren't. Errors name the field. Blocks
+// on the disk.
+absl::StatusOr<membership::KeyringPtr> LoadEncryptionKeys(const config::v1::Store& store);
 
 // The address that peers are told to use: `cluster.advertise`, else the one of `cluster.listen`,
 // else (wildcard) that of the interface that routes to the first seed. Without seeds, or if the

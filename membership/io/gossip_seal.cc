@@ -2,13 +2,12 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
 #include <cassert>
-#include <cstdlib>
 #include <utility>
 
+#include "membership/aead.h"
 #include "membership/core/message.h"
 #include "membership/io/gossip_wire.h"
 
@@ -17,13 +16,11 @@ namespace {
 
 constexpr size_t kPlainHeaderBytes = 3;
 constexpr size_t kHeaderBytes = kPlainHeaderBytes + 4 + 4 + 8 + 8 + 8 + 8;
-constexpr size_t kTagBytes = 16;
-constexpr size_t kNonceBytes = 12;
 constexpr char kSubkeyLabel[] = "roost gossip seal v2";
 // Members, their restarts and keys under rotation; then the cache starts anew.
 constexpr size_t kSubkeysMax = 2 * ReplayGuard::kSendersMax;
 
-static_assert(kHeaderBytes - kPlainHeaderBytes + kTagBytes == kSealBytes);
+static_assert(kHeaderBytes - kPlainHeaderBytes + kAeadTagBytes == kSealBytes);
 
 template <typename T>
 void Append(T value, std::string* out) {
@@ -42,9 +39,6 @@ T Take(absl::string_view* bytes) {
   return value;
 }
 
-const uint8_t* Bytes(absl::string_view text) {
-  return reinterpret_cast<const uint8_t*>(text.data());
-}
 uint8_t* Bytes(std::string* text) { return reinterpret_cast<uint8_t*>(text->data()); }
 
 uint32_t TagOf(absl::string_view cluster) {
@@ -73,9 +67,8 @@ GossipSeal::GossipSeal(std::string cluster, KeyringPtr keys)
     : cluster_(std::move(cluster)),
       cluster_tag_(TagOf(cluster_)),
       salt_(RandomSalt()),
-      keys_(std::move(keys)),
-      context_(EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free) {
-  assert(keys_ != nullptr && context_ != nullptr);
+      keys_(std::move(keys)) {
+  assert(keys_ != nullptr);
 }
 
 GossipSeal::~GossipSeal() = default;
@@ -122,30 +115,15 @@ GossipSeal::Subkey GossipSeal::Derive(const GossipKey& key, const Header& header
   Append(header.sender.value, &info);
   Append(header.boot_epoch, &info);
   Append(header.salt, &info);
-  info.push_back(1);  // HKDF's counter: the first block is all that is wanted.
-  Subkey subkey;
-  unsigned size = 0;
-  const uint8_t* const done = HMAC(EVP_sha256(), key.bytes().data(), GossipKey::kBytes, Bytes(info),
-                                   info.size(), subkey.bytes.data(), &size);
-  if (done == nullptr || size != subkey.bytes.size()) std::abort();
-  return subkey;
+  return {DeriveKey(key.bytes(), info)};
 }
 
-// Readies the context: key, nonce and what is authenticated beside the body.
-void GossipSeal::Begin(bool sealing, const Subkey& subkey, const Header& header,
-                       absl::string_view encoded) {
-  uint8_t nonce[kNonceBytes] = {};
+AeadNonce GossipSeal::NonceOf(uint64_t sequence) {
+  AeadNonce nonce = {};
   for (int i = 0; i < 8; ++i) {
-    nonce[kNonceBytes - 1 - i] = static_cast<uint8_t>(header.sequence >> 8 * i);
+    nonce[nonce.size() - 1 - i] = static_cast<uint8_t>(sequence >> 8 * i);
   }
-  int size = 0;
-  const bool done = EVP_CipherInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr,
-                                      subkey.bytes.data(), nonce, sealing ? 1 : 0) == 1 &&
-                    EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(encoded),
-                                     static_cast<int>(encoded.size())) == 1 &&
-                    EVP_CipherUpdate(context_.get(), nullptr, &size, Bytes(cluster_),
-                                     static_cast<int>(cluster_.size())) == 1;
-  if (!done) std::abort();
+  return nonce;
 }
 
 std::string GossipSeal::Seal(NodeId sender, uint64_t boot_epoch, absl::string_view datagram) {
@@ -157,17 +135,10 @@ std::string GossipSeal::Seal(NodeId sender, uint64_t boot_epoch, absl::string_vi
   auto subkey = subkeys_.find(life);
   if (subkey == subkeys_.end()) subkey = subkeys_.emplace(life, Derive(key, header)).first;
   std::string out = EncodeHeader(header);
-  Begin(true, subkey->second, header, out);
-  out.resize(kHeaderBytes + body.size() + kTagBytes);
-  uint8_t* const sealed = Bytes(&out) + kHeaderBytes;
-  int size = 0;
-  const bool done = EVP_CipherUpdate(context_.get(), sealed, &size, Bytes(body),
-                                     static_cast<int>(body.size())) == 1 &&
-                    EVP_CipherFinal_ex(context_.get(), sealed + size, &size) == 1 &&
-                    EVP_CIPHER_CTX_ctrl(context_.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes,
-                                        sealed + body.size()) == 1;
-  assert(done);
-  (void)done;
+  out.resize(kHeaderBytes + body.size() + kAeadTagBytes);
+  AeadSeal(subkey->second.bytes, NonceOf(header.sequence),
+           {absl::string_view(out).substr(0, kHeaderBytes), cluster_}, body,
+           Bytes(&out) + kHeaderBytes);
   return out;
 }
 
@@ -176,18 +147,12 @@ bool GossipSeal::Decrypt(const Header& header, absl::string_view datagram, std::
   const auto known = subkeys_.find(life);
   const Subkey subkey =
       known != subkeys_.end() ? known->second : Derive(*keys_->Find(header.key_id), header);
-  Begin(false, subkey, header, datagram.substr(0, kHeaderBytes));
-  const absl::string_view body =
-      datagram.substr(kHeaderBytes, datagram.size() - kHeaderBytes - kTagBytes);
-  std::string tag(datagram.substr(datagram.size() - kTagBytes));
+  const absl::string_view sealed = datagram.substr(kHeaderBytes);
   *out = {'R', 'G', static_cast<char>(kGossipFormatVersion)};
-  out->resize(kPlainHeaderBytes + body.size());
-  uint8_t* const opened = Bytes(out) + kPlainHeaderBytes;
-  int size = 0;
-  if (EVP_CipherUpdate(context_.get(), opened, &size, Bytes(body), static_cast<int>(body.size())) !=
-          1 ||
-      EVP_CIPHER_CTX_ctrl(context_.get(), EVP_CTRL_GCM_SET_TAG, kTagBytes, Bytes(&tag)) != 1 ||
-      EVP_CipherFinal_ex(context_.get(), opened + size, &size) != 1) {
+  out->resize(kPlainHeaderBytes + sealed.size() - kAeadTagBytes);
+  if (!AeadOpen(subkey.bytes, NonceOf(header.sequence),
+                {datagram.substr(0, kHeaderBytes), cluster_}, sealed,
+                Bytes(out) + kPlainHeaderBytes)) {
     return false;
   }
   if (known == subkeys_.end()) {
@@ -205,7 +170,7 @@ SealFault GossipSeal::Open(absl::string_view datagram, Opened* out) {
   const auto version = static_cast<uint8_t>(datagram[2]);
   if (version == kGossipFormatVersion) return SealFault::kPlaintext;
   if (version != kSealedFormatVersion) return SealFault::kVersion;
-  if (datagram.size() < kHeaderBytes + kTagBytes) return SealFault::kMalformed;
+  if (datagram.size() < kHeaderBytes + kAeadTagBytes) return SealFault::kMalformed;
   const Header header = DecodeHeader(datagram);
   if (header.cluster_tag != cluster_tag_) return SealFault::kForeignCluster;
   if (keys_->Find(header.key_id) == nullptr) return SealFault::kUnknownKey;

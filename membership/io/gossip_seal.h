@@ -17,11 +17,10 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
+#include "membership/aead.h"
 #include "membership/core/replay_guard.h"
 #include "membership/keyring.h"
 #include "membership/node_id.h"
-
-struct evp_cipher_ctx_st;
 
 namespace roost::membership {
 
@@ -70,7 +69,7 @@ class GossipSeal {
     uint64_t sequence = 0;
   };
   struct Subkey {
-    std::array<uint8_t, GossipKey::kBytes> bytes;
+    AeadKey bytes;
     ~Subkey();  // Wipes.
   };
   // Who seals: key id, sender, boot epoch, salt.
@@ -79,7 +78,7 @@ class GossipSeal {
   static std::string EncodeHeader(const Header& header);
   static Header DecodeHeader(absl::string_view datagram);
   static Subkey Derive(const GossipKey& key, const Header& header);
-  void Begin(bool sealing, const Subkey& subkey, const Header& header, absl::string_view encoded);
+  static AeadNonce NonceOf(uint64_t sequence);
   bool Decrypt(const Header& header, absl::string_view datagram, std::string* out);
 
   const std::string cluster_;
@@ -90,7 +89,6 @@ class GossipSeal {
   // Subkeys that opened a datagram.
   absl::flat_hash_map<Life, Subkey> subkeys_;
   ReplayGuard guard_;
-  const std::unique_ptr<evp_cipher_ctx_st, void (*)(evp_cipher_ctx_st*)> context_;
 };
 
 }  // namespace roost::membership

@@ -29,13 +29,9 @@ class Descriptor {
   const int fd_;
 };
 
-constexpr absl::string_view kField = "security.keys_file";
-
-std::string About(const std::string& path) { return absl::StrCat(kField, ": ", path); }
-
 absl::Status Failed(const std::string& path, absl::string_view what) {
   return absl::UnavailableError(
-      absl::StrCat(About(path), ": can't ", what, ": ", std::strerror(errno)));
+      absl::StrCat(kGossipKeysField, ": ", path, ": can't ", what, ": ", std::strerror(errno)));
 }
 
 bool WriteAll(int fd, absl::string_view text) {
@@ -50,13 +46,13 @@ bool WriteAll(int fd, absl::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<Keyring> LoadKeysFile(const std::string& path) {
-  absl::StatusOr<std::string> text = ReadSecretFile(kField, path, Keyring::kTextBytesMax);
+absl::StatusOr<Keyring> LoadKeysFile(const std::string& path, absl::string_view field) {
+  absl::StatusOr<std::string> text = ReadSecretFile(field, path, Keyring::kTextBytesMax);
   if (!text.ok()) return text.status();
   absl::StatusOr<Keyring> keys = Keyring::Parse(*text);
   OPENSSL_cleanse(text->data(), text->size());
   if (keys.ok()) return keys;
-  return absl::InvalidArgumentError(absl::StrCat(About(path), ": ", keys.status().message()));
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", path, ": ", keys.status().message()));
 }
 
 absl::Status SaveKeysFile(const std::string& path, const Keyring& keys) {

@@ -19,28 +19,23 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "rocksdb/cache.h"
-#include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
-#include "rocksdb/filter_policy.h"
 #include "rocksdb/options.h"
-#include "rocksdb/slice_transform.h"
-#include "rocksdb/table.h"
 #include "rocksdb/write_batch.h"
 #include "store/io/record_codec.h"
+#include "store/io/record_seal.h"
+#include "store/io/rocks_options.h"
 
 namespace roost::store {
 namespace {
 
-constexpr char kSessions[] = "sessions";
-// Session key -> last access (WallMs), where that is later than its record says.
-constexpr char kAccesses[] = "accesses";
 // Of format 1.
 constexpr char kFormerChanges[] = "changes";
-constexpr char kNode[] = "node";
-constexpr char kPrincipals[] = "principals";
-// 1: change sequences in a column family of their own. 2: in the records.
-constexpr uint64_t kStoreFormat = 2;
+// 1: change sequences in a column family of their own. 2: in the records. 3: as 2, encrypted.
+constexpr uint64_t kPlainFormat = 2;
+constexpr uint64_t kSealedFormat = 3;
+// Of what is encrypted anew, in one write.
+constexpr size_t kAnewBytesMax = 1 << 20;
 
 // Keys in `node`. Cursors: kCursorPrefix, then the sender's id.
 constexpr char kFormatKey[] = "format";
@@ -69,10 +64,6 @@ std::string CursorKey(membership::NodeId sender) {
   return kCursorPrefix + EncodeNumber(sender.value);
 }
 
-std::string PrincipalKey(uint64_t principal, SessionKey key) {
-  return EncodeNumber(principal) + key.ToBytes();
-}
-
 absl::Status DiskError(absl::string_view what, const rocksdb::Status& status) {
   return absl::InternalError(absl::StrCat("store: ", what, ": ", status.ToString()));
 }
@@ -93,13 +84,6 @@ absl::Status OpenError(const std::string& dir, const rocksdb::Status& status) {
   return absl::PermissionDeniedError(absl::StrCat(field, "can't be opened (", text, ")"));
 }
 
-rocksdb::ReadOptions ScanOptions() {
-  rocksdb::ReadOptions options;
-  options.fill_cache = false;
-  options.readahead_size = 2 << 20;
-  return options;
-}
-
 absl::Status ScanStatus(const rocksdb::Iterator& it) {
   if (it.status().ok()) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat("node.data_dir can't be read: ", it.status().ToString()));
@@ -118,74 +102,6 @@ absl::Status MakeDirectory(const std::string& dir) {
   if (!error) return absl::OkStatus();
   return absl::PermissionDeniedError(
       absl::StrCat("node.data_dir ", dir, ": can't be made (", error.message(), ")"));
-}
-
-rocksdb::DBOptions DatabaseOptions(const Options& store) {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.max_background_jobs = 2;
-  options.max_open_files = 512;
-  options.max_file_opening_threads = 2;
-  // `node` hardly ever fills a memtable, so without this it would keep old logs alive.
-  options.max_total_wal_size = static_cast<uint64_t>(2 * store.memtable_bytes);
-  options.db_write_buffer_size = static_cast<size_t>(store.memtable_bytes);
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  options.bytes_per_sync = 1 << 20;
-  options.wal_bytes_per_sync = 1 << 20;
-  options.max_log_file_size = 1 << 20;
-  options.keep_log_file_num = 3;
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  options.stats_dump_period_sec = 0;
-  options.stats_persist_period_sec = 0;
-  return options;
-}
-
-rocksdb::ColumnFamilyOptions FamilyOptions(const std::string& name, const Options& store,
-                                           const std::shared_ptr<rocksdb::Cache>& cache) {
-  rocksdb::ColumnFamilyOptions options;
-  const bool sessions = name == kSessions;
-  // Half, so that one can fill while the other is written out.
-  const int64_t accesses = std::max<int64_t>(1 << 20, store.memtable_bytes / 16);
-  options.write_buffer_size = static_cast<size_t>(sessions            ? store.memtable_bytes / 2
-                                                  : name == kAccesses ? accesses
-                                                                      : 1 << 20);
-  options.max_write_buffer_number = 3;
-  // One hint for all keys: they come sorted, see Fill.
-  options.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(0));
-  const auto supported = rocksdb::GetSupportedCompressions();
-  const bool lz4 =
-      std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) != supported.end();
-  options.compression = lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
-  // What is sorted out of memory is soon rewritten: compressing it would be for nothing.
-  options.compression_per_level.assign(7, options.compression);
-  options.compression_per_level[0] = rocksdb::kNoCompression;
-  rocksdb::BlockBasedTableOptions table;
-  table.checksum = rocksdb::kXXH3;
-  table.block_cache = cache;
-  table.block_size = 8 << 10;
-  table.format_version = 5;
-  table.cache_index_and_filter_blocks = true;
-  table.pin_l0_filter_and_index_blocks_in_cache = true;
-  if (sessions) table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
-// Every family that the directory has (a newer version may have added some: its format number says
-// so, once open), and those that this version needs.
-std::vector<rocksdb::ColumnFamilyDescriptor> Families(const std::string& dir,
-                                                      const Options& options) {
-  std::vector<std::string> names;
-  if (!rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok()) names.clear();
-  for (const char* wanted : {"default", kSessions, kAccesses, kPrincipals, kNode}) {
-    if (std::find(names.begin(), names.end(), wanted) == names.end()) names.push_back(wanted);
-  }
-  const auto cache = rocksdb::NewLRUCache(static_cast<size_t>(options.cache_bytes));
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names)
-    families.emplace_back(name, FamilyOptions(name, options, cache));
-  return families;
 }
 
 absl::StatusOr<membership::NodeId> MakeNodeId() {
@@ -217,6 +133,8 @@ struct RocksTable::Database {
   // Null unless the directory is of format 1.
   rocksdb::ColumnFamilyHandle* former_changes = nullptr;
   rocksdb::ColumnFamilyHandle* node = nullptr;
+  // Null: nothing is encrypted.
+  std::unique_ptr<RecordSeal> seal;
 
   ~Database() {
     if (db == nullptr) return;
@@ -231,6 +149,61 @@ struct RocksTable::Database {
     if (status.IsNotFound()) return std::nullopt;
     if (!status.ok()) return DiskError("node.data_dir can't be read", status);
     return value;
+  }
+
+  absl::StatusOr<std::vector<RecordSeal::KeyRow>> ReadKeyRows() {
+    std::vector<RecordSeal::KeyRow> rows;
+    std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions(), node));
+    const std::string prefix(RecordSeal::kKeyRowPrefix);
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+      rows.emplace_back(it->key().ToString(), it->value().ToString());
+    }
+    if (!it->status().ok()) return DiskError("node.data_dir can't be read", it->status());
+    return rows;
+  }
+
+  // Whether the keys fit what the directory holds. REQUIRES: it holds something.
+  absl::Status Unlock(bool sealed) {
+    if (sealed && seal == nullptr) {
+      return absl::FailedPreconditionError(
+          "is encrypted, but store.encryption_keys_file is not set: set it (or move the directory "
+          "away to start as a new, empty node)");
+    }
+    if (!sealed && seal != nullptr) {
+      return absl::FailedPreconditionError(
+          "is not encrypted, but store.encryption_keys_file is set: move the directory "
+          "away and start the node as a new, empty one, which gets its copies from the others; one "
+          "node after the other");
+    }
+    if (!sealed) return absl::OkStatus();
+    const auto rows = ReadKeyRows();
+    return rows.ok() ? seal->Unlock(*rows) : rows.status();
+  }
+
+  std::string EncodeValue(const std::string& key, const PutSession& put) const {
+    std::string record = EncodeStored(*put.session, put.sequence);
+    if (seal != nullptr) record = seal->Seal({kSessions, key}, record);
+    return record;
+  }
+
+  // A record as it was encoded; `opened` holds it if it was sealed.
+  absl::StatusOr<absl::string_view> DecodeValue(absl::string_view key, absl::string_view value,
+                                                std::string* opened) const {
+    if (seal == nullptr) return value;
+    auto record = seal->Open({kSessions, key}, value);
+    if (!record.ok()) return record.status();
+    *opened = *std::move(record);
+    return absl::string_view(*opened);
+  }
+
+  // Of the principal's rows, the first bytes of the key.
+  std::string PrincipalPrefix(uint64_t principal) const {
+    std::string hash = EncodeNumber(principal);
+    return seal == nullptr ? hash : seal->HidePrincipal(hash);
+  }
+
+  std::string PrincipalKey(uint64_t principal, SessionKey key) const {
+    return PrincipalPrefix(principal) + key.ToBytes();
   }
 
   // From format 1 to 2: each change sequence goes into its record. Done again from the start if it
@@ -260,21 +233,15 @@ struct RocksTable::Database {
                        : DiskError("node.data_dir can't be brought to format 2", status);
   }
 
-  rocksdb::Status Erase(const std::string& key, rocksdb::WriteBatch* batch) {
-    const rocksdb::Status status = batch->Delete(sessions, key);
-    return status.ok() ? batch->Delete(accesses, key) : status;
-  }
-
   // `last`: no later change of the session is in the same write.
   rocksdb::Status Apply(const Change& change, bool last, rocksdb::WriteBatch* batch) {
     rocksdb::Status status;
     if (last) {
       const std::string key = change.key.ToBytes();
       // The sequence in the record is the change index: what it replaces needs no write.
-      status =
-          change.put == nullptr
-              ? Erase(key, batch)
-              : batch->Put(sessions, key, EncodeStored(*change.put->session, change.put->sequence));
+      status = change.put == nullptr ? batch->Delete(sessions, key)
+                                     : batch->Put(sessions, key, EncodeValue(key, *change.put));
+      if (change.put == nullptr && status.ok()) status = batch->Delete(accesses, key);
     }
     const uint64_t principal = change.put == nullptr ? 0 : change.put->principal;
     if (change.former_principal == principal) return status;
@@ -308,8 +275,7 @@ struct RocksTable::Database {
         }
       }
     }
-    std::stable_sort(changes.begin(), changes.end(),
-                     [](const Change& a, const Change& b) { return a.key < b.key; });
+    absl::c_stable_sort(changes, [](const Change& a, const Change& b) { return a.key < b.key; });
     rocksdb::Status status;
     for (size_t i = 0; i < changes.size() && status.ok(); ++i) {
       const bool last = i + 1 == changes.size() || changes[i + 1].key != changes[i].key;
@@ -332,10 +298,12 @@ RocksTable::~RocksTable() { Close(); }
 
 absl::StatusOr<std::unique_ptr<RocksTable>> RocksTable::Open(const std::string& dir,
                                                              const std::string& cluster,
-                                                             const Options& options) {
+                                                             const Options& options,
+                                                             membership::KeyringPtr keys) {
   if (absl::Status made = MakeDirectory(dir); !made.ok()) return made;
   auto database = std::make_unique<Database>();
-  const auto families = Families(dir, options);
+  if (keys != nullptr) database->seal = std::make_unique<RecordSeal>(*keys, kNode);
+  const auto families = Families(dir, options, keys != nullptr);
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened =
       rocksdb::DB::Open(DatabaseOptions(options), dir, families, &database->handles, &db);
@@ -364,10 +332,10 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
   }
   if (format->has_value()) {
     const uint64_t number = DecodeNumber(**format).value_or(0);
-    if (number > kStoreFormat) {
+    if (number > kSealedFormat) {
       return absl::FailedPreconditionError(
           absl::StrCat(field, "written by a newer version (store format ", number,
-                       ", this version knows ", kStoreFormat, ")"));
+                       ", this version knows ", kSealedFormat, ")"));
     }
     identity_.id.value = DecodeNumber(id->value_or("")).value_or(0);
     identity_.boot_epoch = DecodeNumber(boot_epoch->value_or("")).value_or(0);
@@ -379,6 +347,9 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
           absl::StrCat(field, "belongs to cluster \"", owner->value_or(""),
                        "\", but cluster.name is \"", cluster, "\""));
     }
+    if (absl::Status fits = database_->Unlock(number == kSealedFormat); !fits.ok()) {
+      return absl::Status(fits.code(), absl::StrCat(field, fits.message()));
+    }
     if (number == 1) {
       if (absl::Status moved = database_->MoveChanges(); !moved.ok()) return moved;
     }
@@ -386,6 +357,7 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
     auto made = MakeNodeId();
     if (!made.ok()) return made.status();
     identity_.id = *made;
+    if (database_->seal != nullptr) database_->seal->MakeIndexKey();
   }
   ++identity_.boot_epoch;
   rocksdb::WriteBatch batch;
@@ -394,7 +366,12 @@ absl::Status RocksTable::Identify(const std::string& dir, const std::string& clu
   if (format->has_value() && DecodeNumber(**format) < 2u) {
     if (absl::Status indexed = IndexPrincipals(&batch); !indexed.ok()) return indexed;
   }
-  rocksdb::Status status = batch.Put(database_->node, kFormatKey, EncodeNumber(kStoreFormat));
+  const uint64_t written = database_->seal == nullptr ? kPlainFormat : kSealedFormat;
+  rocksdb::Status status = batch.Put(database_->node, kFormatKey, EncodeNumber(written));
+  if (status.ok() && database_->seal != nullptr) {
+    const auto [key, value] = database_->seal->FirstKeyRow();
+    status = batch.Put(database_->node, key, value);
+  }
   if (status.ok()) status = batch.Put(database_->node, kClusterKey, cluster);
   if (status.ok()) {
     status = batch.Put(database_->node, kNodeIdKey, EncodeNumber(identity_.id.value));
@@ -414,7 +391,7 @@ absl::Status RocksTable::IndexPrincipals(rocksdb::WriteBatch* batch) {
     const auto summary = DecodeStoredSummary(View(it->value()));
     // What can't be read, Recover counts.
     if (!summary.ok() || summary->principal == 0) continue;
-    const std::string key = PrincipalKey(summary->principal, summary->key);
+    const std::string key = database_->PrincipalKey(summary->principal, summary->key);
     if (const auto put = batch->Put(database_->principals, key, ""); !put.ok()) {
       return DiskError("principal index", put);
     }
@@ -425,11 +402,11 @@ absl::Status RocksTable::IndexPrincipals(rocksdb::WriteBatch* batch) {
 absl::StatusOr<std::vector<SessionKey>> RocksTable::ScanPrincipal(const Scan& scan,
                                                                   bool* more) const {
   assert(database_ != nullptr);
-  const std::string prefix = EncodeNumber(scan.principal);
+  const std::string prefix = database_->PrincipalPrefix(scan.principal);
   std::vector<SessionKey> keys;
   std::unique_ptr<rocksdb::Iterator> it(
       database_->db->NewIterator(rocksdb::ReadOptions(), database_->principals));
-  it->Seek(scan.after.has_value() ? PrincipalKey(scan.principal, *scan.after) : prefix);
+  it->Seek(scan.after.has_value() ? prefix + scan.after->ToBytes() : prefix);
   *more = false;
   for (; it->Valid(); it->Next()) {
     absl::string_view entry = View(it->key());
@@ -447,7 +424,7 @@ absl::StatusOr<std::vector<SessionKey>> RocksTable::ScanPrincipal(const Scan& sc
 }
 
 // Reads what begins with bytes from `first` to before `end`; they are spread evenly.
-RocksTable::Part RocksTable::RecoverPart(int first, int end) const {
+RocksTable::Part RocksTable::RecoverPart(int first, int end) {
   Part part;
   const std::string from(1, static_cast<char>(first));
   const std::string until(1, static_cast<char>(end));
@@ -458,9 +435,21 @@ RocksTable::Part RocksTable::RecoverPart(int first, int end) const {
   std::unique_ptr<rocksdb::Iterator> accesses(
       database_->db->NewIterator(options, database_->accesses));
   accesses->Seek(from);
+  const RecordSeal* const seal = database_->seal.get();
+  std::string opened;
+  rocksdb::WriteBatch anew;
   for (it->Seek(from); it->Valid(); it->Next()) {
-    auto summary = DecodeStoredSummary(View(it->value()));
-    if (!summary.ok() || SessionKey::FromBytes(View(it->key())) != summary->key) {
+    const absl::string_view key = View(it->key());
+    const auto record = database_->DecodeValue(key, View(it->value()), &opened);
+    if (record.ok() && seal != nullptr && !seal->IsOfFirstKey(View(it->value()))) {
+      ++part.encrypted_anew;
+      const std::string sealed = seal->Seal({kSessions, key}, *record);
+      anew.Put(database_->sessions, it->key(), sealed).PermitUncheckedError();
+      if (anew.GetDataSize() > kAnewBytesMax) part.status.Update(EncryptAnew(&anew));
+      if (!part.status.ok()) return part;
+    }
+    auto summary = record.ok() ? DecodeStoredSummary(*record) : record.status();
+    if (!summary.ok() || SessionKey::FromBytes(key) != summary->key) {
       ++part.corrupt;
       continue;
     }
@@ -473,8 +462,39 @@ RocksTable::Part RocksTable::RecoverPart(int first, int end) const {
     part.sessions.push_back(*std::move(summary));
   }
   part.status = ScanStatus(*it);
-  if (part.status.ok()) part.status = ScanStatus(*accesses);
+  part.status.Update(ScanStatus(*accesses));
+  part.status.Update(EncryptAnew(&anew));
   return part;
+}
+
+// Not synced: the former keys stay until all of it is.
+absl::Status RocksTable::EncryptAnew(rocksdb::WriteBatch* batch) {
+  if (batch->Count() == 0) return absl::OkStatus();
+  const rocksdb::Status status = database_->db->Write(rocksdb::WriteOptions(), batch);
+  batch->Clear();
+  if (status.ok()) return absl::OkStatus();
+  broken_.store(true);
+  return DiskError("node.data_dir can't be encrypted with the first key", status);
+}
+
+// Of store.encryption_keys_file: once no record needs them. One log holds the records written
+// before it, so its sync is theirs.
+absl::Status RocksTable::ForgetFormerKeys() {
+  if (database_->seal == nullptr) return absl::OkStatus();
+  const auto rows = database_->ReadKeyRows();
+  if (!rows.ok()) return rows.status();
+  if (rows->size() == 1) return absl::OkStatus();
+  rocksdb::WriteBatch batch;
+  for (const auto& [key, value] : *rows) {
+    if (database_->seal->IsOfFirstKey(value)) continue;
+    batch.Delete(database_->node, key).PermitUncheckedError();
+  }
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  const rocksdb::Status status = database_->db->Write(synced, &batch);
+  if (status.ok()) return absl::OkStatus();
+  broken_.store(true);
+  return DiskError("node.data_dir can't be encrypted with the first key", status);
 }
 
 absl::StatusOr<Recovered> RocksTable::Recover() {
@@ -489,14 +509,16 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
   }
   for (std::thread& thread : threads) thread.join();
   Recovered recovered = {std::move(parts[0].sessions), std::move(parts[0].changes), {}};
-  corrupt_records_ = 0;
+  corrupt_records_ = encrypted_anew_ = 0;
   for (Part& part : parts) {
     if (!part.status.ok()) return part.status;
     corrupt_records_ += part.corrupt;
+    encrypted_anew_ += part.encrypted_anew;
     absl::c_move(part.sessions, std::back_inserter(recovered.sessions));
     absl::c_move(part.changes, std::back_inserter(recovered.changes));
     part = {};
   }
+  if (absl::Status status = ForgetFormerKeys(); !status.ok()) return status;
   absl::c_sort(recovered.changes);
   std::unique_ptr<rocksdb::Iterator> it(database_->db->NewIterator(ScanOptions(), database_->node));
   for (it->Seek(kCursorPrefix); it->Valid(); it->Next()) {
@@ -552,12 +574,16 @@ absl::StatusOr<int64_t> RocksTable::FreeBytes() const {
 
 absl::StatusOr<SessionPtr> RocksTable::Load(SessionKey key) const {
   assert(database_ != nullptr);
+  const std::string row = key.ToBytes();
   rocksdb::PinnableSlice value;
   const rocksdb::Status status =
-      database_->db->Get(rocksdb::ReadOptions(), database_->sessions, key.ToBytes(), &value);
+      database_->db->Get(rocksdb::ReadOptions(), database_->sessions, row, &value);
   if (status.IsNotFound()) return SessionPtr();
   if (!status.ok()) return DiskError("read", status);
-  auto session = DecodeStored(View(value));
+  std::string opened;
+  const auto record = database_->DecodeValue(row, View(value), &opened);
+  if (!record.ok()) return record.status();
+  auto session = DecodeStored(*record);
   if (!session.ok()) return absl::DataLossError(session.status().message());
   return std::make_shared<const Session>(*std::move(session));
 }

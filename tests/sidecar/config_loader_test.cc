@@ -253,6 +253,14 @@ TEST(ConfigLoaderTest, TheRefusalSaysWhatIsStillUnprotected) {
               Not(Contains(HasSubstr("cluster.forward_listen"))));
 }
 
+TEST(ConfigLoaderTest, RecordsHaveKeysOfTheirOwn) {
+  const std::string gossip = "security: {insecure: true, keys_file: /k}\n";
+  EXPECT_THAT(Errors(gossip + "store: {encryption_keys_file: /k}"),
+              ElementsAre(AllOf(HasSubstr("store.encryption_keys_file: "),
+                                HasSubstr("may not be security.keys_file"))));
+  EXPECT_THAT(Errors(gossip + "store: {encryption_keys_file: /r}"), IsEmpty());
+}
+
 TEST(ConfigLoaderTest, TlsTakesAllThreeFilesOrNone) {
   const std::string base = "security: {insecure: true, ";
   EXPECT_THAT(Errors(base + "tls_ca_file: /a, tls_cert_file: /c, tls_key_file: /k}"), IsEmpty());

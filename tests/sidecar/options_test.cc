@@ -173,6 +173,15 @@ TEST(OptionsTest, EveryStoreFieldArrives) {
   EXPECT_EQ(store.pending_max, 11);
 }
 
+TEST(OptionsTest, TheFileOfTheRecordsKeysIsCheckedUnderItsOwnName) {
+  const config::v1::Config config = Load("store: {encryption_keys_file: /no/such/file}");
+  const absl::Status missing = CheckFiles(config);
+  EXPECT_FALSE(missing.ok());
+  EXPECT_NE(missing.message().find("store.encryption_keys_file: /no/such/file"), std::string::npos);
+  const auto none = LoadEncryptionKeys(Load("").store());
+  EXPECT_TRUE(none.ok() && *none == nullptr);
+}
+
 TEST(OptionsTest, ProxyProtocolIsAChoice) {
   EXPECT_TRUE(ToProxyOptions(Load("proxy: {proxy_protocol: required}")).proxy_protocol);
   EXPECT_FALSE(ToProxyOptions(Load("proxy: {proxy_protocol: off}")).proxy_protocol);

@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "rocksdb/db.h"
 #include "store/io/record_codec.h"
+#include "tests/store/io/rocks_tamper.h"
 #include "tests/store/io/sample_session.h"
 
 namespace roost::store {
@@ -235,25 +236,6 @@ TEST(RocksTableTest, RefusesAnotherClustersDirectory) {
   EXPECT_EQ(OpenOrDie(dir.path())->identity().boot_epoch, 2u) << "a refused open counts as none";
 }
 
-// Changes a closed directory behind the table's back: `change` gets the families by name.
-template <typename Change>
-void Tamper(const std::string& dir, Change change) {
-  std::vector<std::string> names;
-  ASSERT_TRUE(rocksdb::DB::ListColumnFamilies(rocksdb::DBOptions(), dir, &names).ok());
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names) {
-    families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-  }
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* db = nullptr;
-  ASSERT_TRUE(rocksdb::DB::Open(rocksdb::DBOptions(), dir, families, &handles, &db).ok());
-  std::map<std::string, rocksdb::ColumnFamilyHandle*> by_name;
-  for (size_t i = 0; i < names.size(); ++i) by_name[names[i]] = handles[i];
-  change(db, by_name);
-  for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
-  delete db;
-}
-
 std::vector<SessionKey> KeysOf(const RocksTable& table, uint64_t principal) {
   bool more = false;
   const auto keys = table.ScanPrincipal({1, principal, std::nullopt, 100}, &more);
@@ -362,7 +344,7 @@ TEST(RocksTableTest, RefusesANewerStoreFormat) {
     rocksdb::ColumnFamilyHandle* extra = nullptr;
     ASSERT_TRUE(
         db->CreateColumnFamily(rocksdb::ColumnFamilyOptions(), "from_the_future", &extra).ok());
-    const std::string format("\0\0\0\0\0\0\0\x03", 8);
+    const std::string format("\0\0\0\0\0\0\0\x04", 8);
     ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), families["node"], "format", format).ok());
     db->DestroyColumnFamilyHandle(extra);
   });
