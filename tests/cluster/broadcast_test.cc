@@ -86,7 +86,7 @@ TEST(BroadcastTest, EveryApplicationHearsItInOrderAndAFrozenOneIsNamed) {
   EXPECT_THAT(at2.Next(1), ElementsAre("n0:from-the-operator"));
 
   // Frozen: it does not answer in time, or is called dead first.
-  cluster.node(2).Signal(SIGSTOP);
+  cluster.node(2).Freeze();
   const auto partial = Broadcast(cluster.node(0), "without-n2", 1'000);
   EXPECT_THAT(partial.acknowledged(), UnorderedElementsAre("n0", "n1"));
   EXPECT_THAT(partial.missing(), ElementsAre("n2"));

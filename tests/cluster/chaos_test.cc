@@ -296,7 +296,7 @@ class Chaos {
   // The balancer does not know: who lands there waits.
   void Freeze(int node) {
     stage_->outcomes.Count("event: node frozen");
-    stage_->cluster.node(node).Signal(SIGSTOP);
+    stage_->cluster.node(node).Freeze();
     const int64_t until = stage_->done + kRequestsPerEvent / 4;
     Eventually(milliseconds(1'000 + random_() % 3'000), [&] { return stage_->done >= until; });
     stage_->cluster.node(node).Signal(SIGCONT);

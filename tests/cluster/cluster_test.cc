@@ -148,7 +148,7 @@ TEST(ClusterTest, AFrozenOwnerReturnsAndDoesNotServeItsOldState) {
   Cluster cluster(3);
   cluster.StartAll();
   const std::string cookie = NewCart(cluster, 0, "old");
-  cluster.node(0).Signal(SIGSTOP);
+  cluster.node(0).Freeze();
   // Each attempt adds an item of its own: one that was given up may still lie in the frozen node's
   // sockets, and be done when it returns.
   int attempts = 0;

@@ -124,7 +124,7 @@ TEST_F(NetworkTest, KilledProcessIsGivenAwayByItsHost) {
 
 TEST_F(NetworkTest, FrozenProcessIsFoundAndComesBack) {
   const auto since = Clock::now();
-  node(1).Signal(SIGSTOP);
+  node(1).Freeze();
   ExpectKnownDead(1, since, kSilentKnownMax);
   node(1).Signal(SIGCONT);
   ExpectWholeAgain();
