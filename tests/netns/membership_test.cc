@@ -124,7 +124,7 @@ TEST_F(NetworkTest, KilledProcessIsGivenAwayByItsHost) {
 
 TEST_F(NetworkTest, FrozenProcessIsFoundAndComesBack) {
   const auto since = Clock::now();
-  node(1).Freeze();
+  node(1).Signal(SIGSTOP);
   ExpectKnownDead(1, since, kSilentKnownMax);
   node(1).Signal(SIGCONT);
   ExpectWholeAgain();
