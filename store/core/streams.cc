@@ -288,7 +288,8 @@ void Replica::State::OnReplicate(NodeId from, Replicate message) {
   }
   if (!InStep(from, message.sequence)) return;
   if (!message.kept.empty()) {
-    const SessionPtr held = Body(message.session->key);
+    SessionPtr held = Body(message.session->key);
+    if (held == nullptr && Planted(Bug::kDeltaOnAnyBase)) held = std::make_shared<const Session>();
     auto whole = std::make_shared<Session>(*message.session);
     if (held == nullptr || !FillIn(*held, message.kept, whole.get())) {
       misfits_[from] = message.sequence;

@@ -43,7 +43,13 @@ class ClusterScenario {
         network_(cluster_.network()),
         clients_(&cluster_, kClients),
         in_turn_(options.seed % 10 == 2),
-        calm_(options.seed % 3 == 0 && !in_turn_) {}
+        calm_(options.seed % 3 == 0 && !in_turn_),
+        deltas_(options.seed % 4 != 1) {
+    // What digests mend, the rules must hold without: all nodes, or one, are of an older version.
+    for (int node = 0; node < cluster_.nodes() && options.seed % 2 == 1; ++node) {
+      if (node == 0 || !deltas_) cluster_.SpeakFirstProtocol(node);
+    }
+  }
 
   ClusterSimResult Run() {
     for (int i = 0; i < cluster_.nodes(); ++i) SetClock(i);
@@ -334,6 +340,8 @@ class ClusterScenario {
   SessionClients clients_;
   const bool in_turn_;
   const bool calm_;
+  // Some streams carry deltas and are compared.
+  const bool deltas_;
 };
 
 }  // namespace

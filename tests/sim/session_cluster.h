@@ -52,6 +52,8 @@ class SessionCluster {
   // A copy on the disk of `node`, which must not run, is gone, or is what it was at Backup; nothing
   // tells. False if there is none.
   bool DamageCopy(int node);
+  // As a node of a version that knows the first protocol of streams only.
+  void SpeakFirstProtocol(int node) { nodes_[node].first_protocol = true; }
   void Pause(int node, SteadyDuration duration);
   // When the node last woke, or will.
   SteadyTime awake_since(int node) const { return nodes_[node].awake_since; }
@@ -109,6 +111,7 @@ class SessionCluster {
     std::deque<store::Persist> unwritten;
     bool writing = false;
     bool disk_full = false;
+    bool first_protocol = false;
     SteadyTime stalled_until{};
     SteadyTime awake_since{};
     // Long enough for its shell to notice when it wakes.

@@ -156,8 +156,9 @@ void SessionCluster::Connect(int from, int to) {
     if (applied > 0) checks_.Sometimes("a stream was resumed");
     checks_.Hash(number, applied);
     checks_.Note(absl::StrCat(from, "'s stream to ", to, " is up"));
-    Do(from, [this, from, to, applied](Replica& replica, Effects* out) {
-      replica.OnStreamUp(now(from), members_.id(to), applied, true, out);
+    const bool deltas = !nodes_[from].first_protocol && !nodes_[to].first_protocol;
+    Do(from, [this, from, to, applied, deltas](Replica& replica, Effects* out) {
+      replica.OnStreamUp(now(from), members_.id(to), applied, deltas, out);
     });
   });
 }
