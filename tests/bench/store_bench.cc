@@ -1,9 +1,8 @@
-// Puts acknowledged by one copy, between two store loops in this process over loopback gRPC, or by
-// the owner's disk alone (--nodes=1): puts/s, latency and CPU per put (all nodes and the caller
-// together) with 1, 32 and 512 in flight. --encrypt=1: with keys, see store.encryption_keys_file.
+// Puts acknowledged by one copy, between two store loops in this process over loopback gRPC:
+// puts/s, latency and CPU per put (both nodes and the caller together) with 1, 32 and 512 in
+// flight.
 //
 //   store_bench [--dir=DIR] [--seconds=N] [--sessions=N] [--value_bytes=N] [--in_flight=N]
-//               [--nodes=1|2] [--encrypt=0|1]
 //
 // DIR should lie in memory (/dev/shm, the default), as in the measurement of Redis that the figures
 // are compared with.
@@ -26,7 +25,6 @@
 #include "absl/synchronization/notification.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
-#include "membership/keyring.h"
 #include "store/io/store_loop.h"
 
 namespace roost::store {
@@ -41,21 +39,14 @@ struct Flags {
   int value_bytes = 100;
   // 0: 1, 32 and 512.
   int in_flight = 0;
-  int nodes = 2;
-  int encrypt = 0;
 };
 
 class Node {
  public:
-  Node(const std::string& dir, bool encrypt) {
+  explicit Node(const std::string& dir) {
     Options options;
     options.pending_max = 100'000;
-    membership::KeyringPtr keys;
-    if (encrypt) {
-      keys = std::make_shared<const membership::Keyring>(
-          *membership::Keyring::Create({membership::GossipKey::Generate()}));
-    }
-    auto table = RocksTable::Open(dir, "bench", options, keys);
+    auto table = RocksTable::Open(dir, "bench", options);
     if (!table.ok()) Die(table.status());
     table_ = *std::move(table);
     StoreLoop::Dependencies dependencies;
@@ -132,11 +123,11 @@ class Load {
     PutOp put;
     put.key = KeyAt(next_++ % flags_.sessions);
     put.set["cart"].value = value_;
-    put.ack = flags_.nodes == 1 ? Ack::kLocal : Ack::kOne;
+    put.ack = Ack::kOne;
     put.create = true;
     const Clock::time_point begin = Clock::now();
     loop_->Execute(std::move(put), [this, begin](OperationResult result) {
-      if (!result.status.ok() || result.receipt.copies < flags_.nodes) Node::Die(result.status);
+      if (!result.status.ok() || result.receipt.copies != 2) Node::Die(result.status);
       const Clock::time_point now = Clock::now();
       latencies_us_.push_back(std::chrono::duration<float, std::micro>(now - begin).count());
       if (now < end_) return Next();
@@ -167,25 +158,21 @@ int Main(const Flags& flags) {
   std::string dir = absl::StrCat(flags.dir, "/store_bench_XXXXXX");
   if (mkdtemp(dir.data()) == nullptr) Node::Die(absl::InternalError("--dir can't be written"));
   {
-    std::vector<std::unique_ptr<Node>> nodes;
-    std::vector<membership::Member> members;
-    for (int i = 0; i < flags.nodes; ++i) {
-      nodes.push_back(std::make_unique<Node>(absl::StrCat(dir, "/", i), flags.encrypt != 0));
-      members.push_back(nodes.back()->member());
-    }
-    for (const auto& node : nodes) {
+    Node a(dir + "/a");
+    Node b(dir + "/b");
+    const std::vector<membership::Member> members = {a.member(), b.member()};
+    for (Node* node : {&a, &b}) {
       node->loop().SetView(std::make_shared<const membership::View>(
           1, node->member().id, members, membership::ListSummary{1, 1, 0, members[0].id}));
     }
     // Makes the sessions, and the first rounds of which nobody wants figures.
-    Flags warm_up = flags;
-    warm_up.seconds = 1;
-    Load(&nodes[0]->loop(), warm_up, 32).Run();
+    Load(&a.loop(), {.dir = "", .seconds = 1, .sessions = flags.sessions, .value_bytes = 1}, 32)
+        .Run();
     std::printf("(that was the warm-up)\n");
     const std::vector<int> all = {1, 32, 512};
     const std::vector<int> one = {flags.in_flight};
     for (const int in_flight : flags.in_flight == 0 ? all : one) {
-      Load(&nodes[0]->loop(), flags, in_flight).Run();
+      Load(&a.loop(), flags, in_flight).Run();
     }
   }
   std::filesystem::remove_all(dir);
@@ -203,13 +190,8 @@ bool Parse(absl::string_view argument, Flags* flags) {
            {"--seconds", &flags->seconds},
            {"--sessions", &flags->sessions},
            {"--value_bytes", &flags->value_bytes},
-           {"--in_flight", &flags->in_flight},
-           {"--nodes", &flags->nodes},
-           {"--encrypt", &flags->encrypt}}) {
-    if (pair.first == name) {
-      return absl::SimpleAtoi(pair.second, value) && *value >= 0 && flags->nodes >= 1 &&
-             flags->nodes <= 2;
-    }
+           {"--in_flight", &flags->in_flight}}) {
+    if (pair.first == name) return absl::SimpleAtoi(pair.second, value) && *value >= 0;
   }
   return false;
 }
