@@ -357,6 +357,19 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
 
 // --- Takeover.
 
+// The heir of an orphan lives, but never got it, or lost it: the next in line takes it over.
+void Replica::State::PassOver(SessionKey key, const Survey& survey) {
+  SessionSummary& summary = *Find(key);
+  const NodeId heir = HeirOf(summary);
+  const bool orphan = !summary.tombstone && !summary.superseded && Gone(summary.owner());
+  if (orphan && heir != self_ && survey.complete() &&
+      absl::c_linear_search(survey.ignorant, heir)) {
+    summary.copy_set.erase(absl::c_find(summary.copy_set, heir));
+    if (HeirOf(summary) == self_) return StartTakeover(key);
+  }
+  Settle(key);
+}
+
 void Replica::State::StartTakeover(SessionKey key) {
   if (Planted(Bug::kNoTakeover)) return;
   if (view_ == nullptr || surveys_.IsOpen(key) || Find(key)->superseded) return;
