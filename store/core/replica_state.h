@@ -39,9 +39,7 @@ struct Replica::State final : FencedRules {
   }
   NodeId FirstInLine(absl::Span<const NodeId> copy_set) const;
   // Who takes the session over, or owns it.
-  NodeId HeirOf(const SessionSummary& summary) const {
-    return FirstInLine(absl::MakeSpan(summary.copy_set).subspan(summary.ownerless ? 1 : 0));
-  }
+  NodeId HeirOf(const SessionSummary& summary) const;
   void Recover(Recovered recovered);
 
   // records.cc: changing what is stored.
@@ -141,9 +139,7 @@ struct Replica::State final : FencedRules {
   void StartRotate(Held held);
   void FinishRotate(Place::Kind target, Held held);
   // No copy of the old key knows of the alias yet.
-  bool Unreleased(const SessionSummary& summary) const {
-    return summary.tombstone && summary.owner() == self_ && summary.sequence == 0;
-  }
+  bool Unreleased(const SessionSummary& summary) const;
   void ReleaseAlias(SessionKey new_key);
   void ReleaseAliases();
   void RecoverAliases(const std::vector<StoredSession>& stored);
@@ -188,7 +184,6 @@ struct Replica::State final : FencedRules {
   bool TryHeld(SessionKey key, Held& held, bool nowhere);
   void ExpireHeld(SessionKey key);
   void GiveUp(SessionKey key, const Held& held);
-  void PassOver(SessionKey key, const Survey& survey);
   void Learn(SessionKey key, NodeId owner, Epoch epoch) override;
   void ForgetLearned(SessionKey key) override;
   Answer AnswerFor(SessionKey key, QueryPurpose purpose, NodeId asker);
@@ -241,6 +236,7 @@ struct Replica::State final : FencedRules {
   void ReviewOwned(SessionKey key, int pass);
   void Validate(SessionKey key);
   void FinishValidate(SessionKey key, const Survey& survey);
+  void PassOver(SessionKey key, const Survey& survey);
   void StartTakeover(SessionKey key);
   void FinishTakeover(SessionKey key, const Survey& survey);
   void TakeOver(SessionKey key, uint64_t counter_above);

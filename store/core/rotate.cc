@@ -164,6 +164,10 @@ void Replica::State::Finish(uint64_t id, OperationResult result) {
 
 // --- Releasing an alias to the copies of the old key.
 
+bool Replica::State::Unreleased(const SessionSummary& summary) const {
+  return summary.tombstone && summary.owner() == self_ && summary.sequence == 0;
+}
+
 void Replica::State::ReleaseAlias(SessionKey new_key) {
   const auto it = unreleased_.find(new_key);
   if (it == unreleased_.end()) return;

@@ -357,6 +357,10 @@ void Replica::State::FinishValidate(SessionKey key, const Survey& survey) {
 
 // --- Takeover.
 
+NodeId Replica::State::HeirOf(const SessionSummary& summary) const {
+  return FirstInLine(absl::MakeSpan(summary.copy_set).subspan(summary.ownerless ? 1 : 0));
+}
+
 // The heir of an orphan lives, but never got it, or lost it: the next in line takes it over.
 void Replica::State::PassOver(SessionKey key, const Survey& survey) {
   SessionSummary& summary = *Find(key);
