@@ -232,7 +232,9 @@ void Replica::State::MergeHere(SessionKey key, SessionPtr theirs) {
   journal(*theirs, *ours, std::move(merged.their_losses));
   TrimConflicts(&next);
   const uint64_t above = std::max(ours->epoch.n, theirs->epoch.n);
-  Succeed(&next, Epoch{above + 1, self_}, NewLine());
+  const bool same_line = theirs->line == ours->line;
+  const uint64_t version = same_line ? std::max(ours->version, theirs->version) : ours->version;
+  Succeed(&next, version, Epoch{above + 1, self_}, NewLine());
   std::vector<NodeId> former = ours->copy_set;
   former.insert(former.end(), theirs->copy_set.begin(), theirs->copy_set.end());
   next.copy_set = DesiredCopies(key, self_, summary->copy_set);

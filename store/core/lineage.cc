@@ -28,8 +28,8 @@ void Trim(std::vector<Ancestor>* ancestors) {
 
 }  // namespace
 
-void Succeed(Session* session, Epoch epoch, uint64_t line) {
-  Add(&session->ancestors, {session->line, session->version});
+void Succeed(Session* session, uint64_t version, Epoch epoch, uint64_t line) {
+  Add(&session->ancestors, {session->line, version});
   Trim(&session->ancestors);
   session->epoch = epoch;
   session->line = line;

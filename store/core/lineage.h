@@ -17,8 +17,9 @@
 
 namespace roost::store {
 
-// Begins `line` under `epoch`.
-void Succeed(Session* session, Epoch epoch, uint64_t line);
+// Begins `line` under `epoch`. `version`: up to which `session` has the writes of its line so far;
+// its own version may be that of a write that is the new line's.
+void Succeed(Session* session, uint64_t version, Epoch epoch, uint64_t line);
 
 bool Contains(uint64_t line, uint64_t version, absl::Span<const Ancestor> ancestors,
               uint64_t other_line, uint64_t other_version);

@@ -21,7 +21,7 @@ uint64_t Replica::State::Commit(Session next) {
   if (next.key.fenced()) return CommitFenced(std::move(next));
   const SessionSummary* held = Find(next.key);
   if (held != nullptr && held->line_ended && next.line == held->line) {
-    Succeed(&next, Epoch{next.epoch.n + kEpochLeap, self_}, NewLine());
+    Succeed(&next, held->version, Epoch{next.epoch.n + kEpochLeap, self_}, NewLine());
   }
   next.minority = view_ != nullptr && view_->list().degraded;
   uint64_t stamp = 0;

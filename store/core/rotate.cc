@@ -103,7 +103,7 @@ void Replica::State::Do(uint64_t id, const RotateOp& op) {
   Session next = *body;
   next.key = op.new_key;
   // Above every epoch, version and token that the visitor has seen under the former id.
-  Succeed(&next, Epoch{body->epoch.n + 1, self_}, NewLine());
+  Succeed(&next, body->version, Epoch{body->epoch.n + 1, self_}, NewLine());
   next.promised = next.epoch;
   ++next.version;
   next.copy_set = DesiredCopies(op.new_key, self_, {});

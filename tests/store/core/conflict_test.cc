@@ -1,6 +1,7 @@
 // The conflict journal of a session, and what an operator does with it.
 #include <gtest/gtest.h>
 
+#include "store/core/lineage.h"
 #include "tests/store/core/lone_replica.h"
 #include "tests/store/core/replica_cluster.h"
 #include "tests/store/core/sample_operations.h"
@@ -56,6 +57,32 @@ TEST_F(ConflictTest, LaterWriteWinsAndTheOtherIsInTheJournal) {
   const auto listed = lone_.replica().List(lone_.now(), nullptr, ListOf::kConflicted, 10);
   ASSERT_EQ(listed.size(), 1u);
   EXPECT_EQ(listed[0].conflicts, 1u);
+}
+
+// Its owner may have gone on with the line that was handed over, or merged: what it wrote there
+// under the very version that was given here to something else must not be taken for known.
+TEST_F(ConflictTest, AMergeDoesNotClaimWhatWasWrittenElsewhere) {
+  MeetAnotherLine();
+  ASSERT_EQ(stored().version, 3u);
+  Session onwards = Handed(7, "onwards", 30);
+  EXPECT_TRUE(Contains(stored(), onwards));
+  onwards.version = onwards.attributes["cart"].version = 3;
+  EXPECT_FALSE(Contains(stored(), onwards));
+}
+
+TEST_F(ConflictTest, AWriteAfterAHandOverDoesNotClaimWhatWasWrittenElsewhere) {
+  Receive(Handed(7, "ours", 10));
+  lone_.Execute(Put(kKey, "here", Ack::kLocal));
+  lone_.PersistAll();
+  ASSERT_EQ(stored().version, 3u);
+  Session onwards = Handed(7, "onwards", 30);
+  EXPECT_TRUE(Contains(stored(), onwards));
+  onwards.version = onwards.attributes["cart"].version = 3;
+  EXPECT_FALSE(Contains(stored(), onwards));
+  onwards.epoch.n = 90'000;
+  Receive(onwards);
+  ASSERT_EQ(stored().conflicts.size(), 1u);
+  EXPECT_EQ(stored().conflicts[0].losses[0].attribute.value, "onwards");
 }
 
 TEST_F(ConflictTest, RestoringTwiceIsNoChange) {

@@ -34,7 +34,7 @@ Session Common() {
 
 // B took over; A went on.
 struct Lines {
-  Lines() : ours(Common()), theirs(Common()) { Succeed(&ours, {2, kB}, kLineB); }
+  Lines() : ours(Common()), theirs(Common()) { Succeed(&ours, ours.version, {2, kB}, kLineB); }
   Session ours;
   Session theirs;
 };
@@ -61,7 +61,9 @@ TEST(LineageTest, SameIdMadeTwiceIsNotContained) {
 
 TEST(LineageTest, ForgetsTheOldestLines) {
   Session session = Common();
-  for (uint64_t line = 1; line <= 40; ++line) Succeed(&session, {line + 1, kB}, 1'000 + line);
+  for (uint64_t line = 1; line <= 40; ++line) {
+    Succeed(&session, session.version, {line + 1, kB}, 1'000 + line);
+  }
   EXPECT_EQ(session.ancestors.size(), kAncestorsMax);
   Session late = session;
   late.line = 1'039;
@@ -153,7 +155,7 @@ TEST(MergeTest, LaterWritesOfTheSameLineAreMergedToo) {
   Write(&lines.ours, "b", "b", 50);
   Write(&lines.theirs, "a1", "a", 40);
   Session merged = MergeByAttribute(lines).session;
-  Succeed(&merged, {3, kB}, 300);
+  Succeed(&merged, merged.version, {3, kB}, 300);
   Write(&lines.theirs, "a2", "a", 60);
   lines.theirs.attributes.erase("a1");
   ++lines.theirs.version;
