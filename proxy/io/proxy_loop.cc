@@ -32,7 +32,8 @@ constexpr milliseconds kStopMax{5'000};
 constexpr size_t kBodyBytes = 16 << 10;
 constexpr size_t kBuffersKept = 256;
 constexpr size_t kExchangesKept = 256;
-constexpr size_t kTouchesMax = 64 << 10;
+// Half a millisecond of the store's time, which requests may have to wait for.
+constexpr size_t kTouchesMax = 512;
 // Connections accepted before others get their turn.
 constexpr int kAcceptsMax = 64;
 
@@ -401,7 +402,7 @@ Exchange* ProxyLoop::TakeAsking(uint64_t ticket) {
 
 void ProxyLoop::Touch(store::SessionKey key) {
   if (touches_.empty()) {
-    touches_.reserve(std::min<size_t>(kTouchesMax, 1'024));
+    touches_.reserve(kTouchesMax);
     loop_.Arm(&touch_alarm_, Timeout::kTouch);
   }
   touches_.push_back(key);

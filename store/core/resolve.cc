@@ -486,6 +486,9 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose, NodeId as
     answer.epoch = by.epoch;
     answer.owner = by.owner;
   }
+  // A delete that this node may still forget is not told of: who asks is sent here, and waits.
+  const bool looks_up = purpose == QueryPurpose::kResolve || purpose == QueryPurpose::kClaim;
+  if (looks_up && summary->tombstone && summary->sequence > outbox_.durable()) return answer;
   answer.tombstone = summary->tombstone;
   answer.alias = AliasOf(key).value_or(SessionKey{});
   if (AsksForRecord(purpose)) answer.session = Body(key);

@@ -226,7 +226,9 @@ void SessionChecks::OnHeld(int node, absl::string_view attribute) {
 bool SessionChecks::Holds(int node, int write) const {
   const WriteRecord& record = writes_[static_cast<size_t>(write)];
   const SessionPtr body = cluster_->disk(node).Find(record.key);
-  return body != nullptr && Shows(*body, AttributeOf(write));
+  if (body == nullptr || record.removes < 0) return body && Shows(*body, AttributeOf(write));
+  // A removal leaves nothing to be seen, but the version.
+  return body->version >= record.version && !Shows(*body, AttributeOf(record.removes));
 }
 
 void SessionChecks::BeforeDataLoss() {
@@ -374,6 +376,7 @@ void SessionChecks::End(int write, const store::OperationResult& result) {
   record.outcome = result.status.ok() ? Outcome::kAcked : Outcome::kRefused;
   if (!result.status.ok()) return;
   record.copies = result.receipt.copies;
+  record.version = result.receipt.version;
   const int owner = cluster_->members().IndexOf(result.receipt.epoch.node);
   if (record.removes >= 0 && owner >= 0) {
     const uint64_t seen_by = writes_[static_cast<size_t>(record.removes)].held_by;
@@ -521,11 +524,9 @@ void SessionChecks::CheckFinalRead(int node, SessionKey key, const store::Operat
     return Violation(absl::StrCat("node ", node, " can't read ", NameOf(key),
                                   " in the end: ", std::string(result.status.message())));
   }
-  const bool lost = record.tombstones_destroyed >= record.deletion_copies;
-  if (session != nullptr && record.deletion == Outcome::kAcked && lost) {
-    return Sometimes("a delete was lost with all its copies");
-  }
   if (session != nullptr && record.deletion == Outcome::kAcked) {
+    const bool lost = record.tombstones_destroyed >= record.deletion_copies;
+    if (lost) return Sometimes("a delete was lost with all its copies");
     return Violation(absl::StrCat("node ", node, " shows the deleted ", NameOf(key)));
   }
   if (session != nullptr && record.short_lived) {
@@ -572,18 +573,17 @@ void SessionChecks::CheckLast(SessionKey key, const Session& session) {
   if (found == session.attributes.end() || !absl::SimpleAtoi(found->second.value, &last)) return;
   const WriteRecord& winner = writes_[static_cast<size_t>(last)];
   if (winner.outcome != Outcome::kAcked) return;
-  for (const int write : keys_.at(key).writes) {
+  const std::vector<int>& all = keys_.at(key).writes;
+  for (const int write : all) {
     const WriteRecord& other = writes_[static_cast<size_t>(write)];
     if (other.outcome != Outcome::kAcked || other.started <= winner.ended) continue;
     // Where a removal was, or a write that was removed since, is not known.
-    const auto& records = keys_.at(key).writes;
-    const bool removed = std::any_of(records.begin(), records.end(), [&](int later) {
+    const bool removed = std::any_of(all.begin(), all.end(), [&](int later) {
       return writes_[static_cast<size_t>(later)].removes == write;
     });
     const bool unknown = (other.removes >= 0 || removed) && other.copies < 2;
     if (other.destroyed >= other.copies || unknown) continue;
     // Itself, or what replaced it on its line, lost to the other line.
-    const auto& all = keys_.at(key).writes;
     const bool journalled = std::any_of(all.begin(), all.end(), [&](int later) {
       const WriteRecord& replaced_by = writes_[static_cast<size_t>(later)];
       return (later == write || replaced_by.outcome == Outcome::kOpen ||

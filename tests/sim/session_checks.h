@@ -34,6 +34,8 @@ struct WriteRecord {
   Outcome outcome = Outcome::kOpen;
   SteadyTime started{};
   SteadyTime ended{};
+  // As acknowledged.
+  uint64_t version = 0;
   uint32_t copies = 0;
   // Nodes (by bit) whose disks have it, or had it until a later write replaced it; and those whose
   // disks had it at any time.

@@ -415,5 +415,25 @@ TEST(LookupTest, StatsAgreeWithTheListing) {
   EXPECT_EQ(cluster.replica(0).Stats().under_replicated, 0u);
 }
 
+// Its owner may yet forget it.
+TEST(LookupTest, ADeleteIsNotConfirmedElsewhereBeforeItIsOnTheOwnersDisk) {
+  ReplicaCluster cluster(3, 41);
+  ASSERT_TRUE(cluster.Call(0, Create(kKey, "a")).status.ok());
+  cluster.Settle();
+  const int stranger = 3 - Other(cluster, kKey, 0);
+  cluster.SetDiskRunning(0, false);
+  const uint64_t first = cluster.Execute(0, DeleteOp{kKey});
+  const uint64_t second = cluster.Execute(stranger, DeleteOp{kKey});
+  cluster.Settle(300);
+  EXPECT_EQ(cluster.ReplyTo(first), nullptr);
+  const OperationResult* said = cluster.ReplyTo(second);
+  EXPECT_TRUE(said == nullptr || !said->status.ok());
+  cluster.SetDiskRunning(0, true);
+  cluster.Settle(300);
+  ASSERT_NE(cluster.ReplyTo(first), nullptr);
+  EXPECT_TRUE(cluster.ReplyTo(first)->status.ok());
+  EXPECT_TRUE(cluster.Call(stranger, DeleteOp{kKey}).status.ok());
+}
+
 }  // namespace
 }  // namespace roost::store
