@@ -15,6 +15,7 @@ namespace roost::store {
 namespace {
 
 constexpr SessionKey kFenced{0x1234, 0x5678'0000'0000 | SessionKey::kFencedMark};
+constexpr SessionKey kOther{0x9876, 0x5432'0000'0000 | SessionKey::kFencedMark};
 constexpr int64_t kLeaseMs = 1'000;
 
 Options FencedOptions() {
@@ -265,6 +266,38 @@ TEST_F(FencedTest, OwnershipNamesThisNodeOnlyUnderLeases) {
   cluster_->Cut(owner_, (owner_ + 2) % 3, true);
   cluster_->Advance(2 * kLeaseMs);
   EXPECT_EQ(cluster_->Find(owner_, kFenced).state, Ownership::State::kOrphaned);
+}
+
+// An owner keeps its leases for other sessions when it has given one up: nobody waits for them.
+TEST_F(FencedTest, LeasesForOtherSessionsHoldUpNoTakeover) {
+  Options options = FencedOptions();
+  options.fenced_copies = 4;
+  Start(5, 16, options);
+  // A copy promises itself the session while the others can't persist what they promise, and then
+  // have not.
+  const int candidate = IndexOf(cluster_->Entry(owner_, kFenced)->copy_set[1]);
+  cluster_->Freeze(owner_);
+  for (int node = 0; node < 5; ++node) {
+    if (node != owner_ && node != candidate) cluster_->SetDiskRunning(node, false);
+  }
+  cluster_->Believe(owner_, false);
+  cluster_->Advance(2 * kLeaseMs);
+  for (int node = 0; node < 5; ++node) {
+    if (node == owner_ || node == candidate) continue;
+    cluster_->Kill(node);
+    cluster_->SetDiskRunning(node, true);
+    cluster_->Start(node);
+  }
+  cluster_->Thaw(owner_);
+  cluster_->Believe(owner_, false);
+  ASSERT_TRUE(Ask(*cluster_, owner_, Create(kOther, "x")).status.ok());
+  ASSERT_TRUE(cluster_->RunUntil([&] { return cluster_->counters(owner_).step_downs.load() > 0; },
+                                 4 * kLeaseMs));
+  // Asked now, the former owner promises; and the others wait for its leases, unless it lets go.
+  cluster_->Believe(owner_, true);
+  EXPECT_TRUE(cluster_->RunUntil([&] { return OwnerOf(*cluster_, kFenced) >= 0; }, 4 * kLeaseMs));
+  EXPECT_EQ(OwnerOf(*cluster_, kOther), owner_);
+  EXPECT_EQ(Value(*cluster_, candidate), "a");
 }
 
 // The first in line lives, and can persist nothing: the next one does not wait for it for ever.
