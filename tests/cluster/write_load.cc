@@ -150,6 +150,8 @@ std::optional<WriteLoad::Values> WriteLoad::Read(roost::v1::Sessions::Stub* stub
     roost::v1::GetResponse response;
     grpc::ClientContext context;
     SetDeadline(&context);
+    // A call that fails at once polls nothing, and without one that does no connection is made.
+    context.set_wait_for_ready(true);
     const grpc::Status status = stub->Get(&context, request, &response);
     const bool none = status.error_code() == grpc::StatusCode::NOT_FOUND;
     last = status.error_message();
