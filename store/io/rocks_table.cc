@@ -23,6 +23,7 @@
 #include "rocksdb/options.h"
 #include "rocksdb/write_batch.h"
 #include "store/io/record_codec.h"
+#include "store/io/record_proto.h"
 #include "store/io/record_seal.h"
 #include "store/io/rocks_options.h"
 
@@ -455,8 +456,10 @@ RocksTable::Part RocksTable::RecoverPart(int first, int end) {
     }
     while (accesses->Valid() && accesses->key().compare(it->key()) < 0) accesses->Next();
     if (accesses->Valid() && accesses->key() == it->key()) {
-      const auto at = static_cast<WallMs>(DecodeNumber(View(accesses->value())).value_or(0));
-      summary->last_access_ms = std::max(summary->last_access_ms, at);
+      const auto at = DecodeNumber(View(accesses->value()));
+      const bool sound = at.has_value() && *at <= static_cast<uint64_t>(kMillisecondsMax);
+      if (!sound) ++part.corrupt;
+      if (sound) summary->last_access_ms = std::max<WallMs>(summary->last_access_ms, *at);
     }
     if (summary->sequence != 0) part.changes.emplace_back(summary->sequence, summary->key);
     part.sessions.push_back(*std::move(summary));

@@ -27,8 +27,7 @@ std::string AttributeOf(uint64_t write) { return absl::StrCat("n", write % kAttr
 std::unique_ptr<roost::v1::Sessions::Stub> StubOf(const Node& node) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // Also how long a connection may take to be made, on a machine with other work.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return roost::v1::Sessions::NewStub(grpc::CreateCustomChannel(

@@ -223,31 +223,34 @@ void SessionChecks::OnHeld(int node, absl::string_view attribute) {
   record.ever_held_by |= bit;
 }
 
-bool SessionChecks::Holds(int node, int write) const {
-  const WriteRecord& record = writes_[static_cast<size_t>(write)];
-  const SessionPtr body = cluster_->disk(node).Find(record.key);
-  if (body == nullptr || record.removes < 0) return body && Shows(*body, AttributeOf(write));
-  // A removal leaves nothing to be seen, but the version.
-  return body->version >= record.version && !Shows(*body, AttributeOf(record.removes));
+// A removal leaves nothing to be seen, but the version.
+uint64_t SessionChecks::HoldersOf(size_t write) const {
+  const WriteRecord& record = writes_[write];
+  const bool removal = record.removes >= 0;
+  const std::string attribute = AttributeOf(removal ? record.removes : static_cast<int>(write));
+  uint64_t holders = 0;
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    const SessionPtr body = cluster_->disk(node).Find(record.key);
+    if (body == nullptr || Shows(*body, attribute) == removal) continue;
+    if (!removal || body->version >= record.version) holders |= uint64_t{1} << node;
+  }
+  return holders;
 }
 
 void SessionChecks::BeforeDataLoss() {
-  held_before_loss_.assign(writes_.size(), 0);
-  for (size_t write = 0; write < writes_.size(); ++write) {
-    for (int node = 0; node < cluster_->nodes(); ++node) {
-      if (Holds(node, static_cast<int>(write))) held_before_loss_[write] |= uint64_t{1} << node;
-    }
-  }
+  held_before_loss_.clear();
+  for (size_t i = 0; i < writes_.size(); ++i) held_before_loss_.push_back(HoldersOf(i));
 }
 
 void SessionChecks::AfterDataLoss() {
   for (size_t write = 0; write < held_before_loss_.size(); ++write) {
-    for (int node = 0; node < cluster_->nodes(); ++node) {
-      const uint64_t bit = uint64_t{1} << node;
-      if ((held_before_loss_[write] & bit) == 0 || Holds(node, static_cast<int>(write))) continue;
-      ++writes_[write].destroyed;
-      writes_[write].held_by &= ~bit;
-    }
+    WriteRecord& record = writes_[write];
+    const uint64_t holders = HoldersOf(write);
+    const uint64_t lost = held_before_loss_[write] & ~holders;
+    record.held_by &= ~lost;
+    // Which disks get a removal anew is not known: it is lost with the last.
+    if (record.removes < 0) record.destroyed += __builtin_popcountll(lost);
+    if (record.removes >= 0 && lost != 0 && holders == 0) record.destroyed = record.copies;
   }
   for (auto& [key, record] : keys_) {
     for (int node = 0; node < cluster_->nodes(); ++node) {
@@ -260,14 +263,11 @@ void SessionChecks::AfterDataLoss() {
   }
   // A version that is nowhere any more may be written anew.
   for (auto& [key, versions] : ledger_) {
-    for (auto it = versions.begin(); it != versions.end();) {
-      bool somewhere = false;
-      for (int node = 0; node < cluster_->nodes() && !somewhere; ++node) {
-        const SessionPtr body = cluster_->disk(node).Find(key);
-        somewhere = body != nullptr && VersionOf(*body) == it->first;
-      }
-      it = somewhere ? std::next(it) : versions.erase(it);
+    std::set<Version> left;
+    for (int node = 0; node < cluster_->nodes(); ++node) {
+      if (const SessionPtr body = cluster_->disk(node).Find(key)) left.insert(VersionOf(*body));
     }
+    std::erase_if(versions, [&](const auto& version) { return !left.contains(version.first); });
   }
 }
 
@@ -275,6 +275,7 @@ void SessionChecks::AfterDataLoss() {
 
 void SessionChecks::OnSend(int from, int to, const store::ToReceiver& message) {
   Hash(static_cast<uint64_t>(from * 64 + to), message.index());
+  if (std::holds_alternative<store::Accesses>(message)) Sometimes("an access was told alone");
   const auto* replicate = std::get_if<store::Replicate>(&message);
   if (replicate == nullptr) {
     if (const auto* drop = std::get_if<store::Drop>(&message)) {

@@ -117,7 +117,8 @@ class SessionChecks {
   void CheckFenced(int node, const store::Session& session);
   void CheckStored(int node, const store::PutSession& put);
   void OnHeld(int node, absl::string_view attribute);
-  bool Holds(int node, int write) const;
+  // Nodes by bit.
+  uint64_t HoldersOf(size_t write) const;
   bool Journalled(store::SessionKey key, const std::string& attribute,
                   const std::string& value) const;
   void CheckWrite(int write, const store::Session* session);

@@ -147,7 +147,6 @@ TEST(DivergedTest, WhatBothSidesWroteIsMergedWhenTheyMeet) {
   EXPECT_GE(merges, 1);
 }
 
-// A deleter on the other side of a cut knows only its own copies.
 // A copy that has another line offers it, unless it hears of a higher epoch first.
 TEST(DivergedTest, AnOwnerWhoseCopyRefusesItAsksWhy) {
   LoneReplica lone(2);
@@ -189,6 +188,7 @@ TEST(DivergedTest, AnOwnerWhoseCopyRefusesItAsksWhy) {
   EXPECT_EQ(lone.counters().superseded.load(), 1u);
 }
 
+// A deleter on the other side of a cut knows only its own copies.
 TEST(TombstoneTest, OwnerOfAnotherLineTellsItsOwnCopiesOfTheDelete) {
   LoneReplica lone(4);
   Session handed;

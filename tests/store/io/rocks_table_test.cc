@@ -159,6 +159,27 @@ TEST(RocksTableTest, AccessesOutliveAStartAndGoWithTheirSession) {
   EXPECT_EQ(found, expected);
 }
 
+TEST(RocksTableTest, AnAccessThatCannotBeReadIsCountedAndTheSessionStays) {
+  const TestDirectory dir;
+  const Session session = SampleSession(1);
+  for (const std::string& bad : {std::string(8, '\xff'), std::string("short")}) {
+    {
+      const Persist batch = PutBatch(1, session, 10);
+      ASSERT_TRUE(OpenOrDie(dir.path())->Write({&batch, 1}, {}).ok());
+    }
+    Tamper(dir.path(), [&](rocksdb::DB* db, auto& families) {
+      const rocksdb::WriteOptions options;
+      ASSERT_TRUE(db->Put(options, families["accesses"], session.key.ToBytes(), bad).ok());
+    });
+    auto table = OpenOrDie(dir.path());
+    const auto recovered = table->Recover();
+    ASSERT_TRUE(recovered.ok()) << recovered.status();
+    ASSERT_EQ(recovered->sessions.size(), 1u);
+    EXPECT_EQ(recovered->sessions[0].last_access_ms, session.last_access_ms);
+    EXPECT_EQ(table->corrupt_records(), 1u);
+  }
+}
+
 TEST(RocksTableTest, FindsEveryKeyOnceAndInOrderWhoeverReadsIt) {
   const TestDirectory dir;
   auto table = OpenOrDie(dir.path());
