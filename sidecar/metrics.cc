@@ -229,6 +229,8 @@ void RenderStore(const store::Counters& c, MetricsText* out) {
                c.takeovers);
   out->Counter("roost_store_step_downs_total",
                "Sessions given up because a copy knew a higher epoch.", c.step_downs);
+  out->Counter("roost_store_lease_messages_total",
+               "Messages sent that ask for a lease or grant one (mode fenced).", c.lease_messages);
   out->Counter("roost_store_conflicts_total",
                "Merges of sessions that two owners had written apart from each other.",
                c.conflicts);

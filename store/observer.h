@@ -35,6 +35,8 @@ struct Counters {
   std::atomic<uint64_t> takeovers{0};
   // Replication refused because the receiver knew a higher epoch: this node stepped down.
   std::atomic<uint64_t> step_downs{0};
+  // Of the mode `fenced`: leases asked for and granted.
+  std::atomic<uint64_t> lease_messages{0};
   // Merges of lines of a session that had both been written, and the writes that lost in them: in
   // the conflict journal, but for those that its bounds, or its session's end, took out of it.
   std::atomic<uint64_t> conflicts{0};

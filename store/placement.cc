@@ -21,11 +21,6 @@ uint64_t Mix(uint64_t x) {
 
 uint64_t Weight(SessionKey key, NodeId node) { return Mix(key.hi ^ Mix(key.lo ^ Mix(node.value))); }
 
-absl::string_view ZoneOf(const membership::View& view, NodeId node) {
-  const Member* member = view.Find(node);
-  return member == nullptr ? absl::string_view() : absl::string_view(member->zone);
-}
-
 std::vector<NodeId> Rank(SessionKey key, const std::vector<NodeId>& nodes) {
   std::vector<std::pair<uint64_t, NodeId>> weighted;
   weighted.reserve(nodes.size());
@@ -39,15 +34,16 @@ std::vector<NodeId> Rank(SessionKey key, const std::vector<NodeId>& nodes) {
 
 // `first`, then the best of `rest`, until there are `count`: those of zones that none lies in yet
 // come first.
-std::vector<NodeId> Spread(const membership::View& view, NodeId first, std::vector<NodeId> rest,
-                           size_t count) {
+template <typename ZoneOf>
+std::vector<NodeId> Spread(NodeId first, std::vector<NodeId> rest, size_t count,
+                           const ZoneOf& zone_of) {
   std::vector<NodeId> placed = {first};
-  std::vector<absl::string_view> zones = {ZoneOf(view, first)};
+  std::vector<absl::string_view> zones = {zone_of(first)};
   while (placed.size() < count && !rest.empty()) {
     auto next = absl::c_find_if(
-        rest, [&](NodeId node) { return !absl::c_linear_search(zones, ZoneOf(view, node)); });
+        rest, [&](NodeId node) { return !absl::c_linear_search(zones, zone_of(node)); });
     if (next == rest.end()) next = rest.begin();
-    zones.push_back(ZoneOf(view, *next));
+    zones.push_back(zone_of(*next));
     placed.push_back(*next);
     rest.erase(next);
   }
@@ -65,20 +61,30 @@ std::vector<NodeId> RankMembers(const membership::View& view, SessionKey key) {
   return Rank(key, members);
 }
 
-std::vector<NodeId> RankPlaces(const membership::View& view, const std::vector<NodeId>& members,
-                               SessionKey key, size_t count) {
-  std::vector<NodeId> ranked = Rank(key, members);
+std::vector<NodeId> RankPlaces(absl::Span<const PlaceMember> members, SessionKey key,
+                               size_t count) {
+  std::vector<NodeId> nodes;
+  nodes.reserve(members.size());
+  for (const PlaceMember& member : members) nodes.push_back(member.node);
+  std::vector<NodeId> ranked = Rank(key, nodes);
   if (ranked.empty()) return {};
   const NodeId first = ranked.front();
   ranked.erase(ranked.begin());
-  return Spread(view, first, std::move(ranked), count);
+  return Spread(first, std::move(ranked), count, [&](NodeId node) {
+    const auto member =
+        absl::c_find_if(members, [&](const PlaceMember& m) { return m.node == node; });
+    return absl::string_view(member->zone);
+  });
 }
 
 std::vector<NodeId> PlaceCopies(const membership::View& view, SessionKey key, NodeId owner,
                                 int copies) {
   std::vector<NodeId> rest = RankMembers(view, key);
   rest.erase(std::remove(rest.begin(), rest.end(), owner), rest.end());
-  return Spread(view, owner, std::move(rest), static_cast<size_t>(copies) + 1);
+  return Spread(owner, std::move(rest), static_cast<size_t>(copies) + 1, [&](NodeId node) {
+    const Member* member = view.Find(node);
+    return member == nullptr ? absl::string_view() : absl::string_view(member->zone);
+  });
 }
 
 }  // namespace roost::store

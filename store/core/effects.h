@@ -18,6 +18,7 @@
 #include "membership/steady_time.h"
 #include "store/core/messages.h"
 #include "store/operations.h"
+#include "store/placement.h"
 #include "store/session.h"
 #include "store/session_event.h"
 
@@ -54,7 +55,11 @@ struct PutAccess {
   SessionKey key;
   WallMs last_access_ms = 0;
 };
-using Mutation = std::variant<PutSession, EraseSession, PutCursor, PutAccess>;
+// All members that count when fenced sessions are placed, in place of what was there.
+struct PutPlaceMembers {
+  std::vector<PlaceMember> members;
+};
+using Mutation = std::variant<PutSession, EraseSession, PutCursor, PutAccess, PutPlaceMembers>;
 
 struct Persist {
   // Tickets grow by one; OnPersisted(t) means that every batch up to t is persisted.
@@ -159,6 +164,7 @@ struct Recovered {
   std::vector<std::pair<uint64_t, SessionKey>> changes;
   // Last applied sequence by sender.
   std::vector<std::pair<membership::NodeId, uint64_t>> cursors;
+  std::vector<PlaceMember> place_members = {};
 };
 
 }  // namespace roost::store

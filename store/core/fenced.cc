@@ -22,8 +22,12 @@ constexpr milliseconds kOvertakenMax{1'000};
 // Since the members changed: sessions may still lie where the former ones said.
 constexpr milliseconds kFormerMembersMax{10'000};
 constexpr size_t kFormerMembersCountMax = 8;
+// As membership forgets the dead.
+constexpr std::chrono::hours kUnmetMax{24};
 // Of an owner that can't serve just now, its sessions' idle ends are looked at so often.
 constexpr milliseconds kNotServedMax{1'000};
+// Besides a lease: what the takeover of whoever is before in line may take.
+constexpr milliseconds kTurn{1'000};
 
 size_t Majority(size_t places) { return places / 2 + 1; }
 
@@ -118,18 +122,30 @@ Place FencedRules::LocateFenced(SessionKey key) {
   const FencedSummary& fenced = *summary->fenced;
   const NodeId next = now_.steady < fenced.overtaken_until ? fenced.overtaken.node : NodeId{};
   if (next && next != self_ && !Gone(next)) return {Kind::kElsewhere, next, fenced.overtaken};
+  if (const Learned* newer = NewerOwner(key, *summary)) {
+    return {Kind::kElsewhere, newer->owner, newer->epoch};
+  }
   const NodeId owner = summary->owner();
   if (owner != self_ && !Gone(owner) && !fenced.resigned) {
     return {Kind::kElsewhere, owner, summary->epoch};
   }
   const Place orphan{Kind::kOrphan, owner, summary->epoch};
-  const NodeId heir = FencedHeir(*summary);
-  if (heir == self_) {
+  if (DueToSucceed(key)) {
     StartCandidacy(key, {});
-  } else if (heir) {
-    return {Kind::kElsewhere, heir, summary->epoch};
+    return orphan;
   }
+  const std::vector<NodeId> line = FencedLine(*summary);
+  if (!line.empty()) return {Kind::kElsewhere, line.front(), summary->epoch};
+  // None of its copies, as this node knows them, lives: there may be others. Asked with each retry.
+  if (!retrying_.contains(key)) RecheckFenced(key);
   return orphan;
+}
+
+// The owner of a newer record than what is here, if it lives.
+const Learned* FencedRules::NewerOwner(SessionKey key, const SessionSummary& summary) const {
+  const auto it = learned_.find(key);
+  if (it == learned_.end() || it->second.epoch <= summary.epoch) return nullptr;
+  return it->second.owner == self_ || Gone(it->second.owner) ? nullptr : &it->second;
 }
 
 // Nobody has shown this node a record of the session.
@@ -168,7 +184,13 @@ void FencedRules::FinishFencedLookup(SessionKey key, const Survey& survey) {
   const Answer& best = survey.best;
   SessionSummary* summary = Find(key);
   if (best.known && summary != nullptr && !summary->stub()) {
-    if (best.epoch > summary->epoch) Overtake(key, best.epoch);
+    if (best.epoch > summary->epoch) {
+      Overtake(key, best.epoch);
+      if (best.owner != self_ && !Gone(best.owner)) {
+        Learn(key, best.owner, best.epoch);
+        Abandon(key, best.epoch);
+      }
+    }
     return Settle(key);
   }
   if (best.known) {
@@ -203,7 +225,8 @@ void FencedRules::RecheckFenced(SessionKey key) {
   if (!peers.empty()) StartLookup(key, QueryPurpose::kResolve, std::move(peers));
 }
 
-// To whoever asks who owns it. That it is deleted only its owner may say.
+// To whoever asks who owns it: what the record says. Of promises nothing: whoever was promised it
+// may have given up. That it is deleted only its owner may say.
 Answer FencedRules::AnswerFenced(SessionKey key) {
   Answer answer;
   answer.key = key;
@@ -211,9 +234,6 @@ Answer FencedRules::AnswerFenced(SessionKey key) {
   if (known == nullptr) return answer;
   answer.known = true;
   answer.epoch = known->epoch;
-  if (now_.steady < known->fenced->overtaken_until) {
-    answer.epoch = std::max(answer.epoch, known->fenced->overtaken);
-  }
   answer.owner = answer.epoch.node;
   answer.version = known->version;
   answer.remaining = RemainingOf(*known, nullptr);
@@ -225,9 +245,9 @@ Answer FencedRules::AnswerFenced(SessionKey key) {
 // mean the same places. Empty if there are too few members.
 std::vector<CopySet> FencedRules::FencedPlaces(SessionKey key) const {
   std::vector<CopySet> all;
-  const auto add = [&](const std::vector<NodeId>& members) {
+  const auto add = [&](absl::Span<const PlaceMember> members) {
     const std::vector<NodeId> ranked =
-        RankPlaces(*view_, members, key, static_cast<size_t>(options_.fenced_copies) + 1);
+        RankPlaces(members, key, static_cast<size_t>(options_.fenced_copies) + 1);
     if (ranked.size() <= static_cast<size_t>(options_.fenced_copies)) return false;
     const CopySet places(ranked.begin(), ranked.end());
     if (!absl::c_linear_search(all, places)) all.push_back(places);
@@ -240,13 +260,23 @@ std::vector<CopySet> FencedRules::FencedPlaces(SessionKey key) const {
   return all;
 }
 
+// Who is met anew counts from then on, and also while it is dead: until it leaves, or everybody
+// forgets it. One that this node has not met since it started may yet come.
 void FencedRules::NoteFencedMembers() {
-  std::vector<NodeId> members;
   // A node that is in no list yet knows only whom it has met.
-  for (const membership::Member& member : view_->members()) {
-    if (view_->list().lineage == 0) break;
-    if (member.state != membership::MemberState::kLeft) members.push_back(member.id);
+  if (view_->list().lineage == 0) return;
+  std::vector<PlaceMember> members;
+  for (const PlaceMember& member : fenced_.members) {
+    const bool met = previous_view_ != nullptr && previous_view_->Find(member.node) != nullptr;
+    const bool forgotten = met || now_.steady >= started_ + kUnmetMax;
+    if (view_->Find(member.node) == nullptr && !forgotten) members.push_back(member);
   }
+  for (const membership::Member& member : view_->members()) {
+    if (member.state != membership::MemberState::kLeft) {
+      members.push_back({member.id, member.zone});
+    }
+  }
+  absl::c_sort(members, [](const auto& a, const auto& b) { return a.node < b.node; });
   if (members == fenced_.members) return;
   auto& former = fenced_.former_members;
   former.erase(std::remove_if(former.begin(), former.end(),
@@ -256,17 +286,45 @@ void FencedRules::NoteFencedMembers() {
   if (!fenced_.members.empty()) {
     former.emplace_back(now_.steady + kFormerMembersMax, std::move(fenced_.members));
   }
+  batch_.push_back(PutPlaceMembers{members});
   fenced_.members = std::move(members);
 }
 
-// The first copy in line that lives and may own it.
-NodeId FencedRules::FencedHeir(const SessionSummary& summary) const {
+// The copies that live and may own it, in the order in which they should try; those that drain, and
+// would only hand it on, last.
+std::vector<NodeId> FencedRules::FencedLine(const SessionSummary& summary) const {
+  std::vector<NodeId> line;
+  std::vector<NodeId> leaving;
   for (const NodeId node : summary.copy_set) {
     if (Gone(node) || (summary.fenced->resigned && node == summary.epoch.node)) continue;
     if (node == self_ ? options_.witness || summary.fenced->head : IsWitness(node)) continue;
-    return node;
+    (Drains(node) ? leaving : line).push_back(node);
   }
-  return {};
+  line.insert(line.end(), leaving.begin(), leaving.end());
+  return line;
+}
+
+bool FencedRules::Drains(NodeId node) const {
+  if (node == self_) return draining_;
+  const membership::Member* member = view_ == nullptr ? nullptr : view_->Find(node);
+  return member != nullptr && member->draining;
+}
+
+// Is it this node's turn to take the orphan over? The first in line goes at once, each other when
+// those before it have had their time: they may live and yet not be able to, or know of an older
+// owner that lives.
+bool FencedRules::DueToSucceed(SessionKey key) {
+  const SessionSummary& summary = *Find(key);
+  const std::vector<NodeId> line = FencedLine(summary);
+  const auto self = absl::c_find(line, self_);
+  if (self == line.end()) return false;
+  if (self == line.begin()) return true;
+  SteadyTime& since = summary.fenced->orphan_since;
+  if (since == SteadyTime{}) since = now_.steady;
+  const SteadyTime turn = since + (self - line.begin()) * (options_.lease + kTurn);
+  if (now_.steady >= turn) return true;
+  SetTimer(turn, Timer::kFenced, key);
+  return false;
 }
 
 bool FencedRules::IsWitness(NodeId node) const {
@@ -395,6 +453,8 @@ void FencedRules::NoteFenced(const Session& body, SessionSummary* summary) {
   if (!body.key.fenced()) return;
   if (summary->fenced == nullptr) summary->fenced = std::make_unique<FencedSummary>();
   FencedSummary& fenced = *summary->fenced;
+  // Somebody is about to, or does, own it.
+  if (body.promised != fenced.promised) fenced.orphan_since = SteadyTime{};
   fenced.promised = body.promised;
   fenced.next_copy_set.assign(body.next_copy_set.begin(), body.next_copy_set.end());
   fenced.head = body.head;

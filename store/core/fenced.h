@@ -15,6 +15,7 @@
 #include "store/core/effects.h"
 #include "store/core/leases.h"
 #include "store/core/session_summary.h"
+#include "store/placement.h"
 
 namespace roost::store {
 
@@ -65,8 +66,9 @@ struct FencedState {
   absl::btree_map<membership::NodeId, Term> queued_in;
   absl::btree_map<membership::NodeId, FencedMail> mail;
   // Members as they were before changes of late: sessions may lie where they say.
-  std::vector<std::pair<membership::SteadyTime, std::vector<membership::NodeId>>> former_members;
-  std::vector<membership::NodeId> members;
+  std::vector<std::pair<membership::SteadyTime, std::vector<PlaceMember>>> former_members;
+  // By id; kept on disk, so that a node that starts ranks places as before, whom it has met or not.
+  std::vector<PlaceMember> members;
   membership::SteadyTime tick_at = membership::kNever;
 };
 

@@ -37,14 +37,11 @@ void FencedRules::OnReached(NodeId from, SessionKey key, Epoch epoch, uint64_t v
 
 // The owner has enough other copies: the attributes may go, what was promised may not.
 void FencedRules::OnFencedDrop(const Drop& drop) {
-  const SessionSummary* summary = Find(drop.key);
+  SessionSummary* summary = Find(drop.key);
   if (summary != nullptr && drop.version == 0) {
-    // A candidate has given up: promised to this node itself, which never uses the epoch, the
-    // session waits for nobody's leases.
-    const bool here = summary->stub() || Body(drop.key) != nullptr;
-    if (summary->fenced->promised != drop.epoch || Owns(*summary) || !here) return;
-    return Promise(drop.key, Epoch{drop.epoch.n + 1, self_}, summary->copy_set,
-                   summary->absolute_deadline_ms);
+    // Its node will never own under this epoch: whatever leases it has, none counts here.
+    summary->fenced->released = drop.epoch;
+    return ReviewFenced(drop.key, 1);
   }
   if (summary == nullptr || summary->stub() || summary->fenced->head) return;
   if (Owns(*summary) || fenced_.candidacies.contains(drop.key)) return;
@@ -79,19 +76,25 @@ void FencedRules::ReviewFenced(SessionKey key, int pass) {
     if (draining_) return Resign(key);
     return ReviewFencedCopies(key, pass);
   }
-  const FencedSummary& fenced = *summary->fenced;
+  FencedSummary& fenced = *summary->fenced;
   if (now_.steady < fenced.overtaken_until && !Gone(fenced.overtaken.node)) return;
   const NodeId owner = summary->owner();
   const bool orphan = owner == self_ || Gone(owner) || fenced.resigned;
+  if (!orphan || NewerOwner(key, *summary) != nullptr) {
+    fenced.orphan_since = {};
+    return;
+  }
   // The deleted wait until somebody asks for them.
-  if (orphan && !summary->tombstone && FencedHeir(*summary) == self_) StartCandidacy(key, {});
+  if (summary->tombstone && !held_.contains(key)) return;
+  if (DueToSucceed(key)) StartCandidacy(key, {});
 }
 
 // Lets go of the session, so that another copy need not wait for the leases to lapse.
 void FencedRules::Resign(SessionKey key) {
   const SessionSummary& summary = *Find(key);
   const bool heirs = absl::c_any_of(summary.copy_set, [&](NodeId node) {
-    return node != self_ && !Gone(node) && !IsWitness(node);
+    // Two that drain would hand it to each other.
+    return node != self_ && !Gone(node) && !IsWitness(node) && !Drains(node);
   });
   if (!heirs || !Serves(summary) || !Shown(summary) || writes_.Find(key) != nullptr) {
     return SetTimer(now_.steady + kLookAgain / 10, Timer::kFenced, key);
@@ -120,6 +123,8 @@ void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
     }
   }
   const bool joint = !fenced.next_copy_set.empty();
+  // Taken over in the middle of a change that drops this node: back to the copies as they were.
+  const bool undo = joint && !absl::c_linear_search(fenced.next_copy_set, self_);
   std::vector<NodeId> desired;
   if (joint) {
     // Both sets have it: the present copies are no longer needed.
@@ -144,9 +149,11 @@ void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
   next.last_access_ms = summary.last_access_ms;
   std::vector<NodeId> surplus;
   if (joint || Planted(Bug::kSetNotJoint)) {
-    const std::vector<NodeId> to = joint ? next.next_copy_set : desired;
-    for (const NodeId node : next.copy_set) {
-      if (!absl::c_linear_search(to, node)) surplus.push_back(node);
+    const std::vector<NodeId> to = undo ? next.copy_set : joint ? next.next_copy_set : desired;
+    for (const std::vector<NodeId>& set : {next.copy_set, next.next_copy_set}) {
+      for (const NodeId node : set) {
+        if (!absl::c_linear_search(to, node)) surplus.push_back(node);
+      }
     }
     next.copy_set = to;
     next.next_copy_set.clear();
@@ -161,13 +168,13 @@ void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
 
 // Owner first, then the best places among live members that stay.
 std::vector<NodeId> FencedRules::FencedDesired(SessionKey key) const {
-  std::vector<NodeId> members;
+  std::vector<PlaceMember> members;
   for (const membership::Member& member : view_->members()) {
-    if (member.live() && !member.draining) members.push_back(member.id);
+    if (member.live() && !member.draining) members.push_back({member.id, member.zone});
   }
   const auto count = static_cast<size_t>(options_.fenced_copies) + 1;
   std::vector<NodeId> desired = {self_};
-  for (const NodeId node : RankPlaces(*view_, members, key, count)) {
+  for (const NodeId node : RankPlaces(members, key, count)) {
     if (node != self_ && desired.size() < count) desired.push_back(node);
   }
   return desired;

@@ -126,6 +126,7 @@ void FencedRules::Repeat(SessionKey key) {
 // --- The granter.
 
 void FencedRules::OnLeaseAsk(NodeId from, const LeaseAsk& ask) {
+  counters_->lease_messages.fetch_add(1, std::memory_order_relaxed);
   SendAfterPersist(from, ToSender(fenced_.leases.Grant(now_.steady, from, ask)));
 }
 
@@ -177,7 +178,7 @@ void FencedRules::SendAfterPersist(NodeId peer, ToSender message) {
 void FencedRules::Release(Unpersisted* done) {
   for (auto& [peer, message] : done->sends) out_->sends.emplace_back(peer, std::move(message));
   for (auto& [peer, ask] : done->asks) {
-    out_->sends.emplace_back(peer, ToReceiver(std::move(ask)));
+    out_->sends.emplace_back(peer, std::move(ask));
   }
   done->sends.clear();
   done->asks.clear();
@@ -189,6 +190,7 @@ void FencedRules::FlushFenced() {
   for (const auto& [peer, stream] : outbox_.streams()) {
     if (!active || !stream.up) continue;
     if (fenced_.leases.AskDue(now_.steady, peer)) {
+      counters_->lease_messages.fetch_add(1, std::memory_order_relaxed);
       out_->sends.emplace_back(peer, ToReceiver(fenced_.leases.Ask(now_.steady, peer)));
     }
     fenced_.tick_at = std::min(fenced_.tick_at, fenced_.leases.AskDueAt(peer));
@@ -226,9 +228,9 @@ void FencedRules::FlushMail(NodeId peer, FencedMail* mail) {
   for (PromiseAsk::Item& item : mail->promise_asks) {
     ask.items.push_back(std::move(item));
     if (ask.items.size() < kAsksMax) continue;
-    if (up) sealing_.asks.emplace_back(peer, std::exchange(ask, {}));
+    if (up) sealing_.asks.emplace_back(peer, ToReceiver(std::exchange(ask, {})));
   }
-  if (up && !ask.items.empty()) sealing_.asks.emplace_back(peer, std::move(ask));
+  if (up && !ask.items.empty()) sealing_.asks.emplace_back(peer, ToReceiver(std::move(ask)));
   PromiseResult promises;
   int64_t bytes = 0;
   const auto send = [&] {

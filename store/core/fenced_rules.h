@@ -41,8 +41,11 @@ struct FencedRules : ReplicaData {
   Answer AnswerFenced(SessionKey key);
   void NoteFencedMembers();
   const char* FencedReason(SessionKey key);
-  NodeId FencedHeir(const SessionSummary& summary) const;
+  std::vector<NodeId> FencedLine(const SessionSummary& summary) const;
+  bool DueToSucceed(SessionKey key);
+  const Learned* NewerOwner(SessionKey key, const SessionSummary& summary) const;
   bool IsWitness(NodeId node) const;
+  bool Drains(NodeId node) const;
   // Must the caller wait till what is here is safe, or was it made to? REQUIRES: served here.
   bool HoldBack(SessionKey key, const Held& held, bool* taken);
   void CheckFencedWaits(SessionKey key);
@@ -68,6 +71,9 @@ struct FencedRules : ReplicaData {
   void Promise(SessionKey key, Epoch epoch, const CopySet& places, WallMs absolute_deadline_ms);
   void PursueCandidacy(SessionKey key);
   void Abandon(SessionKey key, Epoch ahead);
+  void GiveWay(SessionKey key);
+  void AskForRelease(SessionKey key, const SessionSummary& summary, Epoch wanted);
+  void OnWanted(NodeId from, const PromiseResult::Item& item);
   void Win(SessionKey key);
   void CountVoices(SessionKey key);
   Place PlaceToMake(SessionKey key, Held* held);

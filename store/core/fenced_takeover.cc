@@ -30,7 +30,6 @@ constexpr milliseconds kLoading{10};
 // After an attempt that somebody else was ahead of; the second in line waits longer.
 constexpr milliseconds kBackoff{60};
 constexpr int kBackoffsMax = 8;
-constexpr milliseconds kReplaced{3'000};
 constexpr WallMs kPromiseKeptMaxMs = 366LL * 24 * 3'600'000;
 constexpr size_t kPlacesMax = 16;
 
@@ -43,6 +42,13 @@ bool NewerThan(const SessionPtr& a, const SessionPtr& b) {
   return std::tie(a->epoch, a->line) > std::tie(b->epoch, b->line);
 }
 
+// Will the node of the epoch promised never own under it?
+bool LetGo(const SessionSummary& summary) {
+  const FencedSummary& fenced = *summary.fenced;
+  return fenced.promised == fenced.released ||
+         (fenced.resigned && fenced.promised == summary.epoch);
+}
+
 }  // namespace
 
 // --- The candidate.
@@ -53,8 +59,7 @@ SteadyDuration FencedRules::PromiseWait(const SessionSummary* summary, NodeId ca
   if (summary == nullptr) return boot;
   const FencedSummary& fenced = *summary->fenced;
   const NodeId holder = fenced.promised.node;
-  const bool resigned = fenced.resigned && fenced.promised == summary->epoch;
-  if (!holder || holder == self_ || holder == candidate || resigned) return boot;
+  if (!holder || holder == self_ || holder == candidate || LetGo(*summary)) return boot;
   if (Planted(Bug::kPromiseBeforeLapse)) return SteadyDuration::zero();
   return fenced_.leases.Wait(now_.steady, holder);
 }
@@ -64,8 +69,7 @@ void FencedRules::PromiseAway(const SessionSummary* summary, NodeId candidate) {
   if (summary == nullptr) return;
   const FencedSummary& fenced = *summary->fenced;
   const NodeId holder = fenced.promised.node;
-  const bool resigned = fenced.resigned && fenced.promised == summary->epoch;
-  if (holder && holder != self_ && holder != candidate && !resigned) {
+  if (holder && holder != self_ && holder != candidate && !LetGo(*summary)) {
     fenced_.leases.RaiseTerm(holder);
   }
 }
@@ -76,7 +80,10 @@ void FencedRules::StartCandidacy(SessionKey key, std::vector<CopySet> places) {
   if (options_.witness || view_ == nullptr) return;
   const SessionSummary* summary = Find(key);
   if (const SteadyDuration wait = PromiseWait(summary, self_); wait > SteadyDuration::zero()) {
-    return SetTimer(now_.steady + wait, Timer::kFenced, key);
+    if (summary != nullptr) {
+      AskForRelease(key, *summary, Epoch{summary->fenced->promised.n + 1, self_});
+    }
+    return SetTimer(now_.steady + std::min<SteadyDuration>(wait, kWaitMax), Timer::kFenced, key);
   }
   const bool record = summary != nullptr && !summary->stub();
   const SessionPtr body = record ? Body(key) : nullptr;
@@ -152,19 +159,7 @@ void FencedRules::PursueCandidacy(SessionKey key) {
   const bool whole =
       candidacy.best == nullptr || !candidacy.best->head || Planted(Bug::kWitnessBelieved);
   if (won && candidacy.best != nullptr && !absl::c_linear_search(candidacy.best->copy_set, self_)) {
-    // Replaced meanwhile: not for this node to serve.
-    const Epoch epoch = candidacy.best->epoch;
-    Abandon(key, epoch);
-    if (Known(key) != nullptr) {
-      // Its copies have promised this node what it can't take: they must get time to mend that.
-      FencedSummary& fenced = *Find(key)->fenced;
-      fenced.overtaken = std::max(fenced.overtaken, epoch);
-      fenced.overtaken_until = now_.steady + kReplaced;
-      SetTimer(fenced.overtaken_until, Timer::kFenced, key);
-    } else if (!Gone(epoch.node)) {
-      Learn(key, epoch.node, epoch);
-    }
-    return RetrySoon(key);
+    return GiveWay(key);
   }
   if (won && whole) return Win(key);
   for (const CopySet& set : sets) {
@@ -189,10 +184,6 @@ void FencedRules::PursueCandidacy(SessionKey key) {
 void FencedRules::Abandon(SessionKey key, Epoch ahead) {
   const auto it = fenced_.candidacies.find(key);
   if (it == fenced_.candidacies.end()) return;
-  // Nobody may own under this epoch any more, so whoever promised it need not wait for this node's
-  // leases, which go on for other sessions.
-  const Drop release{key, it->second.epoch, 0, 0, {}};
-  for (const auto& [node, at] : it->second.ask_at) SendDrop(node, release);
   fenced_.candidacies.erase(it);
   SessionSummary* summary = Find(key);
   FencedSummary& fenced = *summary->fenced;
@@ -202,6 +193,19 @@ void FencedRules::Abandon(SessionKey key, Epoch ahead) {
   if (!Gone(ahead.node) && ahead.node != self_) fenced.overtaken_until = again;
   SetTimer(again, Timer::kFenced, key);
   if (summary->stub()) RetrySoon(key);
+}
+
+// Replaced meanwhile: not for this node to serve, nor to try again. It keeps the head of what it
+// was shown, and so who may.
+void FencedRules::GiveWay(SessionKey key) {
+  const Candidacy& candidacy = fenced_.candidacies.at(key);
+  Session next = *candidacy.best;
+  next.promised = candidacy.epoch;
+  next.head = true;
+  next.attributes.clear();
+  Abandon(key, next.epoch);
+  StoreFenced(std::move(next), 0);
+  RetrySoon(key);
 }
 
 void FencedRules::Win(SessionKey key) {
@@ -279,6 +283,10 @@ Place FencedRules::PlaceToMake(SessionKey key, Held* held) {
 void FencedRules::OnPromiseResult(NodeId from, const PromiseResult& result) {
   using Outcome = PromiseResult::Outcome;
   for (const PromiseResult::Item& item : result.items) {
+    if (item.outcome == Outcome::kWanted) {
+      OnWanted(from, item);
+      continue;
+    }
     const auto it = fenced_.candidacies.find(item.key);
     if (it == fenced_.candidacies.end() || it->second.epoch != item.epoch) continue;
     Candidacy& candidacy = it->second;
@@ -301,18 +309,55 @@ void FencedRules::OnPromiseResult(NodeId from, const PromiseResult& result) {
       case Outcome::kWait: {
         const milliseconds wait(std::clamp<int64_t>(item.wait_ms, 1, kWaitMax.count()));
         candidacy.ask_at[from] = now_.steady + wait;
+        // Perhaps of an owner that nobody told this node of.
+        const SessionSummary& summary = *Find(item.key);
+        if (!summary.stub() && item.promised > summary.epoch) RecheckFenced(item.key);
         break;
       }
-      case Outcome::kLower:
       case Outcome::kOwner:
+        if (item.promised > Find(item.key)->epoch) Learn(item.key, from, item.promised);
+        [[fallthrough]];
+      case Outcome::kLower:
         Abandon(item.key, item.promised);
+        continue;
+      case Outcome::kWanted:
         continue;
     }
     PursueCandidacy(item.key);
   }
 }
 
+// A member that promised `item.epoch` to this node waits for this node's leases, which go on for
+// other sessions.
+void FencedRules::OnWanted(NodeId from, const PromiseResult::Item& item) {
+  const SessionSummary* summary = Find(item.key);
+  if (summary == nullptr || summary->fenced == nullptr || item.epoch.node != self_) return;
+  const auto it = fenced_.candidacies.find(item.key);
+  const bool wanted = it != fenced_.candidacies.end() && it->second.epoch == item.epoch;
+  const FencedSummary& fenced = *summary->fenced;
+  // What was promised to higher epochs, or resigned, is never owned again, and no later attempt is
+  // under an epoch promised before.
+  const bool past =
+      fenced.promised > item.epoch ||
+      (fenced.promised == item.epoch && (summary->epoch != item.epoch || fenced.resigned));
+  if (wanted || !past || !outbox_.IsUp(from)) return;
+  sealing_.asks.emplace_back(from, ToReceiver(Drop{item.key, item.epoch, 0, 0, {}}));
+}
+
 // --- Whoever is asked.
+
+// Whoever holds the promise here, and leases for other sessions, may have given this one up.
+void FencedRules::AskForRelease(SessionKey key, const SessionSummary& summary, Epoch wanted) {
+  const Epoch promised = summary.fenced->promised;
+  if (!promised.node || promised.node == self_ || promised.node == wanted.node) return;
+  PromiseResult::Item item;
+  item.key = key;
+  item.epoch = promised;
+  item.outcome = PromiseResult::Outcome::kWanted;
+  item.promised = wanted;
+  fenced_.mail[promised.node].promise_results.emplace_back(fenced_.leases.TermOf(promised.node),
+                                                           std::move(item));
+}
 
 void FencedRules::OnPromiseAsk(NodeId from, const PromiseAsk& ask) {
   const size_t count = std::min(ask.items.size(), kFencedItemsMax);
@@ -358,6 +403,7 @@ PromiseResult::Item FencedRules::AnswerPromise(NodeId from, const PromiseAsk::It
   }
   if (promised != item.epoch) {
     if (const SteadyDuration left = PromiseWait(summary, from); left > SteadyDuration::zero()) {
+      if (summary != nullptr) AskForRelease(item.key, *summary, item.epoch);
       return wait(RoundUp(left));
     }
     PromiseAway(summary, from);

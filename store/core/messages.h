@@ -140,6 +140,9 @@ struct PromiseResult {
     kWait = 2,   // Not yet: ask again after `wait_ms`.
     kLower = 3,  // `promised` is higher already.
     kOwner = 4,  // The answering node owns it, under `promised`.
+    // Not an answer: `epoch`, the receiver's, was promised here, and somebody asks for `promised`.
+    // A receiver that will never own under `epoch` says so: a Drop of version 0.
+    kWanted = 5,
   };
   struct Item {
     SessionKey key;

@@ -48,7 +48,7 @@ struct Unpersisted {
   std::vector<SessionEvent> events;
   // Fenced: what rests on the batch, or on those before it.
   std::vector<std::pair<membership::NodeId, ToSender>> sends;
-  std::vector<std::pair<membership::NodeId, PromiseAsk>> asks;
+  std::vector<std::pair<membership::NodeId, ToReceiver>> asks;
 };
 
 struct Learned {

@@ -182,6 +182,7 @@ void Replica::State::Recover(Recovered recovered) {
   outbox_.SetDurable(last_sequence_);
   RecoverAliases(recovered.sessions);
   last_sequence_ += kSequenceLeap;
+  fenced_.members = std::move(recovered.place_members);
   fenced_.leases.Start(now_.steady, last_sequence_, fresh);
   batch_.push_back(PutCursor{self_, last_sequence_});
 }
@@ -367,7 +368,13 @@ void Replica::OnToReceiver(Now now, NodeId from, ToReceiver message, Effects* ou
   } else if (const auto* cursor = std::get_if<CursorUpdate>(&message)) {
     if (state_->InStep(from, cursor->sequence)) state_->Acknowledge(from, cursor->sequence, {});
   } else if (const auto* drop = std::get_if<Drop>(&message)) {
-    state_->OnDrop(*drop);
+    // That an epoch is never owned only its node may say.
+    const bool odd = drop->key.fenced() && drop->version == 0 && drop->epoch.node != from;
+    if (odd) {
+      state_->counters_->corrupt_records.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      state_->OnDrop(*drop);
+    }
   } else if (const auto* offer = std::get_if<Offer>(&message)) {
     state_->OnOffer(from, *offer);
   } else if (const auto* lease = std::get_if<LeaseAsk>(&message)) {

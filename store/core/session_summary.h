@@ -49,6 +49,10 @@ struct FencedSummary {
   Epoch overtaken;
   // So long its node is taken for the owner, or for about to be.
   membership::SteadyTime overtaken_until{};
+  // The epoch promised, if its node has said that it will never own under it.
+  Epoch released;
+  // Since when this node waits for the copies before it in line to take the session over.
+  membership::SteadyTime orphan_since{};
   // Attempts to take the session over since the last success of anybody.
   uint8_t attempts = 0;
   absl::InlinedVector<Peer, 2> peers;

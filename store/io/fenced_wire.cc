@@ -198,7 +198,7 @@ absl::StatusOr<ToSender> Decode(peer::v1::PromiseResult* message) {
     const auto key = DecodeFencedKey(encoded.key());
     if (!key.ok()) return key.status();
     if (encoded.outcome() < peer::v1::PromiseResult::OUTCOME_PROMISED ||
-        encoded.outcome() > peer::v1::PromiseResult::OUTCOME_OWNER) {
+        encoded.outcome() > peer::v1::PromiseResult::OUTCOME_WANTED) {
       return Bad("promise_result.outcome is not known");
     }
     PromiseResult::Item item;

@@ -26,6 +26,7 @@
 #include "store/io/record_proto.h"
 #include "store/io/record_seal.h"
 #include "store/io/rocks_options.h"
+#include "store/io/small_rows.h"
 
 namespace roost::store {
 namespace {
@@ -44,20 +45,7 @@ constexpr char kClusterKey[] = "cluster";
 constexpr char kNodeIdKey[] = "node_id";
 constexpr char kBootEpochKey[] = "boot_epoch";
 constexpr char kCursorPrefix[] = "cursor/";
-
-// Big-endian, so that bytes order as numbers do.
-std::string EncodeNumber(uint64_t value) {
-  std::string bytes(8, '\0');
-  for (int i = 7; i >= 0; --i, value >>= 8) bytes[i] = static_cast<char>(value & 0xff);
-  return bytes;
-}
-
-std::optional<uint64_t> DecodeNumber(absl::string_view bytes) {
-  if (bytes.size() != 8) return std::nullopt;
-  uint64_t value = 0;
-  for (const char byte : bytes) value = value << 8 | static_cast<uint8_t>(byte);
-  return value;
-}
+constexpr char kPlaceMembersKey[] = "place_members";
 
 absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
@@ -261,6 +249,7 @@ struct RocksTable::Database {
     std::vector<Change> changes;
     absl::btree_map<SessionKey, WallMs> accessed;
     absl::flat_hash_map<membership::NodeId, uint64_t> cursors;
+    const PutPlaceMembers* members = nullptr;
     for (const Persist& persist : batches) {
       for (const Mutation& mutation : persist.mutations) {
         if (const auto* put = std::get_if<PutSession>(&mutation)) {
@@ -270,6 +259,8 @@ struct RocksTable::Database {
           accessed.erase(erase->key);
         } else if (const auto* access = std::get_if<PutAccess>(&mutation)) {
           accessed[access->key] = access->last_access_ms;
+        } else if (const auto* put_members = std::get_if<PutPlaceMembers>(&mutation)) {
+          members = put_members;
         } else {
           const auto& cursor = std::get<PutCursor>(mutation);
           cursors[cursor.sender] = cursor.sequence;
@@ -287,6 +278,9 @@ struct RocksTable::Database {
     }
     for (const auto& [sender, sequence] : cursors) {
       if (status.ok()) status = batch->Put(node, CursorKey(sender), EncodeNumber(sequence));
+    }
+    if (members != nullptr && status.ok()) {
+      status = batch->Put(node, kPlaceMembersKey, EncodePlaceMembers(members->members));
     }
     return status.ok() ? absl::OkStatus() : DiskError("batch", status);
   }
@@ -536,6 +530,11 @@ absl::StatusOr<Recovered> RocksTable::Recover() {
     }
   }
   if (absl::Status status = ScanStatus(*it); !status.ok()) return status;
+  const auto members = database_->ReadNode(kPlaceMembersKey);
+  if (!members.ok()) return members.status();
+  auto decoded = DecodePlaceMembers(members->value_or(EncodePlaceMembers({})));
+  if (!decoded.has_value()) ++corrupt_records_;
+  recovered.place_members = std::move(decoded).value_or(std::vector<PlaceMember>());
   return recovered;
 }
 

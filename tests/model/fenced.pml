@@ -45,8 +45,9 @@
 #if defined(SET)
 #define JOINT 2 /* the write that sets next_copy_set */
 #define FINAL 4 /* the write that makes it the copy_set */
+#define UNDO 8  /* the write that takes it back, by an owner that is not in it */
 #define CLIENT W0
-#define CONTENTS 8
+#define CONTENTS 16
 #elif defined(TOMB)
 #define DELETE 2
 #define CLIENT (W0 | DELETE)
@@ -81,7 +82,7 @@
 #endif
 /* While the copies change, whatever needs the copies needs both sets of them: promises, leases, acknowledgements. */
 #ifdef SET
-#define CHANGING(set) (((set) & (JOINT | FINAL)) == JOINT)
+#define CHANGING(set) (((set) & (JOINT | FINAL | UNDO)) == JOINT)
 #define IN_BOTH(count, who, set) (count((who) & COPIES(set)) && (!CHANGING(set) || count((who) & NEW_COPIES)))
 #define MEMBER(n, set) (COPIES(set) & BIT(n) || (CHANGING(set) && (NEW_COPIES & BIT(n))))
 #else
@@ -507,14 +508,20 @@ inline check() {
     check()                                                                                                  \
   }
 
-#if CONTENTS == 8
+#if CONTENTS == 16
 #define REPLICATES(e)                                                                                        \
   REPLICATE(e, 0) REPLICATE(e, 1) REPLICATE(e, 2) REPLICATE(e, 3) REPLICATE(e, 4) REPLICATE(e, 5)            \
-  REPLICATE(e, 6) REPLICATE(e, 7)
+  REPLICATE(e, 6) REPLICATE(e, 7) REPLICATE(e, JOINT | UNDO) REPLICATE(e, JOINT | UNDO | W0)
 #else
 #define REPLICATES(e) REPLICATE(e, 0) REPLICATE(e, 1) REPLICATE(e, 2) REPLICATE(e, 3)
 #endif
 #define FROM(e) PROMISE(e) REPLICATES(e)
+
+#ifdef BUG_UNDONE_EARLY
+#define UNDOABLE(n) true
+#else
+#define UNDOABLE(n) IN_BOTH(MAJORITY, ack[n], RS(n))
+#endif
 
 #ifdef CREATE
 #define KNOWS(n) true
@@ -568,6 +575,11 @@ active [N] proctype node() {
   :: d_step {
     SERVES(me) && CHANGING(RS(me)) && (NEW_COPIES & BIT(me)) && IN_BOTH(MAJORITY, ack[me], RS(me)) ->
     write(me, FINAL);
+    check()
+  }
+  :: d_step {
+    SERVES(me) && CHANGING(RS(me)) && !(NEW_COPIES & BIT(me)) && UNDOABLE(me) ->
+    write(me, UNDO);
     check()
   }
 #endif
@@ -693,6 +705,7 @@ active proctype watcher() {
 #endif
 #ifdef SET
   GOAL("new copies serve after a takeover", COUNTER(RE(3)) > 1 && SERVES(3) && (RS(3) & FINAL))
+  GOAL("the owner that is to be replaced took the change back", SERVES(2) && (RS(2) & UNDO))
   GOAL("a former copy keeps the head only, and new copies serve", stub && SERVES(0) && (RS(0) & FINAL) && (acked & W0))
 #endif
 #ifdef RESIGN

@@ -91,6 +91,7 @@ set-not-joint                fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DNO_JOI
 set-promises-of-one          fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DBUG_CHANGING_NOT_PROMISED
 set-leases-of-one            fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_LEASED
 set-acks-of-one              fenced rejected -DSET -DCRASHES=0 -DBUG_CHANGING_NOT_ACKNOWLEDGED -DANY_DISKS
+set-undone-early             fenced rejected -DSET -DCRASHES=0 -DBUG_UNDONE_EARLY
 set-dropped-copy-forgets     fenced rejected -DSET -DNUMS=2 -DCRASHES=0 -DNO_STUB
 available                    available holds
 available-answers-the-dead   available rejected -DBUG_ANSWERS_THE_DEAD

@@ -18,6 +18,7 @@ constexpr seconds kAgreeMax{60};
 constexpr seconds kServedMax{40};
 constexpr seconds kGoneMax{15};
 constexpr int kClients = 4;
+constexpr int kWitness = 1;
 constexpr int64_t kClockBoundMs = 4'000;
 
 store::Options StoreOptions(uint64_t seed) {
@@ -37,12 +38,14 @@ class FencedScenario {
       : cluster_(options, StoreOptions(options.seed)),
         network_(cluster_.network()),
         clients_(&cluster_, kClients),
-        in_turn_(options.seed % 4 == 1) {
+        in_turn_(options.seed % 4 == 1),
+        witness_(options.seed % 5 == 3) {
     cluster_.AfterEveryInput([this] { clients_.CheckServing(); });
   }
 
   ClusterSimResult Run() {
     for (int i = 0; i < cluster_.nodes(); ++i) SetClocks(i);
+    if (witness_) cluster_.MakeWitness(kWitness);
     cluster_.members().StartAll();
     if (!cluster_.members().AwaitAgreement(kJoinMax)) checks().Violation("not joined in time");
     clients_.Start();
@@ -59,7 +62,11 @@ class FencedScenario {
     }
     result.trace_hash = checks().hash() ^ cluster_.members().result().trace_hash;
     for (int node = 0; node < cluster_.nodes(); ++node) {
-      if (cluster_.counters(node).takeovers.load() > 0) checks().Sometimes("a node took over");
+      if (cluster_.counters(node).takeovers.load() > 0) {
+        checks().Sometimes("a node took over");
+        if (witness_) checks().Sometimes("a node took over where one is a witness");
+        if (witness_ && node == kWitness) checks().Violation("a witness took over");
+      }
       if (cluster_.counters(node).step_downs.load() > 0) {
         checks().Sometimes("an owner heard of a higher epoch");
       }
@@ -215,6 +222,8 @@ class FencedScenario {
   VirtualNetwork& network_;
   FencedClients clients_;
   const bool in_turn_;
+  // One of the nodes keeps no attributes; with three nodes, one of each session's copies.
+  const bool witness_;
 };
 
 }  // namespace

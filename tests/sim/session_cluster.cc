@@ -4,7 +4,9 @@
 #include <cassert>
 
 #include "absl/strings/str_cat.h"
+#include "membership/attributes.h"
 #include "store/core/index_change.h"
+#include "store/placement.h"
 
 namespace roost::sim {
 
@@ -70,9 +72,17 @@ void SessionCluster::Later(int index, SteadyDuration delay, std::function<void()
 
 // --- Start and stop.
 
+void SessionCluster::MakeWitness(int index) {
+  nodes_[index].witness = true;
+  members_.SetAttributes(
+      index, membership::Attributes::Create({{store::kWitnessAttribute, "true"}}).value());
+}
+
 void SessionCluster::OnStart(int index) {
   Node& node = nodes_[index];
-  node.replica = std::make_unique<Replica>(store_options_, members_.id(index), &node.counters);
+  store::Options options = store_options_;
+  options.witness = node.witness;
+  node.replica = std::make_unique<Replica>(options, members_.id(index), &node.counters);
   node.index = std::make_unique<store::OwnershipIndex>(1'000);
   const proxy::GraceOptions grace{.requests_max = kGraceMax};
   node.budget = std::make_unique<proxy::GraceBudget>(grace.requests_max, grace.bytes_max);

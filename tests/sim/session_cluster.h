@@ -44,6 +44,9 @@ class SessionCluster {
   // session that nobody knows makes it.
   void Request(int node, store::SessionKey key, Served done);
 
+  // Keeps no attributes of fenced sessions. Before the node starts.
+  void MakeWitness(int node);
+
   enum class Death { kKilled, kPowerCut, kSilent };
   void Kill(int node, Death death);
   enum class Data { kKept, kLost, kOld };  // kOld: as they were at Backup, restored.
@@ -108,6 +111,7 @@ class SessionCluster {
     std::optional<store::SimulatedDisk> backup;
     membership::ViewPtr view;
     int64_t wall_offset_ms = 0;
+    bool witness = false;
     std::deque<store::Persist> unwritten;
     bool writing = false;
     bool disk_full = false;

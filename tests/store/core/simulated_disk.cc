@@ -21,6 +21,8 @@ void SimulatedDisk::Content::Apply(const Persist& batch) {
       principals.erase({erase->replaces_principal, erase->key});
     } else if (const auto* access = std::get_if<PutAccess>(&mutation)) {
       accesses[access->key] = access->last_access_ms;
+    } else if (const auto* members = std::get_if<PutPlaceMembers>(&mutation)) {
+      place_members = members->members;
     } else {
       const auto& cursor = std::get<PutCursor>(mutation);
       cursors[cursor.sender] = cursor.sequence;
@@ -105,6 +107,7 @@ Recovered SimulatedDisk::Recover() const {
   }
   std::sort(recovered.changes.begin(), recovered.changes.end());
   recovered.cursors.assign(written_.cursors.begin(), written_.cursors.end());
+  recovered.place_members = written_.place_members;
   return recovered;
 }
 

@@ -43,6 +43,7 @@ class SimulatedDisk {
     std::map<SessionKey, WallMs> accesses;
     std::map<membership::NodeId, uint64_t> cursors;
     std::set<std::pair<uint64_t, SessionKey>> principals;
+    std::vector<PlaceMember> place_members;
 
     void Apply(const Persist& batch);
   };

@@ -461,7 +461,12 @@ TEST(ReplicationWireTest, FencedMessagesRoundTrip) {
   later.epoch = Epoch{4, NodeId{3}};
   later.outcome = PromiseResult::Outcome::kWait;
   later.wait_ms = 250;
-  promised.items = {yes, later};
+  PromiseResult::Item wanted;
+  wanted.key = kFenced;
+  wanted.epoch = Epoch{4, NodeId{3}};
+  wanted.outcome = PromiseResult::Outcome::kWanted;
+  wanted.promised = Epoch{5, NodeId{1}};
+  promised.items = {yes, later, wanted};
   EncodeToSender(promised, answers.add_messages());
   ValidateResult validated;
   validated.term = Term{7, 8};
@@ -481,6 +486,8 @@ TEST(ReplicationWireTest, FencedMessagesRoundTrip) {
   EXPECT_EQ(result.items.at(1).outcome, PromiseResult::Outcome::kWait);
   EXPECT_EQ(result.items.at(1).wait_ms, 250);
   EXPECT_EQ(result.items.at(1).session, nullptr);
+  EXPECT_EQ(result.items.at(2).outcome, PromiseResult::Outcome::kWanted);
+  EXPECT_EQ(result.items.at(2).promised, (Epoch{5, NodeId{1}}));
   const auto& last = std::get<ValidateResult>(answered->at(2));
   EXPECT_EQ(last.term, (Term{7, 8}));
   EXPECT_EQ(last.items.at(0).promised, (Epoch{5, NodeId{1}}));
