@@ -324,7 +324,7 @@ void Replica::OnForwardRefused(Now now, SessionKey key, Effects* out) {
   const SessionSummary* summary = state_->Find(key);
   if (summary == nullptr || summary->stub()) {
     state_->ForgetLearned(key);
-  } else if (!summary->tombstone && !state_->OwnedHere(*summary)) {
+  } else if (key.fenced() || (!summary->tombstone && !state_->OwnedHere(*summary))) {
     state_->Recheck(key);
   }
 }

@@ -96,6 +96,7 @@ void SessionCluster::Forward(int index, uint64_t id, NodeId owner) {
   }
   checks_.Sometimes("a call was forwarded");
   const int to = members_.IndexOf(owner);
+  checks_.Note(absl::StrCat(index, " forwards a call about session ", call.key.lo, " to ", to));
   const auto answer = [this, index, id](Forwarded outcome, OperationResult result) {
     Later(index, Delay(), [this, index, id, outcome, result = std::move(result)] {
       OnForwarded(index, id, outcome, result);
