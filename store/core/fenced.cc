@@ -216,7 +216,7 @@ void FencedRules::FinishFencedLookup(SessionKey key, const Survey& survey) {
   }
   if (!survey.complete() || FencedPlaces(key).empty()) return RetrySoon(key);
   counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
-  Settle(key, /*nowhere=*/true);
+  Settle(key, survey.deadline - kLookupTimeout);
 }
 
 void FencedRules::RecheckFenced(SessionKey key) {

@@ -118,7 +118,7 @@ struct FencedRules : ReplicaData {
   virtual void RetrySoon(SessionKey key) = 0;
   virtual void SendDrop(NodeId node, const Drop& drop) = 0;
   virtual void SetClocks(const Remaining& remaining, Session* session) const = 0;
-  virtual void Settle(SessionKey key, bool nowhere = false) = 0;
+  virtual void Settle(SessionKey key, SteadyTime nowhere_at = SteadyTime::min()) = 0;
   virtual void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers) = 0;
   virtual void Store(SessionPtr body, uint64_t sequence) = 0;
   virtual Want& WantBody(SessionKey key, bool ahead = false) = 0;

@@ -212,7 +212,7 @@ void FencedRules::Win(SessionKey key) {
   Candidacy& candidacy = fenced_.candidacies.at(key);
   if (candidacy.best == nullptr) {
     candidacy.granted = true;
-    Settle(key, /*nowhere=*/true);
+    Settle(key, now_.steady);
     // Whoever wanted to make it is gone, or must not.
     fenced_.candidacies.erase(key);
     return;

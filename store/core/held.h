@@ -18,6 +18,7 @@ struct Held {
   Operation operation;
   membership::NodeId peer;
   QueryPurpose purpose = QueryPurpose::kResolve;
+  membership::SteadyTime since;
   membership::SteadyTime deadline;
   // kResolve: others have been asked on its behalf.
   bool asked = false;

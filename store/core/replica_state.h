@@ -179,8 +179,8 @@ struct Replica::State final : FencedRules {
   NodeId Claimant(SessionKey key, NodeId asker);
   void Hold(SessionKey key, Held held);
   void RetrySoon(SessionKey key) override;
-  // Tries again everything held for `key`. `nowhere`: nobody knows the session.
-  void Settle(SessionKey key, bool nowhere = false) override;
+  // Tries again everything held for `key`. Nobody knew the session at `nowhere_at`.
+  void Settle(SessionKey key, SteadyTime nowhere_at = SteadyTime::min()) override;
   bool TryHeld(SessionKey key, Held& held, bool nowhere);
   void ExpireHeld(SessionKey key);
   void GiveUp(SessionKey key, const Held& held);

@@ -13,7 +13,6 @@ namespace {
 using membership::NodeId;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kLookupTimeout{500};
 constexpr milliseconds kRetryInterval{50};
 constexpr size_t kLearnedMax = 100'000;
 // Of records in one message of answers, or one larger record; the others go into further messages.
@@ -154,7 +153,7 @@ void Replica::State::FinishLookup(SessionKey key, const Survey& survey) {
     if (!survey.complete()) return RetrySoon(key);
     counters_->resolve_unknown.fetch_add(1, std::memory_order_relaxed);
     if (survey.purpose == QueryPurpose::kClaim && ArbiterOf(key) != self_) granted_ = key;
-    Settle(key, /*nowhere=*/true);
+    Settle(key, now_.steady);
     granted_.reset();
     return;
   }
@@ -258,11 +257,12 @@ void Replica::State::Hold(SessionKey key, Held held) {
   if (Planted(Bug::kForgetHeld)) return;
   SetTimer(held.deadline, Timer::kHeld, key);
   RetrySoon(key);
+  held.since = now_.steady;
   held_[key].push_back(std::move(held));
   ++held_size_;
 }
 
-void Replica::State::Settle(SessionKey key, bool nowhere) {
+void Replica::State::Settle(SessionKey key, SteadyTime nowhere_at) {
   const auto it = held_.find(key);
   if (it == held_.end()) return;
   std::vector<Held> waiting = std::move(it->second);
@@ -270,6 +270,8 @@ void Replica::State::Settle(SessionKey key, bool nowhere) {
   held_size_ -= waiting.size();
   std::vector<Held> rest;
   for (Held& held : waiting) {
+    // What others did not know when they were asked, they may have known when a later caller came.
+    const bool nowhere = held.since <= nowhere_at;
     if (!TryHeld(key, held, nowhere)) rest.push_back(std::move(held));
   }
   if (rest.empty()) return;
@@ -310,6 +312,8 @@ bool Replica::State::TryHeld(SessionKey key, Held& held, bool nowhere) {
   if (key.fenced()) {
     const bool makes = held.kind == Held::Kind::kOperation && MakesSession(held.operation);
     if (place.kind == Kind::kNowhere && makes) place = PlaceToMake(key, &held);
+    // Whoever may make it here asked before some callers came: they see what is made.
+    if (place.kind == Kind::kNowhere && !makes && fenced_.candidacies.contains(key)) return false;
     if (place.kind == Kind::kHere || place.kind == Kind::kDeleted) {
       bool taken = false;
       if (HoldBack(key, held, &taken)) return taken;

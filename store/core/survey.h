@@ -7,6 +7,7 @@
 // Owner: Replica. Thread: the store's loop.
 #pragma once
 
+#include <chrono>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -15,6 +16,9 @@
 #include "store/core/effects.h"
 
 namespace roost::store {
+
+// A lookup ends that long after it was begun, whoever has answered.
+inline constexpr std::chrono::milliseconds kLookupTimeout{500};
 
 struct Survey {
   QueryPurpose purpose = QueryPurpose::kResolve;

@@ -395,7 +395,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
   if (summary != nullptr && summary->tombstone) return Settle(key);
   if (!best.known) {
     if (summary == nullptr) {
-      return survey.complete() ? Settle(key, /*nowhere=*/true) : RetrySoon(key);
+      return survey.complete() ? Settle(key, now_.steady) : RetrySoon(key);
     }
     // The owner may have come back meanwhile.
     if (HeirOf(*summary) != self_) return Settle(key);
