@@ -40,8 +40,9 @@ void FencedRules::OnFencedDrop(const Drop& drop) {
   SessionSummary* summary = Find(drop.key);
   if (summary != nullptr && drop.version == 0) {
     // Its node will never own under this epoch: whatever leases it has, none counts here.
-    summary->fenced->released = drop.epoch;
-    return ReviewFenced(drop.key, 1);
+    const Epoch known = std::exchange(summary->fenced->released, drop.epoch);
+    if (known != drop.epoch) ReviewFenced(drop.key, 1);
+    return;
   }
   if (summary == nullptr || summary->stub() || summary->fenced->head) return;
   if (Owns(*summary) || fenced_.candidacies.contains(drop.key)) return;

@@ -350,6 +350,8 @@ void FencedRules::OnWanted(NodeId from, const PromiseResult::Item& item) {
 void FencedRules::AskForRelease(SessionKey key, const SessionSummary& summary, Epoch wanted) {
   const Epoch promised = summary.fenced->promised;
   if (!promised.node || promised.node == self_ || promised.node == wanted.node) return;
+  // What is waited for then is this node's start alone.
+  if (LetGo(summary)) return;
   PromiseResult::Item item;
   item.key = key;
   item.epoch = promised;
