@@ -231,13 +231,35 @@ class Search {
   int64_t ReturnOf(size_t place) const { return Unknown(place) ? kNever : CallAt(place).returned; }
   size_t end() const { return calls_.size(); }
 
+  // Versions only grow, so whoever told of a higher one than another who may come next comes after
+  // that. This alone keeps the search short.
+  struct Lowest {
+    uint64_t version = std::numeric_limits<uint64_t>::max();
+    uint64_t write = std::numeric_limits<uint64_t>::max();
+  };
+  Lowest LowestNext() const {
+    Lowest lowest;
+    ForEachCandidate([&](size_t i) {
+      const Call& call = CallAt(i);
+      if (call.answer != Answer::kDone || call.version == 0) return;
+      lowest.version = std::min(lowest.version, call.version);
+      // A delete tells the version of the deleted also where it deletes nothing any more.
+      if (call.kind == Kind::kGet || call.kind == Kind::kDelete) return;
+      lowest.write = std::min(lowest.write, call.version);
+    });
+    return lowest;
+  }
+
   // Who may come next: all that were made before the first of the rest returned. The earliest to
   // return first.
   Frame FrameOf(State state) const {
     Frame frame;
     frame.state = state;
+    const Lowest lowest = LowestNext();
     ForEachCandidate([&](size_t i) {
-      if (!Unknown(i)) frame.candidates.push_back(i);
+      const Call& call = CallAt(i);
+      const bool later = call.answer == Answer::kDone && call.version > lowest.version;
+      if (!Unknown(i) && !later) frame.candidates.push_back(i);
     });
     std::stable_sort(frame.candidates.begin(), frame.candidates.end(),
                      [this](size_t a, size_t b) { return ReturnOf(a) < ReturnOf(b); });
@@ -247,6 +269,9 @@ class Search {
   // Those that need not have happened come last.
   void Widen(Frame* frame) const {
     frame->widened = true;
+    const Lowest lowest = LowestNext();
+    const uint64_t made = frame->state.version + 1;
+    if (made > lowest.version || made >= lowest.write) return;
     ForEachCandidate([&](size_t i) {
       if (!Unknown(i) || (frame->state.unseen && IsBlind(CallAt(i).kind))) return;
       frame->candidates.push_back(i);
@@ -294,7 +319,8 @@ class Search {
   void NoteDeepest(Linearization* found) const {
     if (taken_.size() < found->order.size()) return;
     found->order = Order();
-    found->stuck = calls_[frames_.back().candidates.front()];
+    const std::vector<size_t>& candidates = frames_.back().candidates;
+    found->stuck = calls_[candidates.empty() ? next_[end()] : candidates.front()];
   }
 
   const std::vector<Call>& history_;
