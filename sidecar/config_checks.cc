@@ -256,10 +256,4 @@ std::vector<CrossCheck> CheckTogether(const config::v1::Config& config) {
   return found;
 }
 
-absl::Status CheckSupported(const config::v1::Config& config) {
-  if (config.store().fenced_namespaces().empty()) return absl::OkStatus();
-  return absl::UnimplementedError(
-      "store.fenced_namespaces: this version does not serve fenced sessions yet; leave it out");
-}
-
 }  // namespace roost::sidecar

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "proto/config.pb.h"
 
 namespace roost::sidecar {
@@ -17,8 +16,5 @@ struct CrossCheck {
 
 // REQUIRES: every field keeps its own rule (config_rules.h).
 std::vector<CrossCheck> CheckTogether(const config::v1::Config& config);
-
-// UNIMPLEMENTED, naming the field: right by all rules, but this version can't do it.
-absl::Status CheckSupported(const config::v1::Config& config);
 
 }  // namespace roost::sidecar

@@ -17,7 +17,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "sidecar/config_checks.h"
 #include "sidecar/config_loader.h"
 #include "sidecar/grpc_log.h"
 #include "sidecar/log.h"
@@ -203,9 +202,7 @@ int Run(const std::string& file) {
 int Check(const std::string& file) {
   const auto config = Load(file);
   if (!config) return kBadConfig;
-  absl::Status status = CheckSupported(*config);
-  if (status.ok()) status = CheckFiles(*config);
-  if (!status.ok()) {
+  if (absl::Status status = CheckFiles(*config); !status.ok()) {
     fprintf(stderr, "%s: %s\n", file.c_str(), std::string(status.message()).c_str());
     return kBadConfig;
   }

@@ -145,7 +145,6 @@ struct Node::Parts {
 
 absl::Status Node::Parts::Build() {
   uint16_t peer_port = 0;
-  if (absl::Status status = CheckSupported(config); !status.ok()) return status;
   if (absl::Status status = LoadKeys(); !status.ok()) return status;
   if (absl::Status status = LoadTls(); !status.ok()) return status;
   if (absl::Status status = BuildStore(&peer_port); !status.ok()) return status;

@@ -23,6 +23,7 @@ void Surveys::Open(SessionKey key, QueryPurpose purpose, std::vector<NodeId> pee
   survey.purpose = purpose;
   survey.waiting = std::move(peers);
   survey.deadline = deadline;
+  survey.after_id = last_id_;
 }
 
 const Survey* Surveys::Find(SessionKey key) const {
@@ -88,8 +89,10 @@ std::vector<SessionKey> Surveys::OnResult(NodeId peer, const QueryResult& result
     if (asked == sent->second.keys.end()) continue;
     sent->second.keys.erase(asked);
     const auto it = open_.find(answer.key);
-    if (it == open_.end() || it->second.purpose != sent->second.purpose) continue;
+    if (it == open_.end()) continue;
     Survey& survey = it->second;
+    // Late, of a survey before this one: what was not known then may be by now.
+    if (result.id <= survey.after_id) continue;
     if (!StopWaiting(&survey, peer)) continue;
     if (!answer.known) survey.ignorant.push_back(peer);
     if (Newer(answer, survey.best)) survey.best = answer;

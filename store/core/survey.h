@@ -27,6 +27,8 @@ struct Survey {
   // Peers that answered that they do not know it.
   std::vector<membership::NodeId> ignorant;
   membership::SteadyTime deadline;
+  // Its own questions have higher ids.
+  uint64_t after_id = 0;
   // Somebody went away without an answer, joined without being asked, or may have lost what it had:
   // the others' answers may be from before the session was where it is now.
   bool partial = false;

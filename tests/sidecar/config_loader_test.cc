@@ -291,15 +291,6 @@ TEST(ConfigLoaderTest, DiscoveryFieldsAreChecked) {
   }
 }
 
-TEST(ConfigLoaderTest, WhatThisVersionCannotDoIsNamed) {
-  config::v1::Config config;
-  EXPECT_TRUE(CheckSupported(config).ok());
-  config.mutable_store()->add_fenced_namespaces("seats");
-  const absl::Status status = CheckSupported(config);
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(status.message()), StartsWith("store.fenced_namespaces: "));
-}
-
 TEST(ConfigLoaderTest, FencedIsRefusedWhereItWouldNotHold) {
   EXPECT_THAT(ErrorsAfterBase("store: {fenced_namespaces: [seats], fsync: always}\n"), IsEmpty());
   EXPECT_THAT(ErrorsAfterBase("store: {fenced_namespaces: [seats],\n"

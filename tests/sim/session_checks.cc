@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "tests/sim/session_cluster.h"
+#include "tests/sim/session_contents.h"
 
 namespace roost::sim {
 
@@ -20,43 +21,6 @@ namespace {
 
 constexpr size_t kViolationsMax = 20;
 constexpr char kLast[] = "last";
-
-std::string NameOf(SessionKey key) { return absl::StrCat("session ", key.lo); }
-
-std::string NameOf(const Session& session) {
-  return absl::StrCat(NameOf(session.key), " at epoch ", session.epoch.n, "/",
-                      session.epoch.node.value, " version ", session.version);
-}
-
-uint64_t Fold(uint64_t hash, uint64_t value) { return (hash ^ value) * 0x100000001b3u; }
-
-uint64_t Fold(uint64_t hash, const std::string& text) {
-  for (const char c : text) hash = Fold(hash, static_cast<uint8_t>(c));
-  return Fold(hash, text.size());
-}
-
-// Of all that a session's holders must agree on.
-uint64_t ContentHash(const Session& session) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const auto& [name, attribute] : session.attributes) {
-    hash = Fold(Fold(Fold(hash, name), attribute.value), attribute.version);
-  }
-  for (const membership::NodeId node : session.copy_set) hash = Fold(hash, node.value);
-  hash = Fold(hash, static_cast<uint64_t>(session.absolute_deadline_ms));
-  for (const store::Conflict& conflict : session.conflicts) hash = Fold(hash, conflict.id);
-  return Fold(hash, session.tombstone ? 1 : 0);
-}
-
-// In the record, or in the journal that it carries.
-bool Shows(const Session& session, const std::string& attribute) {
-  if (session.attributes.count(attribute) > 0) return true;
-  for (const store::Conflict& conflict : session.conflicts) {
-    for (const store::Loss& loss : conflict.losses) {
-      if (loss.name == attribute && !loss.removed) return true;
-    }
-  }
-  return false;
-}
 
 std::string Ids(const std::vector<membership::NodeId>& nodes) {
   return absl::StrJoin(
@@ -105,6 +69,7 @@ void SessionChecks::OnPersist(int node, const store::Persist& batch) {
 void SessionChecks::OnStop(int node) {
   const auto of_node = [node](const auto& pending) { return pending.first.first == node; };
   std::erase_if(pending_, of_node);
+  ForgetNowhere(node);
 }
 
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
@@ -261,13 +226,22 @@ void SessionChecks::AfterDataLoss() {
       record.tombstone_at &= ~bit;
     }
   }
-  // A version that is nowhere any more may be written anew.
+  ForgetNowhere(-1);
+}
+
+void SessionChecks::ForgetNowhere(int writer) {
   for (auto& [key, versions] : ledger_) {
+    if (writer >= 0 && !key.fenced()) continue;
     std::set<Version> left;
     for (int node = 0; node < cluster_->nodes(); ++node) {
       if (const SessionPtr body = cluster_->disk(node).Find(key)) left.insert(VersionOf(*body));
     }
-    std::erase_if(versions, [&](const auto& version) { return !left.contains(version.first); });
+    const SessionPtr own = writer < 0 ? nullptr : cluster_->disk(writer).Find(key);
+    std::erase_if(versions, [&](const auto& entry) {
+      const bool newer = own == nullptr || entry.first > VersionOf(*own);
+      const bool lost = writer < 0 || (entry.second.writer == writer && newer);
+      return lost && !left.contains(entry.first);
+    });
   }
 }
 

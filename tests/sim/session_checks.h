@@ -117,6 +117,9 @@ class SessionChecks {
   void CheckFenced(int node, const store::Session& session);
   void CheckStored(int node, const store::PutSession& put);
   void OnHeld(int node, absl::string_view attribute);
+  // A version that is on no disk may be written anew: any (-1), or of those that this node made and
+  // its disk does not have.
+  void ForgetNowhere(int writer);
   // Nodes by bit.
   uint64_t HoldersOf(size_t write) const;
   bool Journalled(store::SessionKey key, const std::string& attribute,
