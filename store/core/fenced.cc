@@ -191,6 +191,11 @@ void FencedRules::FinishFencedLookup(SessionKey key, const Survey& survey) {
         Abandon(key, best.epoch);
       }
     }
+    // Who has promised a higher epoch is never sent the resignation itself.
+    if (best.epoch == summary->epoch && !best.owner && summary->owner() != self_) {
+      summary->fenced->resigned = true;
+      ReviewFenced(key, 1);
+    }
     return Settle(key);
   }
   if (best.known) {
@@ -234,7 +239,8 @@ Answer FencedRules::AnswerFenced(SessionKey key) {
   if (known == nullptr) return answer;
   answer.known = true;
   answer.epoch = known->epoch;
-  answer.owner = answer.epoch.node;
+  // Nobody, if its owner has resigned.
+  if (!known->fenced->resigned) answer.owner = answer.epoch.node;
   answer.version = known->version;
   answer.remaining = RemainingOf(*known, nullptr);
   return answer;

@@ -340,7 +340,7 @@ void FencedRules::OnWanted(NodeId from, const PromiseResult::Item& item) {
   const bool past =
       fenced.promised > item.epoch ||
       (fenced.promised == item.epoch && (summary->epoch != item.epoch || fenced.resigned));
-  if (wanted || !past || !outbox_.IsUp(from)) return;
+  if (!outbox_.IsUp(from) || ((wanted || !past) && !Planted(Bug::kLetsGoAsCandidate))) return;
   sealing_.asks.emplace_back(from, ToReceiver(Drop{item.key, item.epoch, 0, 0, {}}));
 }
 

@@ -64,6 +64,11 @@ enum class Bug {
   kLeasesOfOneSet,
   kAcksOfOneSet,
   kDroppedCopyForgets,
+  kPlacesForgotten,
+  kLateAnswersHeard,
+  kLateCallersAnswered,
+  kLetsGoAsCandidate,
+  kUndoneEarly,
   kFencedEnd,
 };
 

@@ -182,7 +182,7 @@ void Replica::State::Recover(Recovered recovered) {
   outbox_.SetDurable(last_sequence_);
   RecoverAliases(recovered.sessions);
   last_sequence_ += kSequenceLeap;
-  fenced_.members = std::move(recovered.place_members);
+  if (!Planted(Bug::kPlacesForgotten)) fenced_.members = std::move(recovered.place_members);
   fenced_.leases.Start(now_.steady, last_sequence_, fresh);
   batch_.push_back(PutCursor{self_, last_sequence_});
 }

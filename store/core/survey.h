@@ -82,7 +82,8 @@ class Surveys {
   absl::btree_map<uint64_t, Sent> sent_;
 };
 
-// True if `a` is newer than `b`: tombstones first, then epoch, then version.
+// True if `a` is newer than `b`: tombstones first, then epoch, then version; of one epoch and
+// version, what its owner has resigned.
 bool Newer(const Answer& a, const Answer& b);
 
 }  // namespace roost::store

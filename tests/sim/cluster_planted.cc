@@ -71,6 +71,11 @@ constexpr const char* kFencedNames[] = {
     "an owner counts leases of one set of the copies",
     "a write is acknowledged by one set of the copies",
     "a surplus copy forgets what it promised",
+    "a restart forgets the members that places are ranked by",
+    "an answer to an earlier question counts for a later one",
+    "a caller is told what was not known before it came",
+    "a candidate says that it has given up",
+    "a change of the copies is taken back before both sets know of it",
 };
 static_assert(std::size(kFencedNames) ==
               static_cast<size_t>(Bug::kFencedEnd) - static_cast<size_t>(Bug::kEnd));
