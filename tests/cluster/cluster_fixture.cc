@@ -164,7 +164,7 @@ void Node::WriteConfig() const {
 void Node::Start() {
   ASSERT_FALSE(running());
   WriteConfig();
-  pid_ = Spawn("sidecar/roostd", {"--config", config_file()}, config_.data_dir + ".log",
+  pid_ = Spawn(config_.program, {"--config", config_file()}, config_.data_dir + ".log",
                config_.environment);
   ASSERT_GT(pid_, 0);
 }

@@ -49,6 +49,8 @@ class Node {
     std::string extra;
     // "NAME=VALUE", besides the test's own.
     std::vector<std::string> environment;
+    // In the runfiles.
+    std::string program = "sidecar/roostd";
   };
 
   explicit Node(Config config);

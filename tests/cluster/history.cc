@@ -98,10 +98,11 @@ class HistoryLoad::Worker {
     call.answer = AnswerOf(call.kind, status);
     if (call.answer == Answer::kDone) {
       session->last_version = call.version;
-      ++load_->done_;
     } else {
       call.version = 0;
     }
+    // That there is no such session only a majority can say, too.
+    if (call.answer != Answer::kRefused && call.answer != Answer::kUnknown) ++load_->answered_;
     {
       absl::MutexLock lock(&session->mutex);
       session->history.push_back(*heard);

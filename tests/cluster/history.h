@@ -52,8 +52,8 @@ class HistoryLoad {
   ~HistoryLoad();
   HistoryLoad(const HistoryLoad&) = delete;
 
-  // Calls that have done something, so far.
-  uint64_t done() const { return done_.load(); }
+  // Calls whose outcome was told, so far.
+  uint64_t answered() const { return answered_.load(); }
   // Ends the load and judges it.
   Report Finish();
 
@@ -81,7 +81,7 @@ class HistoryLoad {
   const Options options_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::atomic<bool> stop_{false};
-  std::atomic<uint64_t> done_{0};
+  std::atomic<uint64_t> answered_{0};
   std::atomic<int64_t> next_value_{0};
   absl::Mutex mutex_;
   int made_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -40,8 +40,8 @@ class FencedNetworkTest : public ::testing::Test {
 
   // So many more calls are done.
   bool GoesOn(uint64_t calls) {
-    const uint64_t target = load_->done() + calls;
-    return Eventually(kCallsMax, [&] { return load_->done() >= target; });
+    const uint64_t target = load_->answered() + calls;
+    return Eventually(kCallsMax, [&] { return load_->answered() >= target; });
   }
   void Drop(int from, int to) { cluster_->lan().host(to).DropFrom(cluster_->lan().host(from)); }
   void Heal() {
