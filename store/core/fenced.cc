@@ -159,24 +159,18 @@ Place FencedRules::LocateUnmade(SessionKey key) {
     ForgetLearned(key);
   }
   if (surveys_.IsOpen(key) || view_ == nullptr) return {};
-  std::vector<NodeId> peers = FencedPeers(key);
+  std::vector<NodeId> peers = FencedPeers();
   if (!peers.empty()) StartLookup(key, QueryPurpose::kResolve, std::move(peers));
   return {};
 }
 
-// Live nodes that may know who owns it.
-std::vector<NodeId> FencedRules::FencedPeers(SessionKey key) const {
-  std::vector<NodeId> peers = LookupPeers(key);
-  const auto add = [&](absl::Span<const NodeId> nodes) {
-    for (const NodeId node : nodes) {
-      if (node != self_ && view_->IsLive(node) && !absl::c_linear_search(peers, node)) {
-        peers.push_back(node);
-      }
-    }
-  };
-  for (const CopySet& places : FencedPlaces(key)) add(places);
-  const auto it = sessions_.find(key);
-  if (it != sessions_.end()) add(it->second->copy_set);
+// Everybody who lives: where a session lies that was made, or taken over, when there were other
+// members, only they know. That nobody has it allows to make it, so to ask fewer is not enough.
+std::vector<NodeId> FencedRules::FencedPeers() const {
+  std::vector<NodeId> peers;
+  for (const membership::Member& member : view_->members()) {
+    if (member.id != self_ && member.live()) peers.push_back(member.id);
+  }
   return peers;
 }
 
@@ -226,7 +220,7 @@ void FencedRules::FinishFencedLookup(SessionKey key, const Survey& survey) {
 
 void FencedRules::RecheckFenced(SessionKey key) {
   if (view_ == nullptr || surveys_.IsOpen(key)) return;
-  std::vector<NodeId> peers = FencedPeers(key);
+  std::vector<NodeId> peers = FencedPeers();
   if (!peers.empty()) StartLookup(key, QueryPurpose::kResolve, std::move(peers));
 }
 

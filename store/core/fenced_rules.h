@@ -35,7 +35,7 @@ struct FencedRules : ReplicaData {
   Place LocateFenced(SessionKey key);
   Place LocateUnmade(SessionKey key);
   void FinishFencedLookup(SessionKey key, const Survey& survey);
-  std::vector<NodeId> FencedPeers(SessionKey key) const;
+  std::vector<NodeId> FencedPeers() const;
   std::vector<CopySet> FencedPlaces(SessionKey key) const;
   void RecheckFenced(SessionKey key);
   Answer AnswerFenced(SessionKey key);
@@ -110,7 +110,6 @@ struct FencedRules : ReplicaData {
   virtual void Finish(uint64_t id, OperationResult result) = 0;
   virtual void ForgetLearned(SessionKey key) = 0;
   virtual void Learn(SessionKey key, NodeId owner, Epoch epoch) = 0;
-  virtual std::vector<NodeId> LookupPeers(SessionKey key) const = 0;
   virtual void NoteAccess(SessionKey key) = 0;
   virtual void Recount(SessionSummary* summary) = 0;
   virtual Remaining RemainingOf(const SessionSummary& summary, const Session* body) const = 0;

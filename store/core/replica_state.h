@@ -169,7 +169,7 @@ struct Replica::State final : FencedRules {
   void Recheck(SessionKey key);
   void StartLookup(SessionKey key, QueryPurpose purpose, std::vector<NodeId> peers) override;
   void FinishLookup(SessionKey key, const Survey& survey);
-  std::vector<NodeId> LookupPeers(SessionKey key) const override;
+  std::vector<NodeId> LookupPeers(SessionKey key) const;
   // May this node make the session that nobody knows? If not, the arbiter is asked, or the claimant
   // is known now.
   bool MayMake(SessionKey key);

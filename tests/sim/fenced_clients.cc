@@ -224,6 +224,18 @@ void FencedClients::CheckHistories() {
   }
 }
 
+SessionKey FencedClients::AnyInUse() {
+  return KeyAt(first_in_use_ + static_cast<int>(network().Uniform(kPool)));
+}
+
+int FencedClients::Serving(SessionKey key) const {
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    const store::Replica* replica = cluster_->replica(node);
+    if (replica != nullptr && replica->ServesFenced(cluster_->now(node), key)) return node;
+  }
+  return -1;
+}
+
 void FencedClients::CheckServing() {
   for (int number = first_in_use_; number < first_in_use_ + kPool; ++number) {
     int serving = -1;

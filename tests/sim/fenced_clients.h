@@ -29,6 +29,10 @@ class FencedClients {
   void CheckHistories();
   // At most one node serves each session, by its own clock, now.
   void CheckServing();
+  // One of the sessions that are called for now.
+  store::SessionKey AnyInUse();
+  // The node that serves it; -1: none.
+  int Serving(store::SessionKey key) const;
   bool idle() const { return open_ == 0; }
 
  private:

@@ -27,7 +27,9 @@ store::Options StoreOptions(uint64_t seed) {
   options.ack_timeout = milliseconds(2'500);
   options.slice = 16;
   options.fsync = store::Fsync::kAlways;
-  options.lease = milliseconds(seed % 3 == 0 ? 3'000 : seed % 3 == 1 ? 1'000 : 400);
+  // From shorter than a death takes to be noticed to much longer.
+  constexpr int kLeasesMs[] = {400, 1'000, 3'000, 8'000};
+  options.lease = milliseconds(kLeasesMs[seed / 4 % 4]);
   options.clock_drift = 0.02;
   return options;
 }
@@ -39,6 +41,7 @@ class FencedScenario {
         network_(cluster_.network()),
         clients_(&cluster_, kClients),
         in_turn_(options.seed % 4 == 1),
+        rivals_(options.seed % 4 == 3),
         witness_(options.seed % 5 == 3) {
     cluster_.AfterEveryInput([this] { clients_.CheckServing(); });
   }
@@ -50,7 +53,7 @@ class FencedScenario {
     if (!cluster_.members().AwaitAgreement(kJoinMax)) checks().Violation("not joined in time");
     clients_.Start();
     cluster_.RunFor(seconds(2));
-    in_turn_ ? KillInTurn() : Chaos();
+    in_turn_ ? KillInTurn() : rivals_ ? Rivals() : Chaos();
     Heal();
     End();
     ClusterSimResult result;
@@ -112,6 +115,136 @@ class FencedScenario {
       cluster_.RunFor(milliseconds(network_.Uniform(5'000)));
     }
   }
+
+  // --- One session's owner and copies are set against each other, at the worst moments.
+
+  void Rivals() {
+    checks().Sometimes("rivals were set against each other");
+    const uint64_t rounds = 3 + network_.Uniform(4);
+    for (uint64_t i = 0; i < rounds; ++i) {
+      Rivalry();
+      Note("the rivals' links heal");
+      network_.HealLinks();
+      network_.faults = NetworkFaults{};
+      RestartDead(true);
+      cluster_.RunFor(milliseconds(500 + network_.Uniform(3'000)));
+    }
+  }
+
+  void Rivalry() {
+    const store::SessionKey key = clients_.AnyInUse();
+    int owner = -1;
+    if (!RunUntil(seconds(3), [&] { return (owner = clients_.Serving(key)) >= 0; })) return;
+    std::vector<int> copies;
+    const store::SessionPtr body = cluster_.disk(owner).Find(key);
+    if (body == nullptr) return;
+    for (const membership::NodeId id : body->copy_set) {
+      const int node = cluster_.members().IndexOf(id);
+      if (node != owner) copies.push_back(node);
+    }
+    if (copies.size() < 2) return;
+    const int heir = copies[0];
+    const int third = copies[1];
+    const SteadyDuration lease = cluster_.store_options().lease;
+    if (network_.Chance(0.5)) AwaitChange(key, owner, network_.Chance(0.5) ? heir : third);
+    Note(absl::StrCat("rivals: ", owner, " owns session ", key.lo, ", ", heir, " and ", third,
+                      " have copies"));
+    const bool slow = network_.Chance(0.3);
+    if (slow) network_.faults.delay_max = milliseconds(50 + network_.Uniform(300));
+    if (slow) cluster_.RunFor(milliseconds(network_.Uniform(600)));
+    if (network_.Chance(0.4)) {
+      cluster_.StallDisk(network_.Chance(0.5) ? heir : third, Part(2 * lease));
+    }
+    SetAside(owner, lease);
+    const bool moved = RunUntil(lease + Part(seconds(6)), [&] {
+      const int now = clients_.Serving(key);
+      return now >= 0 && now != owner;
+    });
+    if (moved) checks().Sometimes("a rival took over");
+    if (!moved && network_.Chance(0.3)) cluster_.RunFor(Part(lease));
+    TurnTables(heir, third);
+    cluster_.RunFor(Part(2 * lease));
+    if (network_.Chance(0.5)) return;
+    TurnTables(third, heir);
+    cluster_.RunFor(Part(lease));
+  }
+
+  // Until the owner's disk has the record of the step in which old and new copies both count.
+  void AwaitChange(store::SessionKey key, int owner, int gone) {
+    if (cluster_.running(gone)) cluster_.Kill(gone, Death::kKilled);
+    const bool changing = RunUntil(seconds(8), [&] {
+      const store::SessionPtr body = cluster_.disk(owner).Find(key);
+      return body != nullptr && !body->next_copy_set.empty();
+    });
+    if (changing) checks().Sometimes("rivals met in the middle of a change of the copies");
+    if (network_.Chance(0.7)) RestartDead(true);
+  }
+
+  void SetAside(int owner, SteadyDuration lease) {
+    switch (network_.Uniform(5)) {
+      case 0:
+        return cluster_.Pause(owner, lease / 2 + Part(2 * lease));
+      case 1:
+        if (cluster_.running(owner)) cluster_.Kill(owner, Death::kKilled);
+        return;
+      case 2:
+        for (int i = 0; i < cluster_.nodes(); ++i) network_.CutLink(owner, i);
+        return;
+      default:
+        return Isolate(owner);
+    }
+  }
+
+  void TurnTables(int candidate, int third) {
+    switch (network_.Uniform(6)) {
+      case 0:
+        return Reboot(third);
+      case 1:
+        network_.HealLinks();
+        return Isolate(candidate);
+      case 2:
+        Reboot(third);
+        network_.HealLinks();
+        return Isolate(candidate);
+      case 3:
+        network_.HealLinks();
+        Isolate(candidate);
+        return Isolate(third);
+      case 4:
+        network_.HealLinks();
+        return RestartDead(true);
+      default:
+        return;
+    }
+  }
+
+  void Reboot(int node) {
+    if (!cluster_.running(node)) return;
+    cluster_.Kill(node, network_.Chance(0.5) ? Death::kPowerCut : Death::kKilled);
+    cluster_.Restart(node, Data::kKept, false);
+  }
+
+  void Isolate(int node) {
+    for (int i = 0; i < cluster_.nodes(); ++i) {
+      network_.CutLink(node, i);
+      network_.CutLink(i, node);
+    }
+  }
+
+  SteadyDuration Part(SteadyDuration whole) {
+    return SteadyDuration(network_.Uniform(static_cast<uint64_t>(whole.count())));
+  }
+
+  template <typename Condition>
+  bool RunUntil(SteadyDuration limit, const Condition& condition) {
+    for (const SteadyTime end = network_.now() + limit; network_.now() < end;) {
+      if (condition()) return true;
+      cluster_.RunFor(milliseconds(2));
+    }
+    return condition();
+  }
+
+  // --- Anything, at any time.
 
   void Chaos() {
     const uint64_t faults = 8 + network_.Uniform(10);
@@ -222,6 +355,7 @@ class FencedScenario {
   VirtualNetwork& network_;
   FencedClients clients_;
   const bool in_turn_;
+  const bool rivals_;
   // One of the nodes keeps no attributes; with three nodes, one of each session's copies.
   const bool witness_;
 };
