@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
+#include "store/placement.h"
 #include "tests/store/core/replica_cluster.h"
 #include "tests/store/core/sample_operations.h"
 
@@ -94,6 +96,35 @@ TEST_F(FencedTest, UnknownIsSaidOnlyByAMajorityOfThePlaces) {
   cluster.Announce();
   EXPECT_EQ(Ask(cluster, 0, GetOp{kFenced}).status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(Ask(cluster, 0, Create(kFenced, "a")).status.code(), absl::StatusCode::kUnavailable);
+}
+
+// Hole 8: nodes that rank places over different members could both make one id.
+TEST_F(FencedTest, PlacesAreRankedOverMembersThatWereNotMetSinceTheStart) {
+  constexpr int kNodes = 6;
+  ReplicaCluster cluster(kNodes, 3, FencedOptions());
+  std::vector<PlaceMember> members;
+  for (int i = 0; i < kNodes; ++i) {
+    members.push_back({cluster.Id(i), "zone" + std::to_string(i % 2)});
+  }
+  const std::vector<membership::NodeId> places = RankPlaces(members, kFenced, 3);
+  ASSERT_TRUE(Ask(cluster, IndexOf(places[0]), Create(kFenced, "a")).status.ok());
+  // A power cut; those that return know of the others by what they kept alone.
+  for (int i = 0; i < kNodes; ++i) cluster.Kill(i);
+  std::vector<int> back;
+  for (int i = 0; i < kNodes; ++i) {
+    if (absl::c_linear_search(places, cluster.Id(i))) {
+      cluster.Unmeet(i);
+    } else {
+      back.push_back(i);
+    }
+  }
+  for (const int node : back) cluster.Start(node);
+  cluster.Announce();
+  cluster.Settle(15'000);
+  EXPECT_EQ(Ask(cluster, back[0], GetOp{kFenced}).status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Ask(cluster, back[1], Create(kFenced, "b")).status.code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(cluster.Owners(kFenced).empty());
 }
 
 TEST_F(FencedTest, TooFewMembersMakeNothingAndSaySo) {

@@ -65,6 +65,7 @@ void ReplicaCluster::AnnounceTo(int self) {
   ++view_version_;
   std::vector<Member> members;
   for (int i = 0; i < size(); ++i) {
+    if (nodes_[i].unmet && i != self) continue;
     Member member;
     member.id = Id(i);
     member.zone = "zone" + std::to_string(i % 2);

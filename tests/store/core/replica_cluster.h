@@ -32,6 +32,8 @@ class ReplicaCluster {
   // As Announce, with `node` as seen by all others `live` or not, although it runs.
   void Believe(int node, bool live);
   void SetDraining(int node);
+  // Views leave the node out, as of one that was never met.
+  void Unmeet(int node) { nodes_[node].unmet = true; }
 
   void Kill(int node);
   // With what its disk has.
@@ -100,6 +102,7 @@ class ReplicaCluster {
     std::deque<Scan> scans;
     bool believed_live = true;
     bool draining = false;
+    bool unmet = false;
     bool disk_running = true;
     bool frozen = false;
     uint64_t boots = 0;

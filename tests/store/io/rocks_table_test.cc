@@ -159,6 +159,32 @@ TEST(RocksTableTest, AccessesOutliveAStartAndGoWithTheirSession) {
   EXPECT_EQ(found, expected);
 }
 
+TEST(RocksTableTest, PlaceMembersAreKept) {
+  const TestDirectory dir;
+  const std::vector<PlaceMember> members = {{membership::NodeId{7}, "east"},
+                                            {membership::NodeId{uint64_t{1} << 63}, ""},
+                                            {membership::NodeId{9}, std::string(64, 'z')}};
+  {
+    auto table = OpenOrDie(dir.path());
+    EXPECT_TRUE(table->Recover()->place_members.empty());
+    const std::vector<Persist> batches = {{1, {PutPlaceMembers{{members[0]}}}},
+                                          {2, {PutPlaceMembers{members}}}};
+    ASSERT_TRUE(table->Write(batches, {}).ok());
+  }
+  EXPECT_EQ(OpenOrDie(dir.path())->Recover()->place_members, members);
+  for (const std::string& bad : {std::string(), std::string("\2"), std::string("\1short"),
+                                 std::string("\1") + std::string(8, 'i') + "\5east"}) {
+    Tamper(dir.path(), [&](rocksdb::DB* db, auto& families) {
+      ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), families["node"], "place_members", bad).ok());
+    });
+    auto table = OpenOrDie(dir.path());
+    const auto recovered = table->Recover();
+    ASSERT_TRUE(recovered.ok()) << recovered.status();
+    EXPECT_TRUE(recovered->place_members.empty());
+    EXPECT_EQ(table->corrupt_records(), 1u);
+  }
+}
+
 TEST(RocksTableTest, AnAccessThatCannotBeReadIsCountedAndTheSessionStays) {
   const TestDirectory dir;
   const Session session = SampleSession(1);
