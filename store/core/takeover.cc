@@ -390,7 +390,7 @@ void Replica::State::StartTakeover(SessionKey key) {
 }
 
 void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
-  const SessionSummary* summary = Find(key);
+  SessionSummary* summary = Find(key);
   const Answer& best = survey.best;
   if (summary != nullptr && summary->tombstone) return Settle(key);
   if (!best.known) {
@@ -399,6 +399,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     }
     // The owner may have come back meanwhile.
     if (HeirOf(*summary) != self_) return Settle(key);
+    summary->doubtful = !survey.complete();
     return TakeOver(key, summary->epoch.n);
   }
   const bool newer = summary == nullptr || best.epoch > summary->epoch ||
@@ -425,6 +426,8 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     summary = Find(key);
   }
   if (HeirOf(*summary) != self_) return Settle(key);
+  // Who did not answer in time may know better, of a delete above all.
+  summary->doubtful = !survey.complete();
   TakeOver(key, std::max(best.epoch.n, summary->epoch.n));
 }
 
@@ -441,6 +444,7 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
+  const bool doubtful = summary.doubtful;
   Session next = *body;
   const uint64_t above = std::max(counter_above, summary.epoch.n);
   if (!Planted(Bug::kTakeOverWithoutEpoch)) {
@@ -452,6 +456,10 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   Commit(std::move(next));
   NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kOwnerDied, key);
   AddDrops(key, former);
+  if (doubtful) {
+    Find(key)->doubtful = true;
+    CompareSoon(key);
+  }
   Settle(key);
 }
 
