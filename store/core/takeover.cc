@@ -448,7 +448,8 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   Session next = *body;
   const uint64_t above = std::max(counter_above, summary.epoch.n);
   if (!Planted(Bug::kTakeOverWithoutEpoch)) {
-    Succeed(&next, body->version, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_}, NewLine());
+    Succeed(&next, body->version, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_},
+            NewLine());
   }
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;

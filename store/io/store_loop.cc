@@ -223,22 +223,20 @@ class StoreLoop::Loop {
 
   DiskPool::Callbacks DiskCallbacks() {
     return {.on_persisted =
-                [this](uint64_t ticket) {
-                  InputQueue::Input input = [this, ticket] {
+                [this](uint64_t ticket, bool here) {
+                  RunOrPost(here, [this, ticket] {
                     replica_.OnPersisted(ReadClocks(), ticket, &effects_);
                     CarryOut();
-                  };
-                  PostAndRun(input);
+                  });
                 },
             .on_loaded =
-                [this](uint64_t ticket, SessionPtr session, bool corrupt) {
-                  InputQueue::Input input = [this, ticket, corrupt,
-                                             session = std::move(session)]() mutable {
+                [this](const store::Load& load, SessionPtr session, bool corrupt) {
+                  RunOrPost(!load.ahead, [this, ticket = load.ticket, corrupt,
+                                          session = std::move(session)]() mutable {
                     if (corrupt) ++counters_.corrupt_records;
                     replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
                     CarryOut();
-                  };
-                  PostAndRun(input);
+                  });
                 },
             .on_scanned =
                 [this](uint64_t ticket, std::vector<SessionKey> keys, bool more) {
@@ -369,6 +367,11 @@ class StoreLoop::Loop {
     return true;
   }
 
+  // Not on a thread that works hard: all would wait for its turn while the kernel lets it wait.
+  void RunOrPost(bool run, InputQueue::Input input) {
+    run ? PostAndRun(input) : queue_.Post(input);
+  }
+
   SteadyTime NextDeadline() const {
     return std::min(
         {replica_.NextDeadline(), peers_.NextDeadline(), calls_.NextDeadline(), sleep_.next()});
@@ -421,10 +424,8 @@ class StoreLoop::Loop {
     writes_here_ |= disk_.Persist(&persists_);
     peers_.Flush();
     service_.Flush();
-    for (const store::Load& load : loads_) disk_.Load(load);
-    loads_.clear();
-    for (const store::Scan& scan : scans_) disk_.Scan(scan);
-    scans_.clear();
+    for (const store::Load& load : std::exchange(loads_, {})) disk_.Load(load);
+    for (const store::Scan& scan : std::exchange(scans_, {})) disk_.Scan(scan);
     batches_.Flush();
     if (replica_.recovered()) recovered_.store(true, std::memory_order_release);
     if (drain_waiters_.empty() || !replica_.drained()) return;
@@ -495,8 +496,7 @@ class StoreLoop::Loop {
   void OnOwnership(OwnershipReply reply) {
     const auto it = lookups_.find(reply.operation_id);
     assert(it != lookups_.end());
-    const OwnershipCallback done = std::move(it->second);
-    lookups_.erase(it);
+    const OwnershipCallback done = std::move(lookups_.extract(it).mapped());
     Leave();
     done(std::move(reply.ownership));
   }

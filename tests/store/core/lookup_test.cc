@@ -144,7 +144,8 @@ TEST_F(OrphanTest, AnOrphanPastItsDeadlineIsToldOfAsDeleted) {
     EXPECT_TRUE(asked(purpose).known);
     EXPECT_TRUE(asked(purpose).tombstone);
   }
-  EXPECT_FALSE(asked(QueryPurpose::kValidate).tombstone) << "clocks differ: others may serve it yet";
+  EXPECT_FALSE(asked(QueryPurpose::kValidate).tombstone)
+      << "clocks differ: others may serve it yet";
 }
 
 // A peer that can't be reached holds up a takeover for a moment only, but may know of a delete.

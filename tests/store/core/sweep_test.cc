@@ -1,4 +1,4 @@
-// How much time the sweep over all sessions takes from everything else.
+// How much time the sweep over all sessions, and deadlines, take from everything else.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -207,6 +207,26 @@ TEST_F(DoubtTest, ALateCopyDoesNotBeginTheSweepAnew) {
   lone_->Receive(2, Replicate{1, std::make_shared<Session>(session), {kDay, 0}});
   EXPECT_EQ(Run(2'000, true).count(session.key), 1u);
   EXPECT_LE(Reviews() - before, 2u);
+}
+
+// A write's own deadline is the loop's to keep until it is answered, and wakes nobody after that.
+TEST(SweepTest, AnAnsweredWriteLeavesNoDeadline) {
+  Options options;
+  options.ack_timeout = std::chrono::milliseconds(100);
+  LoneReplica replica(1, options);
+  ASSERT_TRUE(replica.Call(Create(kKey, "a", Ack::kLocal)).status.ok());
+  replica.Advance(200);
+  EXPECT_GT(DueInMs(&replica), 100);
+  const uint64_t first = replica.Execute(Put(kKey, "b", Ack::kLocal));
+  const uint64_t second = replica.Execute(Put(kKey, "c", Ack::kLocal));
+  EXPECT_LE(DueInMs(&replica), 100);
+  replica.PersistAll();
+  EXPECT_TRUE(replica.replies.at(first).status.ok());
+  EXPECT_TRUE(replica.replies.at(second).status.ok());
+  EXPECT_GT(DueInMs(&replica), 100);
+  // Another that waits keeps its own.
+  (void)replica.Execute(Put(kKey, "d", Ack::kLocal));
+  EXPECT_LE(DueInMs(&replica), 100);
 }
 
 }  // namespace
