@@ -198,6 +198,8 @@ void Replica::State::Sweep() {
   const bool unsettled = many || draining_;
   sweep_calm_ = !unsettled && !starting;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
+  // Alone, it can do nothing before that; a view that changes this begins a sweep of its own.
+  if (many && view_->live_count() <= 1) sweep_at_ = std::max(sweep_at_, started_ + kAloneGrace);
 }
 
 // Does what the view asks for with one session. Idempotent.

@@ -5,7 +5,7 @@
 #include "tests/sim/cluster_planted.h"
 
 int main(int argc, char** argv) {
-  constexpr int kSeedsMax = 400;
+  constexpr int kSeedsMax = 800;
   const bool mode = argc > 2 && std::strcmp(argv[1], "--mode") == 0;
   const bool fenced = mode && std::strcmp(argv[2], "fenced") == 0;
   if (mode) {

@@ -209,6 +209,28 @@ TEST_F(DoubtTest, ALateCopyDoesNotBeginTheSweepAnew) {
   EXPECT_LE(Reviews() - before, 2u);
 }
 
+// A million sessions took seconds of it, from a start that has other things to do.
+TEST(SweepTest, ALoneNodeThatStartsLooksAgainOnceItMayServe) {
+  Recovered recovered;
+  for (uint64_t n = 1; n <= 1'000; ++n) {
+    StoredSession stored;
+    stored.key = SessionKey{n, n};
+    stored.epoch = {1, LoneReplica::kSelf};
+    stored.version = 1;
+    stored.copy_set = {LoneReplica::kSelf, membership::NodeId{2}};
+    stored.absolute_deadline_ms = 1'800'000'000'000;
+    stored.idle_ttl_ms = 3'600'000;
+    stored.last_access_ms = 1'700'000'000'000;
+    recovered.sessions.push_back(stored);
+  }
+  LoneReplica replica(1, {}, std::move(recovered));
+  for (int ms = 0; ms < 1'990; ++ms) replica.Advance(1);
+  EXPECT_FALSE(replica.replica().recovered());
+  EXPECT_LE(replica.counters().reviews.load(), 2'000u) << "two passes";
+  for (int ms = 0; ms < 100; ++ms) replica.Advance(1);
+  EXPECT_TRUE(replica.replica().recovered());
+}
+
 // A write's own deadline is the loop's to keep until it is answered, and wakes nobody after that.
 TEST(SweepTest, AnAnsweredWriteLeavesNoDeadline) {
   Options options;
