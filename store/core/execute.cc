@@ -320,6 +320,13 @@ void Replica::State::CheckWaits(std::vector<SessionKey>* keys) {
   absl::c_sort(*keys);
   keys->erase(std::unique(keys->begin(), keys->end()), keys->end());
   for (const SessionKey key : *keys) CheckWaits(key);
+  // Of what was answered no deadline is left: each would wake the loop.
+  while (!write_deadlines_.empty()) {
+    const auto& [at, key] = write_deadlines_.front();
+    const std::vector<WriteWait>* waits = writes_.Find(key);
+    if (waits != nullptr && waits->front().deadline <= at) break;
+    write_deadlines_.pop_front();
+  }
 }
 
 void Replica::State::CheckWaits(SessionKey key) {

@@ -494,7 +494,9 @@ Answer Replica::State::AnswerFor(SessionKey key, QueryPurpose purpose, NodeId as
   // A delete that this node may still forget is not told of: who asks is sent here, and waits.
   const bool looks_up = purpose == QueryPurpose::kResolve || purpose == QueryPurpose::kClaim;
   if (looks_up && summary->tombstone && summary->sequence > outbox_.durable()) return answer;
-  answer.tombstone = summary->tombstone;
+  // An orphan past its deadline is nobody's to take over any more.
+  const bool over = now_.wall >= summary->absolute_deadline_ms && Gone(answer.owner);
+  answer.tombstone = summary->tombstone || (looks_up && over);
   answer.alias = AliasOf(key).value_or(SessionKey{});
   if (AsksForRecord(purpose)) answer.session = Body(key);
   answer.remaining = RemainingOf(*summary, answer.session.get());

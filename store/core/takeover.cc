@@ -198,6 +198,8 @@ void Replica::State::Sweep() {
   const bool unsettled = many || draining_;
   sweep_calm_ = !unsettled && !starting;
   sweep_at_ = now_.steady + (unsettled ? kSweepSoon : starting ? kJoinGrace : kSweepRarely);
+  // Alone, it can do nothing before that; a view that changes this begins a sweep of its own.
+  if (many && view_->live_count() <= 1) sweep_at_ = std::max(sweep_at_, started_ + kAloneGrace);
 }
 
 // Does what the view asks for with one session. Idempotent.
@@ -390,7 +392,7 @@ void Replica::State::StartTakeover(SessionKey key) {
 }
 
 void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
-  const SessionSummary* summary = Find(key);
+  SessionSummary* summary = Find(key);
   const Answer& best = survey.best;
   if (summary != nullptr && summary->tombstone) return Settle(key);
   if (!best.known) {
@@ -399,6 +401,7 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     }
     // The owner may have come back meanwhile.
     if (HeirOf(*summary) != self_) return Settle(key);
+    summary->doubtful = !survey.complete();
     return TakeOver(key, summary->epoch.n);
   }
   const bool newer = summary == nullptr || best.epoch > summary->epoch ||
@@ -425,6 +428,8 @@ void Replica::State::FinishTakeover(SessionKey key, const Survey& survey) {
     summary = Find(key);
   }
   if (HeirOf(*summary) != self_) return Settle(key);
+  // Who did not answer in time may know better, of a delete above all.
+  summary->doubtful = !survey.complete();
   TakeOver(key, std::max(best.epoch.n, summary->epoch.n));
 }
 
@@ -441,10 +446,12 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
     return Settle(key);
   }
   const std::vector<NodeId> former(summary.copy_set.begin(), summary.copy_set.end());
+  const bool doubtful = summary.doubtful;
   Session next = *body;
   const uint64_t above = std::max(counter_above, summary.epoch.n);
   if (!Planted(Bug::kTakeOverWithoutEpoch)) {
-    Succeed(&next, body->version, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_}, NewLine());
+    Succeed(&next, body->version, Epoch{above + (summary.line_ended ? kEpochLeap : 1), self_},
+            NewLine());
   }
   next.copy_set = DesiredCopies(key, self_, summary.copy_set);
   next.last_access_ms = summary.last_access_ms;
@@ -452,6 +459,10 @@ void Replica::State::TakeOver(SessionKey key, uint64_t counter_above) {
   Commit(std::move(next));
   NoteEvent(SessionEvent::Kind::kOwnerMoved, SessionEvent::Cause::kOwnerDied, key);
   AddDrops(key, former);
+  if (doubtful) {
+    Find(key)->doubtful = true;
+    CompareSoon(key);
+  }
   Settle(key);
 }
 

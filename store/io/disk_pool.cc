@@ -78,11 +78,11 @@ bool DiskPool::Persist(std::vector<store::Persist>* batches) {
   return false;
 }
 
-void DiskPool::Queue(Read read, bool ahead) {
+void DiskPool::Queue(Read read, std::deque<WaitingRead>* queue) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (stopping_) return;
-    (ahead ? reads_ahead_ : reads_).push_back({std::move(read), handed_over_});
+    queue->push_back({std::move(read), queue == &scans_ ? handed_over_ : 0});
   }
   readers_wake_.notify_one();
 }
@@ -162,7 +162,7 @@ bool DiskPool::Write(const Group& group, bool may_wait) {
       table_->Write(group.batches, {.sync = options_.fsync == Fsync::kAlways, .wait = may_wait});
   if (!may_wait && absl::IsUnavailable(status)) return false;
   if (status.ok()) {
-    callbacks_.on_persisted(group.batches.back().ticket);
+    callbacks_.on_persisted(group.batches.back().ticket, /*here=*/!may_wait);
   } else {
     Fail(std::move(status));
   }
@@ -175,7 +175,7 @@ void DiskPool::Written(Group* group) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!group->batches.empty()) written_ = group->batches.back().ticket;
     queued_bytes_ -= group->bytes;
-    readable = !reads_.empty() || !reads_ahead_.empty();
+    readable = !scans_.empty();
   }
   *group = {};
   space_.notify_all();
@@ -213,8 +213,9 @@ std::deque<DiskPool::WaitingRead>* DiskPool::NextReads() {
     return !reads.empty() && reads.front().after <= written_;
   };
   const bool ahead = ready(reads_ahead_);
-  if (ahead && (reads_done_ % kAheadEvery == 0 || !ready(reads_))) return &reads_ahead_;
-  return ready(reads_) ? &reads_ : nullptr;
+  std::deque<WaitingRead>* const callers = ready(scans_) ? &scans_ : &reads_;
+  if (ahead && (reads_done_ % kAheadEvery == 0 || !ready(*callers))) return &reads_ahead_;
+  return ready(*callers) ? callers : nullptr;
 }
 
 void DiskPool::RunReader(bool checks_space) {
@@ -246,9 +247,9 @@ void DiskPool::RunReader(bool checks_space) {
 void DiskPool::Do(const store::Load& load) {
   absl::StatusOr<SessionPtr> session = table_->Load(load.key);
   if (session.ok()) {
-    callbacks_.on_loaded(load.ticket, *std::move(session), false);
+    callbacks_.on_loaded(load, *std::move(session), false);
   } else if (absl::IsDataLoss(session.status())) {
-    callbacks_.on_loaded(load.ticket, nullptr, true);
+    callbacks_.on_loaded(load, nullptr, true);
   } else {
     // "No such session" would be a lie that outlives the error, so nothing is answered.
     Fail(session.status());
@@ -273,6 +274,7 @@ void DiskPool::Stop() {
     stopping_ = true;
     reads_.clear();
     reads_ahead_.clear();
+    scans_.clear();
   }
   writer_wakes_.notify_all();
   readers_wake_.notify_all();

@@ -5,10 +5,11 @@
 // does. The writer's thread makes what may wait: every write under Fsync::kAlways, one that RocksDB
 // holds back, and the sync of the log every Options::fsync_interval.
 //
-// A Load sees every Persist that was handed over before it. Loads that a caller waits for go before
-// those that streams ask for ahead. After the first failed write or sync nothing is reported
-// persisted any more: pages of a failed fsync can't be trusted, so the node must stop and come
-// back.
+// A Scan sees every Persist that was handed over before it. A Load need not: the core keeps what is
+// not on the disk yet and asks for nothing of it, and a read that waited for the writes of others
+// would wait as long as they are behind. Loads that a caller waits for go before those that streams
+// ask for ahead. After the first failed write or sync nothing is reported persisted any more: pages
+// of a failed fsync can't be trusted, so the node must stop and come back.
 //
 // Persist blocks while kQueueBytesMax are queued: the disk is then slower than the network for a
 // long time, and waiting is what keeps memory bounded. saturated() says so well before.
@@ -40,10 +41,10 @@ namespace roost::store {
 class DiskPool {
  public:
   struct Callbacks {
-    // Every batch up to `ticket` is persisted.
-    std::function<void(uint64_t ticket)> on_persisted;
+    // Every batch up to `ticket` is persisted. `here`: says the thread that brought it.
+    std::function<void(uint64_t ticket, bool here)> on_persisted;
     // `corrupt`: the record exists but can't be decoded; `session` is null then.
-    std::function<void(uint64_t ticket, SessionPtr session, bool corrupt)> on_loaded;
+    std::function<void(const store::Load&, SessionPtr session, bool corrupt)> on_loaded;
     std::function<void(uint64_t ticket, std::vector<SessionKey> keys, bool more)> on_scanned;
     // At first, and when it changes enough to matter.
     std::function<void(DiskSpace)> on_space;
@@ -65,8 +66,8 @@ class DiskPool {
   // write: then it must call WriteHere, best once it holds nothing that others wait for.
   [[nodiscard]] bool Persist(std::vector<store::Persist>* batches);
   void WriteHere();
-  void Load(const store::Load& load) { Queue(load, load.ahead); }
-  void Scan(const store::Scan& scan) { Queue(scan, false); }
+  void Load(const store::Load& load) { Queue(load, load.ahead ? &reads_ahead_ : &reads_); }
+  void Scan(const store::Scan& scan) { Queue(scan, &scans_); }
   // New writes should be refused for now.
   bool saturated() const { return queued_bytes_.load() > kQueueBytesSaturated; }
   // Writes and syncs what is queued, drops queued loads, ends the threads.
@@ -107,7 +108,7 @@ class DiskPool {
   void RunReader(bool checks_space);
   // The queue of which a read comes next; null if none is ready.
   std::deque<WaitingRead>* NextReads();
-  void Queue(Read read, bool ahead);
+  void Queue(Read read, std::deque<WaitingRead>* queue);
   void Do(const store::Load& load);
   void Do(const store::Scan& scan);
   void Fail(absl::Status status);
@@ -133,6 +134,8 @@ class DiskPool {
   // Of callers, and of streams ahead of their need.
   std::deque<WaitingRead> reads_;
   std::deque<WaitingRead> reads_ahead_;
+  // Few, so they go before the callers' other reads.
+  std::deque<WaitingRead> scans_;
   int reads_done_ = 0;
   uint64_t handed_over_ = 0;
   uint64_t written_ = 0;

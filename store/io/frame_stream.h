@@ -1,6 +1,7 @@
 // FrameStream is one end of a replication stream: ordered, batched, bounded in both directions.
 //
-// What is sent while a write is under way goes out in the next frame. A reader that falls behind
+// What is queued goes out with Write, which costs much more than Queue does; what is queued while a
+// write is under way goes out in the next frame. A reader that falls behind
 // stops the reading (kUnprocessedBytesMax); a peer that does not take what it is sent loses the
 // stream (kQueueBytesMax). The two ends, OpenedStream and ServedStream, differ in their gRPC base
 // and in how a stream is ended.
@@ -19,6 +20,7 @@
 #include "google/protobuf/arena.h"
 #include "grpcpp/support/status.h"
 #include "store/io/replication_wire.h"
+#include "store/io/stream_writer.h"
 
 namespace roost::store {
 
@@ -30,7 +32,7 @@ inline void AddTo(const ToSender& message, peer::v1::ReceiverFrame* frame) {
 }
 
 template <typename Base, typename Out, typename OutFrame, typename In, typename InFrame>
-class FrameStream : public Base {
+class FrameStream : public Base, public StreamWriter {
  public:
   static constexpr size_t kQueueBytesMax = 64 << 20;
   static constexpr ptrdiff_t kUnprocessedBytesMax = 16 << 20;
@@ -38,7 +40,7 @@ class FrameStream : public Base {
   static constexpr size_t kFrameBytesWanted = 256 << 10;
 
   // Clears `messages`. Dropped if the stream has ended.
-  void Send(std::vector<Out>* messages) {
+  void Queue(std::vector<Out>* messages) {
     size_t bytes = 0;
     for (const Out& message : *messages) bytes += WireBytes(message);
     bool full = false;
@@ -51,9 +53,9 @@ class FrameStream : public Base {
       }
     }
     messages->clear();
-    if (full) return Close(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "peer is stuck"));
-    WriteNext();
+    if (full) Close(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "peer is stuck"));
   }
+  void Write() final { WriteNext(); }
 
   // The loop is done with what OnMessages was given.
   void Consumed(size_t bytes) {

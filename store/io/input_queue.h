@@ -7,6 +7,7 @@
 // all that a wake-up costs.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <utility>
@@ -45,16 +46,17 @@ class InputQueue {
   bool Take(std::vector<Input>* batch) {
     std::unique_lock<std::mutex> lock(mutex_);
     while (taken_ || (inputs_.empty() && !stopped_)) {
-      if (taken_) {
-        waits_for_turn_ = true;
-        wakes_.wait(lock);
-        waits_for_turn_ = false;
-      } else if (deadline_ == membership::kNever) {
+      if (!taken_ && std::chrono::steady_clock::now() >= deadline_) break;
+      waits_for_turn_ = taken_;
+      sleeps_until_ = taken_ ? membership::kNever : deadline_;
+      if (sleeps_until_ == membership::kNever) {
         wakes_.wait(lock);
       } else {
-        const membership::SteadyTime deadline = deadline_;
-        if (wakes_.wait_until(lock, deadline) == std::cv_status::timeout && !taken_) break;
+        // A copy: it is read without the lock.
+        const membership::SteadyTime until = sleeps_until_;
+        wakes_.wait_until(lock, until);
       }
+      waits_for_turn_ = false;
     }
     taken_ = true;
     batch->swap(inputs_);
@@ -67,7 +69,7 @@ class InputQueue {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       taken_ = false;
-      wake = waits_for_turn_ || !inputs_.empty() || stopped_ || deadline < deadline_;
+      wake = waits_for_turn_ || !inputs_.empty() || stopped_ || deadline < sleeps_until_;
       deadline_ = deadline;
     }
     if (wake) wakes_.notify_one();
@@ -88,6 +90,9 @@ class InputQueue {
   // Guarded by mutex_, as is the rest.
   std::vector<Input> inputs_;
   membership::SteadyTime deadline_ = membership::kNever;
+  // What the loop's thread sleeps to, if it does: a deadline that has moved back since does not
+  // wake it, it looks again then. To wake it at every turn costs more than most turns.
+  membership::SteadyTime sleeps_until_ = membership::kNever;
   // Somebody has the turn; the loop's thread has the first one.
   bool taken_ = true;
   // The loop's thread waits, without a deadline, for somebody to give the turn back.

@@ -256,11 +256,14 @@ void PeerClient::Send(NodeId to, ToReceiver message) {
   dirty_.insert(to);
 }
 
-void PeerClient::Flush() {
+void PeerClient::Flush(StreamWriters* writers) {
   for (const NodeId id : dirty_) {
     const auto it = peers_.find(id);
     if (it == peers_.end() || it->second.outbox.empty()) continue;
-    if (it->second.stream != nullptr) it->second.stream->Send(&it->second.outbox);
+    if (it->second.stream != nullptr) {
+      it->second.stream->Queue(&it->second.outbox);
+      writers->push_back(it->second.stream);
+    }
     it->second.outbox.clear();
   }
   dirty_.clear();

@@ -27,6 +27,7 @@
 #include "proto/replication.grpc.pb.h"
 #include "store/core/effects.h"
 #include "store/io/rocks_table.h"
+#include "store/io/stream_writer.h"
 #include "store/operations.h"
 
 namespace roost::store {
@@ -68,7 +69,8 @@ class PeerClient {
   void SetView(membership::SteadyTime now, const membership::View& view);
   // Queued until Flush; dropped if the stream is not up (on_down has said so, or will).
   void Send(membership::NodeId to, ToReceiver message);
-  void Flush();
+  // Adds the streams that have something to write.
+  void Flush(StreamWriters* writers);
   void Forward(membership::NodeId to, const Operation& operation, std::chrono::nanoseconds timeout,
                std::function<void(ForwardOutcome)> done);
 

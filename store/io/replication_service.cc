@@ -171,11 +171,12 @@ void ReplicationService::Send(NodeId to, ToSender message) {
   std::move(result->fenced.begin(), result->fenced.end(), std::back_inserter(last->fenced));
 }
 
-void ReplicationService::Flush() {
+void ReplicationService::Flush(StreamWriters* writers) {
   for (const NodeId id : dirty_) {
     const auto it = senders_.find(id);
     if (it == senders_.end() || it->second.outbox.empty()) continue;
-    it->second.stream->Send(&it->second.outbox);
+    it->second.stream->Queue(&it->second.outbox);
+    writers->push_back(it->second.stream);
   }
   dirty_.clear();
 }

@@ -49,7 +49,8 @@ class ReplicationService final : public peer::v1::Peer::CallbackService {
 
   // Queued until Flush; dropped if `to` has no stream open here.
   void Send(membership::NodeId to, ToSender message);
-  void Flush();
+  // As PeerClient's.
+  void Flush(StreamWriters* writers);
 
   // Ends every stream and refuses new ones.
   void Close();

@@ -10,9 +10,18 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "store/session_store.h"
 
 namespace roost::store {
+
+// Answers all `count` calls, none of which was begun.
+inline void Refuse(CallBatch& batch, uint32_t count, const absl::Status& why) {
+  OperationResult refused;
+  refused.status = why;
+  for (uint32_t i = 0; i < count; ++i) batch.Done(i, refused);
+  batch.Flush();
+}
 
 class RunningBatches {
   struct Batch {

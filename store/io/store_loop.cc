@@ -223,22 +223,22 @@ class StoreLoop::Loop {
 
   DiskPool::Callbacks DiskCallbacks() {
     return {.on_persisted =
-                [this](uint64_t ticket) {
+                [this](uint64_t ticket, bool here) {
                   InputQueue::Input input = [this, ticket] {
                     replica_.OnPersisted(ReadClocks(), ticket, &effects_);
                     CarryOut();
                   };
-                  PostAndRun(input);
+                  PostAndRun(input, /*hard=*/!here);
                 },
             .on_loaded =
-                [this](uint64_t ticket, SessionPtr session, bool corrupt) {
-                  InputQueue::Input input = [this, ticket, corrupt,
+                [this](const store::Load& load, SessionPtr session, bool corrupt) {
+                  InputQueue::Input input = [this, ticket = load.ticket, corrupt,
                                              session = std::move(session)]() mutable {
                     if (corrupt) ++counters_.corrupt_records;
                     replica_.OnLoaded(ReadClocks(), ticket, std::move(session), &effects_);
                     CarryOut();
                   };
-                  PostAndRun(input);
+                  PostAndRun(input, /*hard=*/load.ahead);
                 },
             .on_scanned =
                 [this](uint64_t ticket, std::vector<SessionKey> keys, bool more) {
@@ -320,11 +320,6 @@ class StoreLoop::Loop {
     CarryOut();
   }
 
-  static void Refuse(CallBatch& batch, uint32_t count, const absl::Status& why) {
-    for (uint32_t i = 0; i < count; ++i) batch.Done(i, Failure(why));
-    batch.Flush();
-  }
-
   // Takes `count` of pending_max places, each given back by Leave.
   absl::Status Admit(int count, bool write) {
     if (!started_.load()) return absl::UnavailableError("the node is starting");
@@ -353,18 +348,21 @@ class StoreLoop::Loop {
     EndTurn();
   }
 
-  // What it has to write is written once others can have their turn.
+  // What it has to write, to the disk and to peers, is written once others can have their turn.
   void EndTurn() {
     Flush();
     const bool writes = std::exchange(writes_here_, false);
+    const StreamWriters writers = std::exchange(writers_, {});
     queue_.Leave(WaitUntil(NextDeadline()));
+    for (const auto& stream : writers) stream->Write();
     if (writes) disk_.WriteHere();
   }
 
-  // As Post, but runs what waits here if nobody is at it: waking the loop's thread costs more.
-  bool PostAndRun(InputQueue::Input& input) {
+  // As Post, but runs what waits here if nobody is at it: waking the loop's thread costs more. Not
+  // on a thread that works hard: all would wait for its turn while the kernel lets it wait.
+  bool PostAndRun(InputQueue::Input& input, bool hard = false) {
     std::vector<InputQueue::Input> batch;
-    if (!queue_.Post(input, &batch)) return false;
+    if (!queue_.Post(input, hard ? nullptr : &batch)) return false;
     if (!batch.empty()) RunTurn(&batch);
     return true;
   }
@@ -419,12 +417,10 @@ class StoreLoop::Loop {
     replica_.Flush(ReadClocks(), &effects_);
     CarryOut();
     writes_here_ |= disk_.Persist(&persists_);
-    peers_.Flush();
-    service_.Flush();
-    for (const store::Load& load : loads_) disk_.Load(load);
-    loads_.clear();
-    for (const store::Scan& scan : scans_) disk_.Scan(scan);
-    scans_.clear();
+    peers_.Flush(&writers_);
+    service_.Flush(&writers_);
+    for (const store::Load& load : std::exchange(loads_, {})) disk_.Load(load);
+    for (const store::Scan& scan : std::exchange(scans_, {})) disk_.Scan(scan);
     batches_.Flush();
     if (replica_.recovered()) recovered_.store(true, std::memory_order_release);
     if (drain_waiters_.empty() || !replica_.drained()) return;
@@ -495,8 +491,7 @@ class StoreLoop::Loop {
   void OnOwnership(OwnershipReply reply) {
     const auto it = lookups_.find(reply.operation_id);
     assert(it != lookups_.end());
-    const OwnershipCallback done = std::move(it->second);
-    lookups_.erase(it);
+    const OwnershipCallback done = std::move(lookups_.extract(it).mapped());
     Leave();
     done(std::move(reply.ownership));
   }
@@ -536,6 +531,7 @@ class StoreLoop::Loop {
   Effects effects_;
   std::vector<store::Persist> persists_;
   bool writes_here_ = false;  // This turn has the disk's.
+  StreamWriters writers_;
   std::vector<store::Load> loads_;
   std::vector<store::Scan> scans_;
   membership::ViewPtr view_;

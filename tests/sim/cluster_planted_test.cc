@@ -9,7 +9,7 @@ namespace {
 
 constexpr int kSeedsMax = 6;
 constexpr size_t kBugsMin = 20;
-// A short form: `cluster_sim --planted` tries 400 lives, and catches all.
+// A short form: `cluster_sim --planted` tries 2,000 lives, and catches all.
 constexpr double kScoreMin = 0.6;
 
 TEST(ClusterPlantedTest, SimulatorCatchesTheBugsOfTheStore) {

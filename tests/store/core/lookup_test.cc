@@ -39,13 +39,13 @@ TEST(LookupTest, ACopyWhoseOwnerIsGoneLearnsWhoTookOver) {
 // A copy whose owner, 3, is dead, and whose first heir, 2, has it as deleted.
 class OrphanTest : public ::testing::Test {
  protected:
-  void Hold() {
+  void Hold(int64_t life_ms = 3'600'000) {
     Session session;
     session.key = kKey;
     session.epoch = {1, membership::NodeId{3}};
     session.version = 4;
     session.copy_set = {membership::NodeId{3}, membership::NodeId{2}, LoneReplica::kSelf};
-    session.absolute_deadline_ms = lone_.now().wall + 3'600'000;
+    session.absolute_deadline_ms = lone_.now().wall + life_ms;
     session.idle_ttl_ms = 3'600'000;
     lone_.StreamUp(2);
     lone_.Advance(1'000);  // What it compares because 2 and 3 joined is over.
@@ -127,6 +127,61 @@ TEST_F(OrphanTest, NobodyNeedsToAskForAnOrphanWhoseHeirDoesNotHaveIt) {
     AnswerUnknown();
   }
   EXPECT_EQ(lone_.disk.at(kKey)->owner(), LoneReplica::kSelf);
+}
+
+// By the time that its last holder forgets it, those who ask may have waited for seconds.
+TEST_F(OrphanTest, AnOrphanPastItsDeadlineIsToldOfAsDeleted) {
+  Hold(/*life_ms=*/20'000);
+  const auto asked = [&](QueryPurpose purpose) {
+    lone_.Receive(4, Query{.id = 7, .purpose = purpose, .keys = {kKey}});
+    const std::vector<QueryResult> results = lone_.TakeSent<QueryResult>();
+    return results.empty() ? Answer{} : results.front().answers.at(0);
+  };
+  EXPECT_TRUE(asked(QueryPurpose::kResolve).known);
+  EXPECT_FALSE(asked(QueryPurpose::kResolve).tombstone);
+  lone_.Advance(20'000);
+  for (const QueryPurpose purpose : {QueryPurpose::kResolve, QueryPurpose::kClaim}) {
+    EXPECT_TRUE(asked(purpose).known);
+    EXPECT_TRUE(asked(purpose).tombstone);
+  }
+  EXPECT_FALSE(asked(QueryPurpose::kValidate).tombstone)
+      << "clocks differ: others may serve it yet";
+}
+
+// A peer that can't be reached holds up a takeover for a moment only, but may know of a delete.
+TEST(LookupTest, WhoCouldNotBeAskedBeforeATakeoverIsAskedAfterIt) {
+  LoneReplica lone(3);
+  Session session;
+  session.key = kKey;
+  session.epoch = {1, membership::NodeId{3}};
+  session.version = 4;
+  session.copy_set = {membership::NodeId{3}, LoneReplica::kSelf};
+  session.absolute_deadline_ms = lone.now().wall + 3'600'000;
+  session.idle_ttl_ms = 3'600'000;
+  lone.Advance(1'000);
+  lone.Receive(3, Replicate{1, std::make_shared<Session>(session), {3'600'000, 0}});
+  lone.PersistAll();
+  lone.SetMembers(3, true, /*dead=*/3);
+  lone.Advance(10);
+  lone.Advance(1'000);
+  lone.PersistAll();
+  ASSERT_EQ(lone.disk.at(kKey)->owner(), LoneReplica::kSelf);
+  ASSERT_TRUE(lone.TakeSent<Query>().empty());
+  lone.StreamUp(2);
+  lone.Advance(2'000);
+  for (const Query& query : lone.TakeSent<Query>()) {
+    Answer answer;
+    answer.key = kKey;
+    answer.known = answer.tombstone = true;
+    answer.epoch = {2, membership::NodeId{3}};
+    answer.version = 5;
+    answer.owner = membership::NodeId{3};
+    lone.Do([&](Replica& r, Effects* out) {
+      r.OnToSender(lone.now(), membership::NodeId{2}, QueryResult{query.id, {answer}}, out);
+    });
+  }
+  lone.PersistAll();
+  EXPECT_TRUE(lone.disk.at(kKey)->tombstone);
 }
 
 // Who has not joined may not have met those who know the session.

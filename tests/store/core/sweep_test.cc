@@ -1,4 +1,4 @@
-// How much time the sweep over all sessions takes from everything else.
+// How much time the sweep over all sessions, and deadlines, take from everything else.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -207,6 +207,48 @@ TEST_F(DoubtTest, ALateCopyDoesNotBeginTheSweepAnew) {
   lone_->Receive(2, Replicate{1, std::make_shared<Session>(session), {kDay, 0}});
   EXPECT_EQ(Run(2'000, true).count(session.key), 1u);
   EXPECT_LE(Reviews() - before, 2u);
+}
+
+// A million sessions took seconds of it, from a start that has other things to do.
+TEST(SweepTest, ALoneNodeThatStartsLooksAgainOnceItMayServe) {
+  Recovered recovered;
+  for (uint64_t n = 1; n <= 1'000; ++n) {
+    StoredSession stored;
+    stored.key = SessionKey{n, n};
+    stored.epoch = {1, LoneReplica::kSelf};
+    stored.version = 1;
+    stored.copy_set = {LoneReplica::kSelf, membership::NodeId{2}};
+    stored.absolute_deadline_ms = 1'800'000'000'000;
+    stored.idle_ttl_ms = 3'600'000;
+    stored.last_access_ms = 1'700'000'000'000;
+    recovered.sessions.push_back(stored);
+  }
+  LoneReplica replica(1, {}, std::move(recovered));
+  for (int ms = 0; ms < 1'990; ++ms) replica.Advance(1);
+  EXPECT_FALSE(replica.replica().recovered());
+  EXPECT_LE(replica.counters().reviews.load(), 2'000u) << "two passes";
+  for (int ms = 0; ms < 100; ++ms) replica.Advance(1);
+  EXPECT_TRUE(replica.replica().recovered());
+}
+
+// A write's own deadline is the loop's to keep until it is answered, and wakes nobody after that.
+TEST(SweepTest, AnAnsweredWriteLeavesNoDeadline) {
+  Options options;
+  options.ack_timeout = std::chrono::milliseconds(100);
+  LoneReplica replica(1, options);
+  ASSERT_TRUE(replica.Call(Create(kKey, "a", Ack::kLocal)).status.ok());
+  replica.Advance(200);
+  EXPECT_GT(DueInMs(&replica), 100);
+  const uint64_t first = replica.Execute(Put(kKey, "b", Ack::kLocal));
+  const uint64_t second = replica.Execute(Put(kKey, "c", Ack::kLocal));
+  EXPECT_LE(DueInMs(&replica), 100);
+  replica.PersistAll();
+  EXPECT_TRUE(replica.replies.at(first).status.ok());
+  EXPECT_TRUE(replica.replies.at(second).status.ok());
+  EXPECT_GT(DueInMs(&replica), 100);
+  // Another that waits keeps its own.
+  (void)replica.Execute(Put(kKey, "d", Ack::kLocal));
+  EXPECT_LE(DueInMs(&replica), 100);
 }
 
 }  // namespace

@@ -52,11 +52,11 @@ class DiskFullTest : public testing::Test {
     ASSERT_TRUE(table.ok()) << table.status();
     table_ = *std::move(table);
     DiskPool::Callbacks callbacks;
-    callbacks.on_persisted = [this](uint64_t ticket) {
+    callbacks.on_persisted = [this](uint64_t ticket, bool) {
       absl::MutexLock lock(&mutex_);
       persisted_ = ticket;
     };
-    callbacks.on_loaded = [this](uint64_t, SessionPtr session, bool) {
+    callbacks.on_loaded = [this](const Load&, SessionPtr session, bool) {
       absl::MutexLock lock(&mutex_);
       loaded_.push_back(std::move(session));
     };

@@ -13,19 +13,25 @@ namespace {
 
 class DiskPoolTest : public testing::Test {
  protected:
+  static constexpr uint64_t kPrincipal = 77;
+
   void SetUp() override {
     auto table = RocksTable::Open(dir_.path(), "shop", Options{});
     ASSERT_TRUE(table.ok()) << table.status();
     table_ = *std::move(table);
     DiskPool::Callbacks callbacks;
-    callbacks.on_persisted = [this](uint64_t ticket) {
+    callbacks.on_persisted = [this](uint64_t ticket, bool) {
       absl::MutexLock lock(&mutex_);
       persisted_.push_back(ticket);
       persisted_by_ = std::this_thread::get_id();
     };
-    callbacks.on_loaded = [this](uint64_t ticket, SessionPtr session, bool) {
+    callbacks.on_loaded = [this](const Load& load, SessionPtr session, bool) {
       absl::MutexLock lock(&mutex_);
-      loaded_.emplace_back(ticket, std::move(session));
+      loaded_.emplace_back(load.ticket, std::move(session));
+    };
+    callbacks.on_scanned = [this](uint64_t, const std::vector<SessionKey>& keys, bool) {
+      absl::MutexLock lock(&mutex_);
+      scanned_.push_back(keys.size());
     };
     callbacks.on_error = [this](absl::Status) {
       absl::MutexLock lock(&mutex_);
@@ -49,8 +55,8 @@ class DiskPoolTest : public testing::Test {
     session.attributes["cart"].value.assign(bytes, 'x');
     std::vector<store::Persist> batches(1);
     batches[0].ticket = ticket;
-    batches[0].mutations.push_back(
-        PutSession{.session = std::make_shared<Session>(session), .sequence = 0});
+    batches[0].mutations.push_back(PutSession{
+        .session = std::make_shared<Session>(session), .sequence = 0, .principal = kPrincipal});
     return pool_->Persist(&batches);
   }
   void Put(uint64_t ticket, uint64_t version, size_t bytes = 10) {
@@ -79,6 +85,8 @@ class DiskPoolTest : public testing::Test {
   std::vector<uint64_t> persisted_;
   std::thread::id persisted_by_;
   std::vector<std::pair<uint64_t, SessionPtr>> loaded_;
+  // Keys of each.
+  std::vector<size_t> scanned_;
   int errors_ = 0;
 };
 
@@ -91,18 +99,24 @@ TEST_F(DiskPoolTest, ReportsTicketsInOrderAndGroupsWhatQueuedUp) {
   EXPECT_FALSE(pool_->saturated());
 }
 
-TEST_F(DiskPoolTest, LoadSeesEveryPersistBeforeIt) {
+TEST_F(DiskPoolTest, ScansWaitForWhatWasHandedOverBeforeThemAndLoadsDoNot) {
   pool_->Start();
-  const SessionKey key = SampleSession(1).key;
-  for (uint64_t i = 1; i <= 500; ++i) {
-    Put(i, i);
-    pool_->Load({.ticket = i, .key = key});
+  Put(1, 1);
+  ASSERT_TRUE(Await([this] { return !persisted_.empty() && persisted_.back() == 1; }));
+  const uint64_t next = PersistUntilItIsOurs(2);
+  // Its write is this thread's, which has not begun it.
+  pool_->Scan({.ticket = 1, .principal = kPrincipal + 1, .after = {}, .limit = 10});
+  pool_->Load({.ticket = 2, .key = SampleSession(1).key});
+  ASSERT_TRUE(Await([this] { return !loaded_.empty(); }));
+  EXPECT_EQ(loaded_[0].second->version, next - 2);
+  {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(scanned_.empty());
   }
-  ASSERT_TRUE(Await([this] { return loaded_.size() == 500; }));
-  for (const auto& [ticket, session] : loaded_) {
-    ASSERT_NE(session, nullptr);
-    EXPECT_GE(session->version, ticket);
-  }
+  pool_->Scan({.ticket = 3, .principal = kPrincipal, .after = {}, .limit = 10});
+  pool_->WriteHere();
+  ASSERT_TRUE(Await([this] { return scanned_.size() == 2; }));
+  EXPECT_EQ(scanned_, (std::vector<size_t>{0, 1}));
 }
 
 TEST_F(DiskPoolTest, AMissingSessionLoadsAsNull) {

@@ -96,6 +96,28 @@ TEST(InputQueueTest, DeadlineOfAnotherThreadsTurnWakesTheLoop) {
   }
 }
 
+TEST(InputQueueTest, DeadlineThatWasPutOffDoesNotWakeTheLoop) {
+  using std::chrono::milliseconds;
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  CountingLoop loop;
+  int in_time = 0;
+  for (int i = 0; i < 30; ++i) {
+    const int before = loop.idle_turns();
+    const auto soon = now() + milliseconds(5);
+    loop.SetDeadline(soon);
+    loop.Post(/*here=*/true);
+    loop.SetDeadline(soon + std::chrono::hours(1));
+    loop.Post(/*here=*/true);
+    // Else it may have come before it was put off.
+    const bool put_off = now() < soon;
+    while (now() < soon + milliseconds(3)) std::this_thread::yield();
+    if (!put_off) continue;
+    EXPECT_EQ(loop.idle_turns(), before) << i;
+    ++in_time;
+  }
+  EXPECT_GT(in_time, 0);
+}
+
 TEST(InputQueueTest, TakesNothingOnceItIsStopped) {
   InputQueue queue;
   queue.Stop();
