@@ -126,7 +126,7 @@ Place FencedRules::LocateFenced(SessionKey key) {
     return {Kind::kElsewhere, newer->owner, newer->epoch};
   }
   const NodeId owner = summary->owner();
-  if (owner != self_ && !Gone(owner) && !fenced.resigned) {
+  if (owner != self_ && !Gone(owner) && !fenced.given_up(summary->epoch)) {
     return {Kind::kElsewhere, owner, summary->epoch};
   }
   const Place orphan{Kind::kOrphan, owner, summary->epoch};
@@ -186,8 +186,12 @@ void FencedRules::FinishFencedLookup(SessionKey key, const Survey& survey) {
       }
     }
     // Who has promised a higher epoch is never sent the resignation itself.
-    if (best.epoch == summary->epoch && !best.owner && summary->owner() != self_) {
-      summary->fenced->resigned = true;
+    if (best.epoch >= summary->epoch && !best.owner) {
+      FencedSummary& fenced = *summary->fenced;
+      fenced.heard_resigned = std::max(fenced.heard_resigned, best.epoch);
+      fenced.overtaken_until = now_.steady;
+      const auto learned = learned_.find(key);
+      if (learned != learned_.end() && learned->second.epoch <= best.epoch) ForgetLearned(key);
       ReviewFenced(key, 1);
     }
     return Settle(key);
@@ -296,7 +300,9 @@ std::vector<NodeId> FencedRules::FencedLine(const SessionSummary& summary) const
   std::vector<NodeId> line;
   std::vector<NodeId> leaving;
   for (const NodeId node : summary.copy_set) {
-    if (Gone(node) || (summary.fenced->resigned && node == summary.epoch.node)) continue;
+    const FencedSummary& fenced = *summary.fenced;
+    const bool resigned = fenced.resigned || fenced.heard_resigned == summary.epoch;
+    if (Gone(node) || (resigned && node == summary.epoch.node)) continue;
     if (node == self_ ? options_.witness || summary.fenced->head : IsWitness(node)) continue;
     (Drains(node) ? leaving : line).push_back(node);
   }

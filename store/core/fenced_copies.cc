@@ -80,7 +80,7 @@ void FencedRules::ReviewFenced(SessionKey key, int pass) {
   FencedSummary& fenced = *summary->fenced;
   if (now_.steady < fenced.overtaken_until && !Gone(fenced.overtaken.node)) return;
   const NodeId owner = summary->owner();
-  const bool orphan = owner == self_ || Gone(owner) || fenced.resigned;
+  const bool orphan = owner == self_ || Gone(owner) || fenced.given_up(summary->epoch);
   if (!orphan || NewerOwner(key, *summary) != nullptr) {
     fenced.orphan_since = {};
     return;

@@ -45,6 +45,8 @@ struct FencedSummary {
   CopySet next_copy_set;
   bool head = false;
   bool resigned = false;
+  // The highest epoch whose owner has resigned, as others told.
+  Epoch heard_resigned;
   // A higher epoch that somebody told of: not owned here any more.
   Epoch overtaken;
   // So long its node is taken for the owner, or for about to be.
@@ -59,6 +61,8 @@ struct FencedSummary {
   // No copies any more since the last change of the copies, and not told yet.
   std::vector<membership::NodeId> surplus;
 
+  // Has the owner of `epoch`, the record's, resigned, or one after it?
+  bool given_up(Epoch epoch) const { return resigned || heard_resigned >= epoch; }
   Peer& PeerAt(membership::NodeId node) {
     for (Peer& peer : peers) {
       if (peer.node == node) return peer;
