@@ -153,15 +153,18 @@ class FencedScenario {
     if (slow) network_.faults.delay_max = milliseconds(50 + network_.Uniform(300));
     if (slow) cluster_.RunFor(milliseconds(network_.Uniform(600)));
     if (network_.Chance(0.4)) {
-      cluster_.StallDisk(network_.Chance(0.5) ? heir : third, Part(2 * lease));
+      cluster_.StallDisk(network_.Chance(0.5) ? heir : third, Part(2 * lease) + Part(seconds(6)));
     }
     SetAside(owner, lease);
+    if (slow && network_.Chance(0.5)) network_.faults = NetworkFaults{};
+    if (network_.Chance(0.4)) BeforeTheLeaseEnds(third, lease);
     const bool moved = RunUntil(lease + Part(seconds(6)), [&] {
       const int now = clients_.Serving(key);
       return now >= 0 && now != owner;
     });
     if (moved) checks().Sometimes("a rival took over");
     if (!moved && network_.Chance(0.3)) cluster_.RunFor(Part(lease));
+    if (moved && network_.Chance(0.3)) CutPair(owner, heir);
     TurnTables(heir, third);
     cluster_.RunFor(Part(2 * lease));
     if (network_.Chance(0.5)) return;
@@ -183,7 +186,7 @@ class FencedScenario {
   void SetAside(int owner, SteadyDuration lease) {
     switch (network_.Uniform(5)) {
       case 0:
-        return cluster_.Pause(owner, lease / 2 + Part(2 * lease));
+        return cluster_.Pause(owner, lease / 2 + Part(2 * lease + seconds(6)));
       case 1:
         if (cluster_.running(owner)) cluster_.Kill(owner, Death::kKilled);
         return;
@@ -195,8 +198,14 @@ class FencedScenario {
     }
   }
 
+  // While a granter still waits.
+  void BeforeTheLeaseEnds(int granter, SteadyDuration lease) {
+    cluster_.RunFor(Part(lease));
+    network_.Chance(0.5) ? Reboot(granter) : network_.HealLinks();
+  }
+
   void TurnTables(int candidate, int third) {
-    switch (network_.Uniform(6)) {
+    switch (network_.Uniform(7)) {
       case 0:
         return Reboot(third);
       case 1:
@@ -213,6 +222,10 @@ class FencedScenario {
       case 4:
         network_.HealLinks();
         return RestartDead(true);
+      case 5:
+        network_.HealLinks();
+        RestartDead(true);
+        return CutPair(candidate, third);
       default:
         return;
     }
@@ -222,6 +235,11 @@ class FencedScenario {
     if (!cluster_.running(node)) return;
     cluster_.Kill(node, network_.Chance(0.5) ? Death::kPowerCut : Death::kKilled);
     cluster_.Restart(node, Data::kKept, false);
+  }
+
+  void CutPair(int a, int b) {
+    network_.CutLink(a, b);
+    network_.CutLink(b, a);
   }
 
   void Isolate(int node) {
