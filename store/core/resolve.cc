@@ -271,9 +271,7 @@ void Replica::State::Settle(SessionKey key, SteadyTime nowhere_at) {
   std::vector<Held> rest;
   for (Held& held : waiting) {
     // What others did not know when they were asked, they may have known when a later caller came.
-    const bool nowhere = held.since <= nowhere_at ||
-                         (Planted(Bug::kLateCallersAnswered) && nowhere_at != SteadyTime::min());
-    if (!TryHeld(key, held, nowhere)) rest.push_back(std::move(held));
+    if (!TryHeld(key, held, held.since <= nowhere_at)) rest.push_back(std::move(held));
   }
   if (rest.empty()) return;
   held_size_ += rest.size();
