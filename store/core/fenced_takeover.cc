@@ -414,7 +414,7 @@ PromiseResult::Item FencedRules::AnswerPromise(NodeId from, const PromiseAsk::It
             std::min(item.absolute_deadline_ms, now_.wall + kPromiseKeptMaxMs));
     summary = Find(item.key);
     // Callers go to the candidate, and nobody here is in its way for a while.
-    Overtake(item.key, item.epoch);
+    if (!Planted(Bug::kOwnerPromises)) Overtake(item.key, item.epoch);
   }
   answer.outcome = Outcome::kPromised;
   answer.promised = item.epoch;
