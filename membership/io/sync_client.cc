@@ -53,7 +53,8 @@ void SyncClient::Start(const SyncCall& wanted) {
   auto call = std::make_shared<Call>();
   call->token = wanted.token;
   call->stub = gossip::v1::MemberSync::NewStub(channel_);
-  call->context.set_deadline(std::chrono::system_clock::now() + kCallMax);
+  // A span, not a time of day: that may be set at any moment.
+  call->context.set_deadline(gpr_time_from_seconds(kCallMax.count(), GPR_TIMESPAN));
   EncodeSyncRequest(wanted.request, cluster_, &call->request);
   {
     absl::MutexLock lock(&mutex_);

@@ -279,7 +279,8 @@ void PeerClient::Forward(NodeId to, const Operation& operation, std::chrono::nan
   }
   auto call = std::make_shared<Call>();
   call->stub = it->second.stub;
-  call->context.set_deadline(std::chrono::system_clock::now() + timeout);
+  // A span, not a time of day: that may be set at any moment.
+  call->context.set_deadline(gpr_time_from_nanos(timeout.count(), GPR_TIMESPAN));
   call->request.set_sender(self_.id.value);
   EncodeOperation(operation, call->request.mutable_operation());
   CallStarted();

@@ -49,6 +49,13 @@ bool IsRefused(const grpc::Status& status) {
          absl::StrContains(message, "failed to connect");
 }
 
+// Nodes that never heard of a session claim it at once, and what one has begun goes on at another.
+bool IsContest(Kind kind, const grpc::Status& status) {
+  return (kind == Kind::kCreate || kind == Kind::kPutOrCreate) &&
+         status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
+         absl::EndsWith(status.error_message(), "the session moved to another node");
+}
+
 }  // namespace
 
 // One thread of the load.
@@ -96,6 +103,7 @@ class HistoryLoad::Worker {
     const grpc::Status status = Send(stub, *session, &context, heard);
     call.returned = load_->Now();
     call.answer = AnswerOf(call.kind, status);
+    heard->contested = call.answer == Answer::kUnknown && IsContest(call.kind, status);
     if (call.answer == Answer::kDone) {
       session->last_version = call.version;
     } else {
@@ -291,6 +299,7 @@ void HistoryLoad::Judge(Session* session, Report* report) {
                     h.call.answer == Answer::kConflict;
     report->refused += h.call.answer == Answer::kRefused;
     report->unknown += h.call.answer == Answer::kUnknown;
+    report->contested += h.contested;
     calls.push_back(h.call);
   }
   ++report->sessions;
@@ -310,10 +319,10 @@ void HistoryLoad::Judge(Session* session, Report* report) {
 
 std::string HistoryLoad::Report::ToString() const {
   return absl::StrFormat(
-      "%d calls of %d sessions (%d deleted): %d done, %d refused, %d unknown; %d takeovers seen; "
-      "%d "
-      "not decided, %d violations",
-      calls, sessions, deleted, done, refused, unknown, takeovers, too_hard, violations.size());
+      "%d calls of %d sessions (%d deleted): %d done, %d refused, %d unknown (%d of them "
+      "contested); %d takeovers seen; %d not decided, %d violations",
+      calls, sessions, deleted, done, refused, unknown, contested, takeovers, too_hard,
+      violations.size());
 }
 
 }  // namespace roost::testing

@@ -38,6 +38,8 @@ class HistoryLoad {
     uint64_t done = 0;     // Of these; answers that say "no such session" among them.
     uint64_t refused = 0;  // Certainly not done, also reads that failed.
     uint64_t unknown = 0;
+    // Of the unknown: the session was made on several nodes at once, and another one has it.
+    uint64_t contested = 0;
     uint64_t sessions = 0;
     uint64_t deleted = 0;
     // Changes of the node that gave a session its epoch, between answers: takeovers that were seen.
@@ -60,6 +62,7 @@ class HistoryLoad {
  private:
   struct Heard {
     sim::Call call;
+    bool contested = false;
     uint64_t epoch_n = 0;  // Of the answer; 0: it has none.
     std::string epoch_node;
   };
