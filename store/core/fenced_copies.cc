@@ -116,23 +116,25 @@ void FencedRules::Resign(SessionKey key) {
 void FencedRules::ReviewFencedCopies(SessionKey key, int pass) {
   SessionSummary& summary = *Find(key);
   FencedSummary& fenced = *summary.fenced;
+  const bool joint = !fenced.next_copy_set.empty();
+  // Taken over in the middle of a change that drops this node: back to the copies as they were.
+  const bool undo = joint && !absl::c_linear_search(fenced.next_copy_set, self_);
+  const bool early = undo && Planted(Bug::kUndoneEarly);
   if (!Serves(summary)) return;
-  if (!Shown(summary)) return SetTimer(now_.steady + kLookAgain, Timer::kFenced, key);
-  if (!fenced.surplus.empty() && fenced.next_copy_set.empty()) {
+  if (!early && !Shown(summary)) {
+    return SetTimer(now_.steady + kLookAgain, Timer::kFenced, key);
+  }
+  if (!fenced.surplus.empty() && !joint) {
     for (const NodeId node : std::exchange(fenced.surplus, {})) {
       SendDrop(node, Drop{key, summary.epoch, 0, summary.line, {}});
     }
   }
-  const bool joint = !fenced.next_copy_set.empty();
-  // Taken over in the middle of a change that drops this node: back to the copies as they were.
-  const bool undo = joint && !absl::c_linear_search(fenced.next_copy_set, self_);
   std::vector<NodeId> desired;
   if (joint) {
     // Both sets have it: the present copies are no longer needed.
     const auto held = [&](const CopySet& set) {
       return Reached(summary, set, summary.line, Majority(set.size()));
     };
-    const bool early = undo && Planted(Bug::kUndoneEarly);
     if (!early && (!held(summary.copy_set) || !held(fenced.next_copy_set))) {
       return SetTimer(now_.steady + kLookAgain, Timer::kFenced, key);
     }

@@ -1,7 +1,12 @@
 #include "tests/sim/cluster_planted.h"
 
+#include <cstdio>
 #include <iterator>
+#include <map>
+#include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "store/core/planted_bugs.h"
 #include "tests/sim/cluster_sim.h"
 
@@ -95,31 +100,34 @@ std::vector<std::string> Live(uint64_t seed, bool fenced) {
 
 }  // namespace
 
-std::vector<uint64_t> CleanSeeds(int seeds_max, bool fenced) {
-  std::vector<uint64_t> seeds;
-  for (int seed = 1; seed <= seeds_max; ++seed) {
-    if (Live(static_cast<uint64_t>(seed), fenced).empty())
-      seeds.push_back(static_cast<uint64_t>(seed));
-  }
-  return seeds;
-}
-
-std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds, bool fenced) {
+std::vector<PlantedBug> RunPlantedStoreBugs(uint64_t lives_max, bool fenced,
+                                            const std::string& only) {
   std::vector<PlantedBug> results;
+  std::map<uint64_t, bool> clean;
+  const auto is_clean = [&](uint64_t seed) {
+    const auto [it, first] = clean.try_emplace(seed, false);
+    if (!first) return it->second;
+    const Bug bug = std::exchange(planted_bug, Bug::kNone);
+    it->second = Live(seed, fenced).empty();
+    planted_bug = bug;
+    return it->second;
+  };
   const int first = fenced ? static_cast<int>(Bug::kEnd) : 1;
   const auto end = static_cast<int>(fenced ? Bug::kFencedEnd : Bug::kEnd);
   for (int bug = first; bug < end; ++bug) {
     PlantedBug result{NameOf(bug), false, ""};
+    if (!absl::StrContains(result.name, only)) continue;
     planted_bug = static_cast<Bug>(bug);
-    for (const uint64_t seed : seeds) {
+    for (uint64_t seed = 1; seed <= lives_max && !result.caught; ++seed) {
       const std::vector<std::string> violations = Live(seed, fenced);
-      result.caught = !violations.empty();
-      if (!result.caught) continue;
-      result.violation = violations[0];
-      break;
+      if (violations.empty() || !is_clean(seed)) continue;
+      result.caught = true;
+      result.violation = absl::StrCat("seed ", seed, ": ", violations[0]);
     }
     planted_bug = Bug::kNone;
-    results.push_back(result);
+    std::fprintf(stderr, "%s: %s\n", result.name.c_str(),
+                 result.caught ? result.violation.c_str() : "missed");
+    results.push_back(std::move(result));
   }
   return results;
 }

@@ -3,16 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "tests/sim/planted_score.h"
 
 namespace roost::sim {
 
-// Of the seeds 1 to `seeds_max`, those that break no rule without a bug: others prove nothing.
-std::vector<uint64_t> CleanSeeds(int seeds_max, bool fenced = false);
-// Tries each bug of the mode with these seeds until one catches it.
-std::vector<PlantedBug> RunPlantedStoreBugs(const std::vector<uint64_t>& seeds,
-                                            bool fenced = false);
+// Tries each bug of the mode whose name contains `only` with the seeds from 1 to `lives_max`, until
+// one catches it that breaks no rule without the bug: others prove nothing. Tells stderr of each.
+std::vector<PlantedBug> RunPlantedStoreBugs(uint64_t lives_max, bool fenced,
+                                            const std::string& only = "");
 
 }  // namespace roost::sim

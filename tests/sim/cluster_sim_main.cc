@@ -14,7 +14,7 @@ namespace roost::sim {
 namespace {
 
 constexpr char kHelp[] = R"(cluster_sim [OPTION VALUE]...
-cluster_sim --planted [--mode NAME] [--json FILE]     how many planted bugs of the store the checkers catch
+cluster_sim --planted [OPTION VALUE]...    how many planted bugs of the store the checkers catch
 
 Membership, store and grace cores together, with simulated network, disks, clocks and clients. A
 seed decides everything: the same seed gives the same run.
@@ -23,8 +23,9 @@ seed decides everything: the same seed gives the same run.
   --seed S       only this seed; with --seeds, N from this one on
   --nodes N      3 to 9 nodes (default: 3 to 6, by seed)
   --mode NAME    available (default) or fenced; with --planted too
+  --only TEXT    with --planted: only the bugs that have TEXT in their names
   --trace        with --seed: faults, calls and answers as they happen
-  --json FILE    {seeds, mode, violations, trace_hash, sometimes}
+  --json FILE    {seeds, mode, violations, trace_hash, sometimes}; with --planted {planted, caught}
 
 Exits with 1 if a rule was broken; every line of a violation names its seed.
 )";
@@ -38,6 +39,7 @@ struct Flags {
   std::string mode = "available";
   bool trace = false;
   bool planted = false;
+  std::string only;
   std::string json;
 };
 
@@ -50,6 +52,10 @@ bool ParseFlag(const std::string& flag, const std::string& value, Flags* flags) 
   if (flag == "--mode") {
     flags->mode = value;
     return value == "available" || value == "fenced";
+  }
+  if (flag == "--only") {
+    flags->only = value;
+    return true;
   }
   flags->json = value;
   return flag == "--json";
@@ -91,12 +97,11 @@ std::string ToJson(const Flags& flags, const Summary& sum) {
 int RunPlanted(const Flags& flags, const char* self) {
   std::string path = self;
   path.replace(path.rfind('/') + 1, std::string::npos, kPlantedBinary);
-  const char* mode = flags.mode.c_str();
-  if (flags.json.empty()) {
-    execl(path.c_str(), kPlantedBinary, "--mode", mode, nullptr);
-  } else {
-    execl(path.c_str(), kPlantedBinary, "--mode", mode, "--json", flags.json.c_str(), nullptr);
-  }
+  const char* const mode = flags.mode.c_str();
+  const char* const only = flags.only.c_str();
+  const char* const json = flags.json.c_str();
+  execl(path.c_str(), kPlantedBinary, "--mode", mode, "--only", only,
+        flags.json.empty() ? nullptr : "--json", json, nullptr);
   std::fprintf(stderr, "can't run %s: build //tests/sim:%s\n", path.c_str(), kPlantedBinary);
   return 2;
 }

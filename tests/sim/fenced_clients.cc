@@ -18,6 +18,9 @@ namespace {
 
 constexpr int kPool = 5;
 constexpr size_t kCallsPerKeyMax = 60;
+// Of all calls, those for a session that is kept; and how many it may get in all.
+constexpr double kKeptShare = 0.05;
+constexpr size_t kKeptCallsMax = 160;
 constexpr milliseconds kPauseMax{80};
 // ack_timeout twice, here and at the owner, and some.
 constexpr seconds kAnswerMax{8};
@@ -95,7 +98,11 @@ void FencedClients::Act() {
   if (node < 0) return;
   // Worn out ones make room, the oldest first.
   while (histories_[first_in_use_].calls.size() >= kCallsPerKeyMax) ++first_in_use_;
-  const int number = first_in_use_ + static_cast<int>(network().Uniform(kPool));
+  int number = first_in_use_ + static_cast<int>(network().Uniform(kPool));
+  if (kept_ >= 0 && kept_ < first_in_use_ && network().Chance(kKeptShare) &&
+      histories_[kept_].calls.size() < kKeptCallsMax) {
+    number = kept_;
+  }
   History& history = histories_[number];
   Call call;
   const uint64_t dice = network().Uniform(100);
@@ -224,8 +231,9 @@ void FencedClients::CheckHistories() {
   }
 }
 
-SessionKey FencedClients::AnyInUse() {
-  return KeyAt(first_in_use_ + static_cast<int>(network().Uniform(kPool)));
+SessionKey FencedClients::KeepAny() {
+  kept_ = first_in_use_ + static_cast<int>(network().Uniform(kPool));
+  return KeyAt(kept_);
 }
 
 int FencedClients::Serving(SessionKey key) const {
@@ -237,19 +245,20 @@ int FencedClients::Serving(SessionKey key) const {
 }
 
 void FencedClients::CheckServing() {
-  for (int number = first_in_use_; number < first_in_use_ + kPool; ++number) {
-    int serving = -1;
-    for (int node = 0; node < cluster_->nodes(); ++node) {
-      const store::Replica* replica = cluster_->replica(node);
-      if (replica == nullptr || !replica->ServesFenced(cluster_->now(node), KeyAt(number))) {
-        continue;
-      }
-      if (serving >= 0) {
-        checks().Violation(
-            absl::StrCat("nodes ", serving, " and ", node, " both serve session ", number));
-      }
-      serving = node;
+  for (int i = 0; i < kPool; ++i) CheckServing(first_in_use_ + i);
+  if (kept_ >= 0 && kept_ < first_in_use_) CheckServing(kept_);
+}
+
+void FencedClients::CheckServing(int number) {
+  int serving = -1;
+  for (int node = 0; node < cluster_->nodes(); ++node) {
+    const store::Replica* replica = cluster_->replica(node);
+    if (replica == nullptr || !replica->ServesFenced(cluster_->now(node), KeyAt(number))) continue;
+    if (serving >= 0) {
+      checks().Violation(
+          absl::StrCat("nodes ", serving, " and ", node, " both serve session ", number));
     }
+    serving = node;
   }
 }
 

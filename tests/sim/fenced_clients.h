@@ -29,8 +29,9 @@ class FencedClients {
   void CheckHistories();
   // At most one node serves each session, by its own clock, now.
   void CheckServing();
-  // One of the sessions that are called for now.
-  store::SessionKey AnyInUse();
+  // One of the sessions that are called for now. It stays among them, less often, and is checked,
+  // until another is kept.
+  store::SessionKey KeepAny();
   // The node that serves it; -1: none.
   int Serving(store::SessionKey key) const;
   bool idle() const { return open_ == 0; }
@@ -45,6 +46,7 @@ class FencedClients {
   SessionChecks& checks() { return cluster_->checks(); }
   int64_t Now();
   store::SessionKey KeyAt(int number) const;
+  void CheckServing(int number);
   int PickNode();
   void Next();
   void Act();
@@ -56,6 +58,7 @@ class FencedClients {
   // By the session's number.
   std::map<int, History> histories_;
   int first_in_use_ = 0;
+  int kept_ = -1;
   int64_t last_value_ = 0;
   int open_ = 0;
   bool stopped_ = true;

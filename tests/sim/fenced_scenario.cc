@@ -3,6 +3,7 @@
 // end.
 #include "absl/strings/str_cat.h"
 #include "tests/sim/fenced_clients.h"
+#include "tests/sim/fenced_rivals.h"
 
 namespace roost::sim {
 namespace {
@@ -111,155 +112,19 @@ class FencedScenario {
       const int node = AnyRunning();
       cluster_.Kill(node, network_.Chance(0.3) ? Death::kPowerCut : Death::kKilled);
       cluster_.RunFor(milliseconds(network_.Uniform(7'000)));
-      RestartDead(true);
+      cluster_.RestartDead();
       cluster_.RunFor(milliseconds(network_.Uniform(5'000)));
     }
   }
 
-  // --- One session's owner and copies are set against each other, at the worst moments.
-
   void Rivals() {
     checks().Sometimes("rivals were set against each other");
+    FencedRivals rivals(&cluster_, &clients_);
     const uint64_t rounds = 3 + network_.Uniform(4);
     for (uint64_t i = 0; i < rounds; ++i) {
-      Rivalry();
-      Note("the rivals' links heal");
-      network_.HealLinks();
-      network_.faults = NetworkFaults{};
-      RestartDead(true);
+      rivals.Round();
       cluster_.RunFor(milliseconds(500 + network_.Uniform(3'000)));
     }
-  }
-
-  void Rivalry() {
-    const store::SessionKey key = clients_.AnyInUse();
-    int owner = -1;
-    if (!RunUntil(seconds(3), [&] { return (owner = clients_.Serving(key)) >= 0; })) return;
-    std::vector<int> copies;
-    const store::SessionPtr body = cluster_.disk(owner).Find(key);
-    if (body == nullptr) return;
-    for (const membership::NodeId id : body->copy_set) {
-      const int node = cluster_.members().IndexOf(id);
-      if (node != owner) copies.push_back(node);
-    }
-    if (copies.size() < 2) return;
-    const int heir = copies[0];
-    const int third = copies[1];
-    const SteadyDuration lease = cluster_.store_options().lease;
-    if (network_.Chance(0.5)) AwaitChange(key, owner, network_.Chance(0.5) ? heir : third);
-    Note(absl::StrCat("rivals: ", owner, " owns session ", key.lo, ", ", heir, " and ", third,
-                      " have copies"));
-    const bool slow = network_.Chance(0.3);
-    if (slow) network_.faults.delay_max = milliseconds(50 + network_.Uniform(300));
-    if (slow) cluster_.RunFor(milliseconds(network_.Uniform(600)));
-    if (network_.Chance(0.4)) {
-      cluster_.StallDisk(network_.Chance(0.5) ? heir : third, Part(2 * lease) + Part(seconds(6)));
-    }
-    SetAside(owner, lease);
-    if (slow && network_.Chance(0.5)) network_.faults = NetworkFaults{};
-    if (network_.Chance(0.4)) BeforeTheLeaseEnds(third, lease);
-    const bool moved = RunUntil(lease + Part(seconds(6)), [&] {
-      const int now = clients_.Serving(key);
-      return now >= 0 && now != owner;
-    });
-    if (moved) checks().Sometimes("a rival took over");
-    if (!moved && network_.Chance(0.3)) cluster_.RunFor(Part(lease));
-    if (moved && network_.Chance(0.3)) CutPair(owner, heir);
-    TurnTables(heir, third);
-    cluster_.RunFor(Part(2 * lease));
-    if (network_.Chance(0.5)) return;
-    TurnTables(third, heir);
-    cluster_.RunFor(Part(lease));
-  }
-
-  // Until the owner's disk has the record of the step in which old and new copies both count.
-  void AwaitChange(store::SessionKey key, int owner, int gone) {
-    if (cluster_.running(gone)) cluster_.Kill(gone, Death::kKilled);
-    const bool changing = RunUntil(seconds(8), [&] {
-      const store::SessionPtr body = cluster_.disk(owner).Find(key);
-      return body != nullptr && !body->next_copy_set.empty();
-    });
-    if (changing) checks().Sometimes("rivals met in the middle of a change of the copies");
-    if (network_.Chance(0.7)) RestartDead(true);
-  }
-
-  void SetAside(int owner, SteadyDuration lease) {
-    switch (network_.Uniform(5)) {
-      case 0:
-        return cluster_.Pause(owner, lease / 2 + Part(2 * lease + seconds(6)));
-      case 1:
-        if (cluster_.running(owner)) cluster_.Kill(owner, Death::kKilled);
-        return;
-      case 2:
-        for (int i = 0; i < cluster_.nodes(); ++i) network_.CutLink(owner, i);
-        return;
-      default:
-        return Isolate(owner);
-    }
-  }
-
-  // While a granter still waits.
-  void BeforeTheLeaseEnds(int granter, SteadyDuration lease) {
-    cluster_.RunFor(Part(lease));
-    network_.Chance(0.5) ? Reboot(granter) : network_.HealLinks();
-  }
-
-  void TurnTables(int candidate, int third) {
-    switch (network_.Uniform(7)) {
-      case 0:
-        return Reboot(third);
-      case 1:
-        network_.HealLinks();
-        return Isolate(candidate);
-      case 2:
-        Reboot(third);
-        network_.HealLinks();
-        return Isolate(candidate);
-      case 3:
-        network_.HealLinks();
-        Isolate(candidate);
-        return Isolate(third);
-      case 4:
-        network_.HealLinks();
-        return RestartDead(true);
-      case 5:
-        network_.HealLinks();
-        RestartDead(true);
-        return CutPair(candidate, third);
-      default:
-        return;
-    }
-  }
-
-  void Reboot(int node) {
-    if (!cluster_.running(node)) return;
-    cluster_.Kill(node, network_.Chance(0.5) ? Death::kPowerCut : Death::kKilled);
-    cluster_.Restart(node, Data::kKept, false);
-  }
-
-  void CutPair(int a, int b) {
-    network_.CutLink(a, b);
-    network_.CutLink(b, a);
-  }
-
-  void Isolate(int node) {
-    for (int i = 0; i < cluster_.nodes(); ++i) {
-      network_.CutLink(node, i);
-      network_.CutLink(i, node);
-    }
-  }
-
-  SteadyDuration Part(SteadyDuration whole) {
-    return SteadyDuration(network_.Uniform(static_cast<uint64_t>(whole.count())));
-  }
-
-  template <typename Condition>
-  bool RunUntil(SteadyDuration limit, const Condition& condition) {
-    for (const SteadyTime end = network_.now() + limit; network_.now() < end;) {
-      if (condition()) return true;
-      cluster_.RunFor(milliseconds(2));
-    }
-    return condition();
   }
 
   // --- Anything, at any time.
@@ -273,7 +138,7 @@ class FencedScenario {
   }
 
   void Disturb() {
-    if (CountRunning() == 0) return RestartDead(true);
+    if (CountRunning() == 0) return cluster_.RestartDead();
     const int node = AnyRunning();
     switch (network_.Uniform(18)) {
       case 0:
@@ -319,7 +184,7 @@ class FencedScenario {
                                    : network_.Chance(0.5) ? Death::kSilent
                                                           : Death::kKilled);
       default:
-        RestartDead(false);
+        RestartOne();
     }
   }
 
@@ -334,11 +199,9 @@ class FencedScenario {
     }
   }
 
-  void RestartDead(bool all) {
+  void RestartOne() {
     for (int node = 0; node < cluster_.nodes(); ++node) {
-      if (cluster_.running(node)) continue;
-      cluster_.Restart(node, Data::kKept, false);
-      if (!all) return;
+      if (!cluster_.running(node)) return cluster_.Restart(node, Data::kKept, false);
     }
   }
 
@@ -352,7 +215,7 @@ class FencedScenario {
         cluster_.Kill(node, Death::kKilled);
       }
     }
-    RestartDead(true);
+    cluster_.RestartDead();
     cluster_.RunFor(seconds(1));
     clients_.Stop();
     if (!cluster_.members().AwaitAgreement(kAgreeMax)) {

@@ -169,6 +169,12 @@ void SessionCluster::Restart(int index, Data data, bool new_address) {
   members_.Restart(index, {.new_address = new_address, .lost_data = data == Data::kLost});
 }
 
+void SessionCluster::RestartDead() {
+  for (int node = 0; node < nodes(); ++node) {
+    if (!running(node)) Restart(node, Data::kKept, false);
+  }
+}
+
 void SessionCluster::Backup(int index) {
   nodes_[index].backup = nodes_[index].disk;
   nodes_[index].backup->Sync();

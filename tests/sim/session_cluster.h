@@ -51,6 +51,8 @@ class SessionCluster {
   void Kill(int node, Death death);
   enum class Data { kKept, kLost, kOld };  // kOld: as they were at Backup, restored.
   void Restart(int node, Data data, bool new_address);
+  // Whoever does not run, with its data.
+  void RestartDead();
   void Backup(int node);
   // A copy on the disk of `node`, which must not run, is gone, or is what it was at Backup; nothing
   // tells. False if there is none.
@@ -67,6 +69,9 @@ class SessionCluster {
   // The node's next write fails and stops it.
   void FillDisk(int node) { nodes_[node].disk_full = true; }
   bool disk_full(int node) const { return nodes_[node].disk_full; }
+  // What one sends the other on streams from now on comes so much later; what they gossip does not.
+  void SlowStreams(int from, int to, SteadyDuration by) { slow_[{from, to}] = by; }
+  void HealStreams() { slow_.clear(); }
   // Breaks the streams between two nodes, which connect again.
   void Break(int a, int b);
   // Sets the wall clock; no clock is off by more than Options::clock_bound may hide.
@@ -198,6 +203,7 @@ class SessionCluster {
   SessionChecks checks_;
   std::deque<Node> nodes_;
   std::map<std::pair<int, int>, Stream> streams_;
+  std::map<std::pair<int, int>, SteadyDuration> slow_;
   std::function<void()> after_input_;
   uint64_t last_stream_ = 0;
   uint64_t last_call_ = 0;

@@ -46,7 +46,9 @@ bool SessionCluster::Responds(int node) const {
 void SessionCluster::Send(int from, store::Send send) {
   const int to = members_.IndexOf(send.to);
   if (to < 0) return;
-  const SteadyTime at = network().now() + Delay();
+  const auto slow = slow_.find({from, to});
+  const SteadyTime at =
+      network().now() + Delay() + (slow == slow_.end() ? SteadyDuration{} : slow->second);
   if (auto* forward = std::get_if<store::ToReceiver>(&send.message)) {
     const Stream& stream = streams_[{from, to}];
     if (stream.number == 0) return;

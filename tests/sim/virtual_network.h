@@ -65,6 +65,10 @@ class VirtualNetwork {
 
   // One way.
   void CutLink(int from, int to) { cuts_.insert({from, to}); }
+  void CutPair(int a, int b) {
+    CutLink(a, b);
+    CutLink(b, a);
+  }
   // One way, and the sender is told that nobody listens there: a firewall's REJECT rule.
   void RejectLink(int from, int to) { rejects_.insert({from, to}); }
   void HealLinks() {
