@@ -70,6 +70,8 @@ void SessionChecks::OnStop(int node) {
   const auto of_node = [node](const auto& pending) { return pending.first.first == node; };
   std::erase_if(pending_, of_node);
   ForgetNowhere(node);
+  const uint64_t bit = uint64_t{1} << node;
+  for (WriteRecord& write : writes_) write.stranded |= write.held_by == bit;
 }
 
 // One writer per (session, epoch), so one content per version; no copy goes back to a lower epoch.
@@ -417,8 +419,8 @@ void SessionChecks::OnRead(SessionKey key, SteadyTime started,
     }
     if (before.ended >= started || before.destroyed >= before.copies) continue;
     // Acknowledged by its owner alone: those who are asked may not have heard of the session yet,
-    // and another may have made it too.
-    if ((missing || MadeTwice(key)) && before.copies < 2) continue;
+    // another may have made it too, or the owner has died.
+    if ((missing || MadeTwice(key) || before.stranded) && before.copies < 2) continue;
     if (missing || result.session->attributes.count(AttributeOf(write)) == 0) {
       Violation(
           absl::StrCat("a read of ", NameOf(key), " lacks write ", write, ", acknowledged before"));

@@ -41,6 +41,8 @@ struct WriteRecord {
   // disks had it at any time.
   uint64_t held_by = 0;
   uint64_t ever_held_by = 0;
+  // The only node that had it stopped: until it is back, and has been merged, nobody shows it.
+  bool stranded = false;
   // Disks that lost it since the last new one got it.
   uint32_t destroyed = 0;
 };
