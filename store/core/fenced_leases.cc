@@ -68,9 +68,10 @@ void FencedRules::OnValidateResult(NodeId from, const ValidateResult& result) {
   const auto asked = fenced_.validations.find(from);
   if (asked == fenced_.validations.end()) return;
   asked->second.ask_at = now_.steady;
+  // All at once: what follows from an item may have other members asked, and move `asked`.
+  for (const ValidateResult::Item& item : result.items) asked->second.keys.erase(item.key);
   for (const ValidateResult::Item& item : result.items) {
     SessionSummary* summary = Find(item.key);
-    asked->second.keys.erase(item.key);
     if (summary == nullptr || summary->fenced == nullptr || summary->epoch != item.epoch) continue;
     if (item.promised > item.epoch) {
       Overtake(item.key, item.promised);

@@ -48,7 +48,7 @@ bool FencedRivals::Meet() {
 }
 
 void FencedRivals::Story() {
-  switch (network_.Uniform(7)) {
+  switch (network_.Uniform(8)) {
     case 0:
       return LateGrants();
     case 1:
@@ -56,6 +56,8 @@ void FencedRivals::Story() {
     case 2:
     case 3:
       return ChangeCutShort();
+    case 4:
+      return Strangers();
     default:
       return AnyRivalry();
   }
@@ -147,6 +149,27 @@ void FencedRivals::ChangeCutShort() {
   PartCopies();
   RunUntil(lease() + kNoticedMax + seconds(2), [&] { return Serves(owner_); });
   cluster_.RunFor(Part(seconds(2)));
+}
+
+// All but two nodes restart, and meet only each other; clients go on to make sessions on both
+// sides.
+void FencedRivals::Strangers() {
+  if (cluster_.nodes() < 5) return AnyRivalry();
+  // The first two are how nodes find each other.
+  const int others = cluster_.nodes() - 2;
+  const int a = static_cast<int>(network_.Uniform(static_cast<uint64_t>(others)));
+  const int b =
+      (a + 1 + static_cast<int>(network_.Uniform(static_cast<uint64_t>(others - 1)))) % others;
+  for (int node = 0; node < cluster_.nodes(); ++node) {
+    if (node == a + 2 || node == b + 2) continue;
+    network_.CutPair(node, a + 2);
+    network_.CutPair(node, b + 2);
+    if (cluster_.running(node)) cluster_.Kill(node, Death::kKilled);
+  }
+  cluster_.RunFor(Part(seconds(1)));
+  cluster_.RestartDead();
+  checks().Sometimes("most nodes restarted without the others");
+  cluster_.RunFor(lease() + seconds(3) + Part(seconds(6)));
 }
 
 // No story in particular.

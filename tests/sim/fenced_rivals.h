@@ -27,6 +27,7 @@ class FencedRivals {
   void LateGrants();
   void UnheardTakeover();
   void ChangeCutShort();
+  void Strangers();
   void AnyRivalry();
 
   void AwaitChange(int gone);
