@@ -2,6 +2,7 @@
 // has: one replica, of which every message is seen.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -169,6 +170,87 @@ TEST(FencedLookupTest, WhoWasNotMetSinceTheStartCountsForADay) {
   lone.Advance(kDayMs);
   lone.SetMembers(3, true, /*dead=*/2);
   EXPECT_EQ(PlaceMembersIn(lone), (std::vector<uint64_t>{1, 2, 3}));
+}
+
+// Taken over in the middle of a change of the copies: the first of 3's answers lets the change go
+// on, for which 2 is asked too, and the second must still count as an answer of 3's.
+TEST(FencedLookupTest, AnAnswerThatHasAnotherMemberAskedLosesNoneThatComesWithIt) {
+  const SessionKey keys[] = {kFenced, {kFenced.hi + 1, kFenced.lo}};
+  LoneReplica lone(5);
+  for (const uint64_t peer : {2, 3, 5}) lone.StreamUp(peer);
+  std::vector<SessionPtr> records;
+  for (const SessionKey key : keys) {
+    Session session = OwnedBy3(lone);
+    session.key = key;
+    session.epoch = session.promised = {1, NodeId{5}};
+    session.copy_set = {NodeId{5}, LoneReplica::kSelf, NodeId{2}, NodeId{3}};
+    session.next_copy_set = {LoneReplica::kSelf, NodeId{2}, NodeId{3}, NodeId{4}};
+    records.push_back(std::make_shared<Session>(session));
+    lone.Receive(5, Replicate{records.size(), records.back(), {3'600'000, 0}});
+  }
+  lone.PersistAll();
+  lone.Advance(60'000);
+  lone.SetMembers(5, true, /*dead=*/5);
+  lone.Advance(10);
+  lone.PersistAll();
+  const auto lease_ask = [&](uint64_t peer) {
+    LeaseAsk last;
+    for (const Send& send : lone.sends) {
+      const auto* side = std::get_if<ToReceiver>(&send.message);
+      const auto* ask = side == nullptr ? nullptr : std::get_if<LeaseAsk>(side);
+      if (send.to == NodeId{peer} && ask != nullptr) last = *ask;
+    }
+    return last;
+  };
+  const auto answer = [&](uint64_t from, ToSender message) {
+    lone.Do([&](Replica& r, Effects* out) {
+      r.OnToSender(lone.now(), NodeId{from}, std::move(message), out);
+    });
+    lone.PersistAll();
+  };
+  const std::chrono::milliseconds lease = Options().lease;
+  // 2's lease lapses before the sessions are won, and goes on in its term afterwards.
+  answer(2, LeaseGrant{lease_ask(2).id, {1, 7}, lease});
+  lone.Advance(lease.count() + 1);
+  const Epoch epoch{2, LoneReplica::kSelf};
+  for (const uint64_t from : {2, 3}) {
+    PromiseResult promises;
+    promises.term = {1, from == 2 ? 6u : 1u};
+    for (const SessionPtr& record : records) {
+      promises.items.push_back({record->key,
+                                epoch,
+                                PromiseResult::Outcome::kPromised,
+                                epoch,
+                                0,
+                                record,
+                                {3'600'000, 0}});
+    }
+    answer(from, std::move(promises));
+  }
+  answer(3, LeaseGrant{lease_ask(3).id, {1, 2}, lease});
+  answer(2, LeaseGrant{lease_ask(2).id, {1, 7}, lease});
+  // By whom is asked: how many sessions.
+  const auto asked = [&] {
+    std::map<uint64_t, size_t> found;
+    for (const Send& send : lone.sends) {
+      const auto* side = std::get_if<ToReceiver>(&send.message);
+      const auto* ask = side == nullptr ? nullptr : std::get_if<ValidateAsk>(side);
+      if (ask != nullptr) found[send.to.value] += ask->items.size();
+    }
+    lone.sends.clear();
+    return found;
+  };
+  ASSERT_EQ(asked(), (std::map<uint64_t, size_t>{{3, 2}, {5, 2}}));
+  ValidateResult validated;
+  validated.term = {1, 2};
+  for (const SessionPtr& record : records) {
+    validated.items.push_back({record->key, epoch, epoch, epoch, record->line + 1});
+  }
+  answer(3, std::move(validated));
+  lone.Advance(600);
+  const std::map<uint64_t, size_t> again = asked();
+  EXPECT_TRUE(again.contains(2)) << "the change goes on";
+  EXPECT_FALSE(again.contains(3)) << "it has answered for both";
 }
 
 }  // namespace
