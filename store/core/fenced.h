@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -64,7 +65,8 @@ struct FencedState {
   absl::btree_map<membership::NodeId, Validation> validations;
   // By granter: the term in which everything owned here was queued for validation.
   absl::btree_map<membership::NodeId, Term> queued_in;
-  absl::btree_map<membership::NodeId, FencedMail> mail;
+  // GCC 12's checks take an empty btree_map of these for one without a node, and end the program.
+  std::map<membership::NodeId, FencedMail> mail;
   // Members as they were before changes of late: sessions may lie where they say.
   std::vector<std::pair<membership::SteadyTime, std::vector<PlaceMember>>> former_members;
   // By id; kept on disk, so that a node that starts ranks places as before, whom it has met or not.
