@@ -202,7 +202,8 @@ class MemberList {
   uint64_t target_ = 0;  // The lineage that `attempt_` asks for; 0: none chosen yet.
   NodeId target_hint_;   // Its coordinator, if somebody said.
   Ballot consent_;
-  uint64_t consent_version_ = 0;  // The version that the consent was for the successor of.
+  // The consent was for a successor of it, or it is known not to list this node.
+  uint64_t consent_version_ = 0;
   SteadyTime seek_since_{};
   SteadyTime target_since_{};
   SteadyTime next_join_{};

@@ -1,4 +1,5 @@
 // How member lists get to those who lack them: asked for, part by part.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -137,17 +138,24 @@ void MemberList::OnAssembled(const In& in) {
   const NodeId from = pull_.from;
   const size_t members_total = pull_.members_total;
   pull_ = Assembly{};
+  // Until it is known to be sound: else the next datagram has it asked for again.
+  pull_.until = in.now + kPullTimeout;
   uint64_t last = 0;
   for (const ListEntry& entry : list.members) {
     if (entry.join_seq <= last || entry.join_seq >= list.next_join_seq) return;
     last = entry.join_seq;
   }
   if (list.members.empty() || list.members.size() != members_total) return;
+  pull_.until = in.now;
   const ListEntry* self = list.Find(self_);
   if (self != nullptr && self->SameStay(SelfEntry(in))) {
     Install(in, std::move(list));
   } else if (member()) {
     Abandon(in, list.lineage, from);  // The others went on without this node.
+  } else if (consent_version_ != 0) {
+    // Decided without this node. Only a later version may have it, and this one is not asked for
+    // again: every answer would be the next question.
+    consent_version_ = std::max(consent_version_, list.version);
   }
 }
 

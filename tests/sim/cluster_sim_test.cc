@@ -47,8 +47,9 @@ TEST(ClusterSimTest, NoLifeBreaksAPromise) {
 // Each of these lives found a bug once, in the store or in the simulator.
 TEST(ClusterSimTest, LivesThatFoundBugs) {
   std::map<std::string, uint64_t> sometimes;
-  for (const uint64_t seed : {55,  59,  66,  71,  74,  76,  77,  79,   86,   89,   125,  130, 165,
-                              310, 355, 468, 501, 509, 760, 841, 1127, 1277, 1606, 2120, 4348}) {
+  for (const uint64_t seed :
+       {55,  59,  66,  71,  74,  76,  77,  79,   86,   89,   125,  130,  165,
+        310, 355, 468, 501, 509, 760, 841, 1127, 1277, 1606, 2120, 4348, 20911}) {
     ExpectNoViolation(seed, &sometimes);
   }
 }

@@ -403,6 +403,40 @@ TEST_F(MemberListTest, JoinersThatKeepSilentNeverMakeUpAQuorum) {
   EXPECT_EQ(nodes_[1].list->pending(), 0u) << "not waited for any more";
 }
 
+// Else each answer is the next question, at the speed of the network.
+TEST_F(MemberListTest, AListThatWasDecidedWithoutTheJoinerIsAskedForOnce) {
+  constexpr uint64_t kLineage = 77;
+  Begin(2);
+  nodes_[1].up = false;  // The test speaks for it.
+  Hear(1, 2, {kLineage, 5, 1});
+  Run(seconds(1));
+  ASSERT_GE(CountSent(ListOp::kJoin), 1u);
+  ListMessage propose;
+  propose.op = ListOp::kPropose;
+  propose.lineage = kLineage;
+  propose.version = 5;
+  propose.ballot = {1, NodeId{1}};
+  propose.change.joined = {sent_.back().message.joiner};
+  Deliver({1, 2, {kLineage, 5, 1}, propose});
+  ASSERT_EQ(sent_.back().message.op, ListOp::kAccept);
+  sent_.clear();
+  Hear(1, 2, {kLineage, 6, 1});
+  ASSERT_EQ(CountSent(ListOp::kPull), 1u) << "it may have been listed";
+  ListMessage part;
+  part.op = ListOp::kPart;
+  part.lineage = kLineage;
+  part.version = 6;
+  part.part.next_join_seq = 2;
+  part.part.members_total = 1;
+  part.part.members = {Entry(1)};
+  part.part.members[0].join_seq = 1;
+  Deliver({1, 2, {kLineage, 6, 1}, part});
+  Hear(1, 2, {kLineage, 6, 1});
+  EXPECT_EQ(CountSent(ListOp::kPull), 1u);
+  Hear(1, 2, {kLineage, 7, 1});
+  EXPECT_EQ(CountSent(ListOp::kPull), 2u) << "that one may have it";
+}
+
 TEST_F(MemberListTest, LargeListsTravelInPartsOfADatagramEach) {
   BeginListed(60);
   for (const Posted& posted : sent_) EXPECT_LE(EncodedBytesMax(posted.message), 1'100u);
