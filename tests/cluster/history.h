@@ -27,8 +27,9 @@ class HistoryLoad {
     std::vector<std::string> targets;  // Of gRPC, one per node.
     std::string name_space = "default";
     int threads = 8;
-    // So many at once; after `calls_per_session` calls another takes a session's place.
-    int sessions = 8;
+    // So many at once; after `calls_per_session` calls another takes a session's place. Enough that
+    // each node owns some: where nodes fail, takeovers are to be seen.
+    int sessions = 24;
     int calls_per_session = 300;
     // Longer than a node is frozen, so that what it answers when it wakes is heard.
     std::chrono::milliseconds call_timeout{15'000};
